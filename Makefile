@@ -1,0 +1,67 @@
+# Two commands on a machine with Python 3.11 or 3.12 and a shell; everything lands in .venv.
+#
+#   make quickstart   train, evaluate and listen to a small model on this machine
+#   make test         every test
+#   make check        formatting, lint, types and the quick tests
+#   make constraints  renew the pinned versions of every dependency
+
+PYTHONS := $(PYTHON) python3.11 python3.12 python3 python
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+SOURCES := speechlm_jax tasks launch tests benchmarks
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test check lint types quick constraints clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+quickstart: .venv/ready
+	$(BIN)/python -m speechlm_jax.quickstart
+
+test: .venv/ready
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: lint types quick
+
+lint: .venv/ready
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+types: .venv/ready
+	$(BIN)/pyright
+
+quick: .venv/ready
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+# uv resolves and installs many times faster than pip; pip alone does as well where uv has no build.
+.venv/ready: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing into .venv: one to several minutes, 3 GB, once"
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); then \
+	    $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'; \
+	else \
+	    echo "uv==$(UV_VERSION) cannot be installed here; pip takes its place"; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'; \
+	fi
+	@touch $@
+
+# A shim of a version manager may stand on PATH and not run, so each candidate is tried.
+.venv/bin/python:
+	@for python in $(PYTHONS); do \
+	    if "$$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+	        2>/dev/null; then \
+	        echo "making .venv with $$("$$python" -c 'import sys; print(sys.executable)')"; \
+	        exec "$$python" -m venv --clear .venv; \
+	    fi; \
+	done; \
+	echo "Python 3.11 or 3.12 with its venv module is needed, and none was found among: $(strip $(PYTHONS))." >&2; \
+	echo "Install one (on Debian and Ubuntu: python3.11 and python3.11-venv), or name it: make PYTHON=/path/to/python3.11 test" >&2; \
+	exit 1
+
+constraints: .venv/ready
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	    pyproject.toml --output-file constraints.txt
+
+clean:
+	rm -rf .venv build dist *.egg-info

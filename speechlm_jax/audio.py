@@ -1,0 +1,193 @@
+"""Speech as int16 samples, mono, 16 kHz: recordings of any format made into it, slots for the device cut from it."""
+
+import io
+import math
+import os
+import re
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+import soxr
+
+from speechlm_jax import batch
+
+EDGE = batch.WINDOW // 2
+"""Samples mirrored at each end of a slot, so that frame t is centred on sample HOP t of the recording."""
+
+MAX_SECONDS = 60.0
+"""Longer recordings are refused, unless a caller says otherwise."""
+
+_RATES_HZ = (4_000, 384_000)
+_BLOCK_VALUES = 1 << 22
+_UNKNOWN_LENGTH = 1 << 62
+_FULL_SCALE = 32_768.0
+_BROKEN_PEAK = 100.0
+_MP3_FRAME = 1_152
+_OGG_TAIL_BYTES = 1 << 16
+
+
+class AudioError(ValueError):
+    """A recording that cannot be used. The message is one line: which recording, and why."""
+
+
+def read(file: str | os.PathLike | io.IOBase, *, max_seconds: float = MAX_SECONDS) -> np.ndarray:
+    """int16 "N", mono at 16 kHz, of a file that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF, ...).
+
+    Channels are averaged, other rates resampled by soxr. Never decodes more than `max_seconds`. Raises AudioError
+    for what is missing, empty, not audio, cut short, too long, too short, silent, or not finite.
+    """
+    source: Any = os.fspath(file) if isinstance(file, os.PathLike) else file
+    name = source if isinstance(source, str) else str(getattr(source, "name", "recording"))
+    try:
+        if isinstance(source, str):
+            if not os.path.isfile(source):
+                raise AudioError(f"{name}: there is no such file")
+            with open(source, "rb") as opened:
+                _check_bytes(opened, name)
+        else:
+            _check_bytes(source, name)
+        with soundfile.SoundFile(source) as sound:
+            return _decode(sound, name, max_seconds)
+    except AudioError:
+        raise
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(getattr(error, "error_string", error)).split())
+        raise AudioError(f"{name}: cannot be read as audio ({reason})") from error
+
+
+def num_frames(num_samples: int) -> int:
+    """Speech frames of a recording of `num_samples` samples; 0 where it is too short to fill a slot."""
+    return num_samples // batch.HOP if num_samples > EDGE else 0
+
+
+def slot_samples(num_samples: int, frames_per_position: int) -> int:
+    """Samples of the slot that a recording of `num_samples` samples takes in an audio lane."""
+    return batch.slot_positions(num_frames(num_samples), frames_per_position) * frames_per_position * batch.HOP
+
+
+def slot(samples: np.ndarray, frames_per_position: int) -> tuple[np.ndarray, int]:
+    """The slot (int16) of a recording (int16 "N"), and its number of frames.
+
+    Raises AudioError where the recording is too short to have a frame.
+    """
+    out = np.empty(slot_samples(len(samples), frames_per_position), np.int16)
+    slot_into(out, samples)
+    return out, num_frames(len(samples))
+
+
+def slot_into(out: np.ndarray, samples: np.ndarray) -> None:
+    """Writes the slot of a recording (int16 "N") into its room in a row (int16).
+
+    T = N // HOP frames: the recording mirrored by WINDOW // 2 at both ends, of which (T - 1) HOP + WINDOW samples
+    are kept, then zeros to the end of the room. Frame t is samples [HOP t, HOP t + WINDOW) of the slot, which is
+    frame t of librosa's centred frames with pad_mode="reflect". Raises AudioError where the recording is too short.
+    """
+    if samples.dtype != np.int16 or samples.ndim != 1:
+        raise ValueError(f"a slot is cut from int16 samples of rank 1, found {samples.dtype} of rank {samples.ndim}.")
+    length = len(samples)
+    frames = num_frames(length)
+    if not frames:
+        raise AudioError(f"{length} samples are too short for a frame, which needs more than {EDGE}")
+    kept = (frames - 1) * batch.HOP + batch.WINDOW
+    if len(out) < kept:
+        raise ValueError(f"a slot of {frames} frames holds {kept} samples, its room {len(out)}.")
+    end = min(EDGE + length, kept)
+    out[:EDGE] = samples[EDGE:0:-1]
+    out[EDGE:end] = samples[: end - EDGE]
+    out[end:kept] = samples[length - 2 : length - 2 - (kept - end) : -1]
+    out[kept:] = 0
+
+
+def _check_bytes(file: Any, name: str) -> None:
+    """Raises AudioError for an empty file, and for an Ogg file that ends within a page, which libsndfile accepts."""
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        raise AudioError(f"{name}: the file is empty")
+    file.seek(0)
+    if file.read(4) == b"OggS":
+        file.seek(max(0, size - _OGG_TAIL_BYTES))
+        tail = file.read(_OGG_TAIL_BYTES)
+        page = tail.rfind(b"OggS")
+        lacing = tail[page + 27 : page + 27 + tail[page + 26]] if page >= 0 and page + 26 < len(tail) else b""
+        if not lacing or page + 27 + len(lacing) + sum(lacing) > len(tail):
+            raise AudioError(f"{name}: the file is cut short (it ends within an Ogg page)")
+    file.seek(0)
+
+
+def _decode(sound: soundfile.SoundFile, name: str, max_seconds: float) -> np.ndarray:
+    rate, promised = sound.samplerate, sound.frames
+    if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
+        raise AudioError(f"{name}: a sampling rate of {rate} Hz, wanted {_RATES_HZ[0]} to {_RATES_HZ[1]}")
+    limit = math.ceil(max_seconds * rate)
+    known = promised < _UNKNOWN_LENGTH
+    if known and promised > limit:
+        raise _too_long(name, f"{promised / rate:.1f} s", max_seconds)
+    if not known:
+        # soundfile seeks after each read, which fails at an end that the header does not name.
+        sound.seekable = lambda: False
+    plain = sound.subtype == "PCM_16" and sound.channels == 1 and rate == batch.SAMPLE_RATE
+    wave_N = _mono(sound, promised if known else limit + 1, "int16" if plain else "float32")
+    if not known and len(wave_N) > limit:
+        raise _too_long(name, f"more than {limit / rate:.1f} s", max_seconds)
+    _check_whole(sound, name, len(wave_N), promised if known else len(wave_N))
+    if len(wave_N) == 0:
+        raise AudioError(f"{name}: there are no samples in it")
+    if not plain:
+        wave_N = _to_int16(wave_N, rate, name)
+    if len(wave_N) <= EDGE:
+        raise AudioError(f"{name}: {len(wave_N)} samples are too short for a frame, which needs more than {EDGE}")
+    if not wave_N.any():
+        raise AudioError(f"{name}: silent, every sample is zero")
+    return wave_N
+
+
+def _mono(sound: soundfile.SoundFile, max_frames: int, dtype: Literal["int16", "float32"]) -> np.ndarray:
+    """At most `max_frames` frames, in blocks, so that a header cannot make this allocate what the file lacks."""
+    blocks, left = [], max_frames
+    while left > 0:
+        block_NC = sound.read(min(left, max(1, _BLOCK_VALUES // sound.channels)), dtype=dtype, always_2d=True)
+        if len(block_NC) == 0:
+            break
+        left -= len(block_NC)
+        mono_N = block_NC[:, 0]
+        if sound.channels > 1:
+            mono_N = mono_N.copy()
+            for channel in range(1, sound.channels):
+                mono_N += block_NC[:, channel]
+            mono_N /= sound.channels
+        blocks.append(mono_N)
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype)
+
+
+def _check_whole(sound: soundfile.SoundFile, name: str, found: int, promised: int) -> None:
+    """Raises AudioError where the file holds fewer samples than its header says."""
+    if sound.format in ("WAV", "WAVEX", "AIFF"):
+        # libsndfile mends the length of the data silently; sizes near 2 or 4 GiB stand for "unknown" in streams.
+        mended = re.search(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE)
+        if mended and int(mended[2]) < int(mended[1]) < 0x7FFF_F000:
+            raise AudioError(f"{name}: the file is cut short (its header says {mended[1]} bytes, found {mended[2]})")
+    # Without a Xing header the length of an MP3 is an estimate from its bit rate.
+    wanted = 0.98 * promised - 2 * _MP3_FRAME if sound.format == "MP3" else promised
+    if found < wanted:
+        raise AudioError(f"{name}: the file is cut short (its header says {promised} samples, found {found})")
+
+
+def _to_int16(wave_N: np.ndarray, rate: int, name: str) -> np.ndarray:
+    if not np.isfinite(wave_N).all():
+        raise AudioError(f"{name}: some samples are not finite numbers")
+    peak = max(float(wave_N.max()), -float(wave_N.min()))
+    if peak > _BROKEN_PEAK:
+        raise AudioError(f"{name}: samples reach {peak:g} where full scale is 1")
+    if rate != batch.SAMPLE_RATE:
+        wave_N = soxr.resample(wave_N, rate, batch.SAMPLE_RATE, quality="HQ")
+    scaled_N = np.rint(wave_N * np.float32(_FULL_SCALE))
+    return np.clip(scaled_N, -_FULL_SCALE, _FULL_SCALE - 1, out=scaled_N).astype(np.int16)
+
+
+def _too_long(name: str, length: str, max_seconds: float) -> AudioError:
+    return AudioError(
+        f"{name}: {length} of audio, above max_seconds={max_seconds:g}. Cut it, or raise max_seconds of its source"
+    )

@@ -1,0 +1,25 @@
+"""The letters that name array axes in shapes, and the words that name them on parameters.
+
+Letters (jaxtyping shapes, and suffixes of array names):
+
+    B rows of a batch          M mel channels             D width of the trunk
+    N waveform samples         P encoder audio positions  F feed-forward width
+    T speech frames (10 ms)    S encoder positions        H attention heads
+    E segments of a row        U decoder positions        K width of a head
+    V vocabulary               L layers                   C channels of a convolution
+
+Words: a parameter bears one word an axis (`nnx.Param(..., axes=("embed", "mlp"))`, `None` for an axis that
+is never cut); `speechlm_jax/sharding.py` alone says where a word lies on the device mesh.
+"""
+
+EMBED = "embed"
+MLP = "mlp"
+HEADS = "heads"
+HEAD_WIDTH = "head_width"
+VOCABULARY = "vocabulary"
+LAYERS = "layers"
+CHANNELS = "channels"
+MELS = "mels"
+KERNEL = "kernel"
+
+WORDS = (EMBED, MLP, HEADS, HEAD_WIDTH, VOCABULARY, LAYERS, CHANNELS, MELS, KERNEL)

@@ -1,0 +1,179 @@
+"""Objectives: what an example is made to teach. Each function returns the preprocessors of a task, `lanes` included."""
+
+from collections.abc import Callable
+from typing import Any
+
+import seqio
+import tensorflow as tf
+
+from speechlm_jax import vocabulary
+from speechlm_jax.data import features, preprocessors
+from speechlm_jax.data.preprocessors import Example, Preprocessor
+
+
+def recognition(text: str = "text", language: str = "en", *, ctc: bool = True) -> list[Preprocessor]:
+    """Speech to its transcript: `audio` and the field `text`, which is the reference of metrics as it stands here.
+
+    language: a code, or a field in braces that holds one: "{lang}". ctc: whether CTC may align text and speech.
+    """
+
+    def change(example: Example) -> Example:
+        transcript = preprocessors.field(example, text, "making a recognition example")
+        preprocessors.field(example, "audio", "making a recognition example")
+        return {
+            **example,
+            "prompt": preprocessors.prompt_ids(example, "transcribe", language),
+            "targets": preprocessors.with_eos(features.encode([transcript])[0]),
+            "targets_pretokenized": transcript,
+            "ctc": tf.constant([int(ctc)], tf.int32),
+        }
+
+    return [preprocessors.mapped(change, [text]), preprocessors.lanes()]
+
+
+def span_corruption(
+    text: str = "text", *, density: float = 0.15, mean_span: float = 3.0, max_tokens: int = 512
+) -> list[Preprocessor]:
+    """Text whose spans are to be restored (T5, arXiv 1910.10683, section 3.1.4).
+
+    Each span of `inputs` is replaced by a sentinel; `targets` are the spans, each after its sentinel, and an end
+    token. Numbers of masked tokens and of spans are rounded up or down at random, so that both means are met; spans
+    are never side by side. Unlike in T5's code a span may stand at the very beginning, and need not stand at the end.
+
+    density: share of tokens in spans. mean_span: tokens of a span. max_tokens: of a longer text, a window that begins
+    anywhere with equal chance. A text of fewer than two tokens is dropped.
+    Raises ValueError for numbers out of range, and when the dataset is built for want of sentinels.
+    """
+    doing = "corrupting spans"
+    if not (0 < density < 1 and mean_span >= 1 and max_tokens >= 2):
+        raise ValueError(
+            f"{doing}: wanted 0 < density < 1, mean_span >= 1 and max_tokens >= 2, found density={density}, "
+            f"mean_span={mean_span}, max_tokens={max_tokens}."
+        )
+
+    def change(example: Example, seed: tf.Tensor) -> Example:
+        words = features.current()
+        most = int(max_tokens * density / mean_span) + 2
+        if most > words.num_sentinels:
+            raise ValueError(
+                f"{doing}: {max_tokens} tokens may have {most} spans, and the vocabulary '{words.path}' has "
+                f"{words.num_sentinels} sentinels. Lower max_tokens or density, or raise mean_span."
+            )
+        tokens, (noise_draw, spans_draw), orders = _window(example[_TOKENS], max_tokens, 2, seed)
+        size = tf.size(tokens)
+        noise = _round(tf.cast(size, tf.float32) * density, noise_draw, 1, size - 1)
+        kept = size - noise
+        spans = _round(tf.cast(noise, tf.float32) / mean_span, spans_draw, 1, tf.minimum(noise, kept + 1))
+        span_lengths = _compose(noise, spans, orders[:size])
+        # Text lies before, between and after the spans; at both ends there may be none.
+        text_lengths = _compose(kept + 2, spans + 1, orders[size:])
+        ends = tf.range(spans + 1)
+        text_lengths -= tf.cast((ends == 0) | (ends == spans), tf.int32)
+        starts = tf.cumsum(span_lengths, exclusive=True) + tf.cumsum(text_lengths[:-1])
+        sentinels = words.sentinel(0) + tf.range(spans)
+        extended = tf.concat([tokens, sentinels, [vocabulary.EOS]], 0)
+        text_starts = tf.concat([[0], starts + span_lengths], 0)
+        # A block is text with its sentinel behind it, or a sentinel with its span behind it, both as places in
+        # `extended`: the text, then the sentinels, then the end token.
+        inputs = _interleave(text_starts, text_lengths, size + tf.range(spans + 1), mark_first=False)[:-1]
+        targets = _interleave(starts, span_lengths, size + tf.range(spans), mark_first=True)
+        targets = tf.concat([targets, [size + spans]], 0)
+        return {**example, "inputs": tf.gather(extended, inputs), "targets": tf.gather(extended, targets)}
+
+    return _seeded(change, text)
+
+
+def masked_language_model(text: str = "text", *, share: float = 0.15, max_tokens: int = 512) -> list[Preprocessor]:
+    """Text some of whose tokens are to be told from the others (BERT, arXiv 1810.04805, section 3.1).
+
+    Of the chosen tokens 80% become <mask>, 10% another piece at random, 10% stay. `masked_tokens` holds them where
+    `masked_weights` is 1; both are 0 elsewhere. Their number is rounded up or down at random, and at least one.
+
+    max_tokens: of a longer text, a window that begins anywhere with equal chance. A text of fewer than two tokens is
+    dropped. Raises ValueError for numbers out of range.
+    """
+    doing = "masking tokens"
+    if not (0 < share < 1 and max_tokens >= 2):
+        raise ValueError(
+            f"{doing}: wanted 0 < share < 1 and max_tokens >= 2, found share={share}, max_tokens={max_tokens}."
+        )
+
+    def change(example: Example, seed: tf.Tensor) -> Example:
+        words = features.current()
+        tokens, (number_draw,), orders = _window(example[_TOKENS], max_tokens, 1, seed)
+        size = tf.size(tokens)
+        number = _round(tf.cast(size, tf.float32) * share, number_draw, 1, size)
+        places = tf.math.top_k(orders[:size], number, sorted=False).indices
+        chosen = tf.scatter_nd(places[:, None], tf.ones([number], tf.float32), [size])
+        # The order of a token is independent of the order of its namesake in the second half.
+        fate = orders[size : 2 * size]
+        other = tf.cast((fate - 0.8) * (10 * len(words.learned)), tf.int32)
+        other = words.learned.start + tf.minimum(other, len(words.learned) - 1)
+        replaced = tf.where(fate < 0.8, vocabulary.MASK, tf.where(fate < 0.9, other, tokens))
+        return {
+            **example,
+            "inputs": tf.where(chosen > 0, replaced, tokens),
+            "masked_tokens": tf.where(chosen > 0, tokens, 0),
+            "masked_weights": chosen,
+        }
+
+    return _seeded(change, text)
+
+
+_TOKENS = "_tokens"
+
+
+def _seeded(change: Callable[[Example, tf.Tensor], Example], text: str) -> list[Preprocessor]:
+    """Tokens of `text`, where there are at least two, through `change`, which is given a seed."""
+
+    @tf.autograph.experimental.do_not_convert
+    def seeded(example: Example, seed: Any) -> Example:
+        # SeqIO's own seeds are tuples of two scalars.
+        return change(example, tf.stack(seed))
+
+    stochastic: Any = seqio.map_over_dataset(seeded, num_seeds=1)
+    return [
+        preprocessors.tokenize(**{_TOKENS: text}),
+        preprocessors.keep_where(lambda example: tf.size(example[_TOKENS]) >= 2),
+        stochastic,
+        preprocessors.lanes(),
+    ]
+
+
+def _window(
+    tokens: tf.Tensor, max_tokens: int, draws: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, list[tf.Tensor], tf.Tensor]:
+    """At most max_tokens of the tokens from a random place; `draws` uniform numbers; and 2 n + 3 more for n tokens."""
+    size = tf.minimum(tf.size(tokens), max_tokens)
+    # Philox by name: another algorithm may be the default on another device.
+    numbers = tf.random.stateless_uniform([1 + draws + 2 * size + 3], seed, alg="philox")
+    places = tf.size(tokens) - size + 1
+    start = tf.minimum(tf.cast(numbers[0] * tf.cast(places, tf.float32), tf.int32), places - 1)
+    return tokens[start : start + size], tf.unstack(numbers[1 : 1 + draws], num=draws), numbers[1 + draws :]
+
+
+def _round(number: tf.Tensor, draw: tf.Tensor, low: int, high: tf.Tensor) -> tf.Tensor:
+    """`number` rounded up or down so that it is its own mean, for a uniform draw; within [low, high]."""
+    return tf.clip_by_value(tf.cast(tf.floor(number + draw), tf.int32), low, high)
+
+
+def _compose(total: tf.Tensor, parts: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+    """`total` as a sum of `parts` positive integers, each such sum with equal chance, by total - 1 random numbers."""
+    cuts = tf.sort(tf.math.top_k(numbers[: total - 1], parts - 1, sorted=False).indices) + 1
+    edges = tf.concat([[0], cuts, [total]], 0)
+    return edges[1:] - edges[:-1]
+
+
+def _interleave(starts: tf.Tensor, lengths: tf.Tensor, marks: tf.Tensor, *, mark_first: bool) -> tf.Tensor:
+    """Places to gather from: for each block those of [start, start + length), with its mark before or behind them."""
+    ends = tf.cumsum(lengths + 1)
+    at = tf.range(ends[-1])
+    block = tf.searchsorted(ends, at, side="right")
+    start, length = tf.gather(starts, block), tf.gather(lengths, block)
+    offset = at - tf.gather(ends, block) + length + 1
+    mark = tf.gather(marks, block)
+    return (
+        tf.where(offset == 0, mark, start + offset - 1)
+        if mark_first
+        else tf.where(offset == length, mark, start + offset)
+    )

@@ -1,0 +1,143 @@
+"""One SeqIO task as a reader of records by position, its preprocessors seeded by where a record stands."""
+
+import difflib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import seqio
+
+from speechlm_jax.data import features, order, seeds, sources
+from speechlm_jax.data.quarantine import Quarantine
+
+LANES = tuple(features.OUTPUT_FEATURES)
+KEPT = (*LANES, "_pos", "id", "targets_pretokenized")
+"""Features of an example that outlive the preprocessors."""
+
+LOST = 20_000
+"""Records in a row that may yield nothing before a task is called empty."""
+
+
+def find(name: str) -> seqio.Task | seqio.Mixture:
+    """The registered task or mixture of this name. Raises ValueError with the nearest name."""
+    known = {**seqio.TaskRegistry._REGISTRY, **seqio.MixtureRegistry._REGISTRY}
+    if name in known:
+        return seqio.get_mixture_or_task(name)
+    near = difflib.get_close_matches(name, known, 1, 0.0)
+    hint = f" Nearest: '{near[0]}'." if near else ""
+    raise ValueError(
+        f"task '{name}' is not registered.{hint} Tasks are registered in tasks/; does the recipe name the module "
+        "(Data.task_modules)?"
+    )
+
+
+def tasks_and_rates(name: str, split: str) -> tuple[list[seqio.Task], list[float]]:
+    """The tasks of a mixture that have this split, and the share of draws that each gets.
+
+    Raises ValueError where there is no such task, or one that cannot be read by position.
+    """
+    mixture = find(name)
+    rates = {
+        task.name: float(mixture.get_rate(task)) if isinstance(mixture, seqio.Mixture) else 1.0
+        for task in seqio.get_subtasks(mixture)
+    }
+    if min(rates.values()) < 0:
+        raise ValueError(f"mixing '{name}': a rate is a positive number, found {rates}.")
+    tasks = [task for task in seqio.get_subtasks(mixture) if split in task.splits and rates[task.name]]
+    if not tasks:
+        splits = sorted({split for task in seqio.get_subtasks(mixture) for split in task.splits})
+        raise ValueError(f"reading '{name}': no task of it has a split '{split}', found {splits}. Set Stream.split.")
+    for task in tasks:
+        source_of(task)
+    total = sum(rates[task.name] for task in tasks)
+    return tasks, [rates[task.name] / total for task in tasks]
+
+
+def source_of(task: seqio.Task) -> sources.RandomAccessSource:
+    """The task's source. Raises ValueError where its records cannot be read by position."""
+    if isinstance(task.source, sources.RandomAccessSource):
+        return task.source
+    raise ValueError(
+        f"reading task '{task.name}' by position: its source is a {type(task.source).__name__}, wanted one of "
+        "speechlm_jax.data.sources (ManifestSource, RecordsSource ...)."
+    )
+
+
+class Reader:
+    """The examples of a task at given positions of its endless order, made ahead of time.
+
+    positions: a function that starts the iterator of positions to read; take() must be called in the same order.
+    A record that cannot be read goes to the quarantine. `closed` ends the reading.
+    """
+
+    def __init__(
+        self,
+        task: seqio.Task,
+        split: str,
+        positions: Callable[[], Iterator[int]],
+        *,
+        seed: int,
+        quarantine: Quarantine,
+        threads: int = 2,
+        shuffle: bool = True,
+        closed: threading.Event | None = None,
+    ):
+        self._task, self._quarantine = task, quarantine
+        self._asked = self._answered = 0
+        self._lost = False
+        self._closed = closed or threading.Event()
+        source = source_of(task)
+        dataset = source.at(
+            split,
+            lambda: self._watch(positions()),
+            seed=order.key(seed, "order", task.name),
+            shuffle=shuffle,
+            threads=threads,
+            on_bad=lambda position, record_id, reason: quarantine.add(task.name, record_id, reason),
+        )
+        with seeds.position_seeds(seed, task.name):
+            dataset = task.preprocess_precache(dataset, seed=seed)
+            dataset = task.preprocess_postcache(dataset, sequence_length=None, seed=seed)
+        dataset = task._validate_preprocessing(dataset)
+        if "_pos" not in dataset.element_spec:
+            raise ValueError(
+                f"reading task '{task.name}': a preprocessor dropped the feature `_pos`, by which a record is found "
+                "again after a restart. Keep it, or end the preprocessors with speechlm_jax.data.preprocessors.lanes."
+            )
+        dataset = dataset.map(lambda example: {name: example[name] for name in KEPT if name in example}).prefetch(4)
+        self._iterator = dataset.as_numpy_iterator()
+        self._ahead: dict[str, Any] | None = self._next()
+
+    def take(self, position: int) -> list[dict[str, Any]]:
+        """What the record at a position became: no example, one or several.
+
+        Raises TooManyBadRecords, and ValueError when nothing of the task passes its preprocessors any more.
+        """
+        examples = []
+        while self._ahead is not None and self._ahead["_pos"] == position:
+            examples.append(self._ahead)
+            self._ahead = self._next()
+        if self._ahead is None:
+            self._quarantine.check()
+            if self._lost:
+                raise ValueError(
+                    f"reading task '{self._task.name}': none of {LOST} records in a row passed its preprocessors. "
+                    "Does a filter drop everything, or is a text field empty?"
+                )
+        return examples
+
+    def _next(self) -> dict[str, Any] | None:
+        example = next(self._iterator, None)
+        self._answered = self._asked
+        return example
+
+    def _watch(self, positions: Iterator[int]) -> Iterator[int]:
+        """Ends the positions when nothing comes of them, instead of looking for an example for ever."""
+        for position in positions:
+            self._lost = self._asked - self._answered >= LOST
+            if self._lost or self._closed.is_set() or self._quarantine.over_budget:
+                return
+            self._asked += 1
+            self._quarantine.count_read()
+            yield position
+

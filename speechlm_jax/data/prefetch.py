@@ -1,0 +1,48 @@
+"""Making the next elements of an iterator in a thread, a few ahead."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Prefetch:
+    """Makes the next elements of an iterator in a thread. An error of the iterator is raised where it is taken."""
+
+    def __init__(self, source: Iterator[Any], depth: int, prepare: Callable[[Any], Any] = lambda element: element):
+        self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(max(depth, 1))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(source, prepare), daemon=True, name="prefetch")
+        self._thread.start()
+
+    def _fill(self, source: Iterator[Any], prepare: Callable[[Any], Any]) -> None:
+        try:
+            for element in source:
+                self._put((prepare(element), None))
+                if self._stop.is_set():
+                    return
+            self._put((None, StopIteration()))
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that asks
+            self._put((None, error))
+
+    def _put(self, entry: tuple[Any, BaseException | None]) -> None:
+        while not self._stop.is_set():
+            try:
+                return self._queue.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        element, error = self._queue.get()
+        if error is not None:
+            self._queue.put((None, error))
+            raise error
+        return element
+
+    def close(self) -> None:
+        """Stops the thread and waits for it."""
+        self._stop.set()
+        self._thread.join(timeout=10)

@@ -1,0 +1,137 @@
+"""What a mixture yields: counted, measured, packed, and a few examples in words."""
+
+import collections
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from speechlm_jax import batch, runtime, vocabulary
+from speechlm_jax.data import capacities, config, packing, pipeline, quarantine, registration, stream, texts
+
+UNITS = {"audio": "positions", "inputs": "tokens", "targets": "tokens", "target_audio": "steps"}
+
+
+def report(
+    data: config.Data, *, seed: int, examples: int, show: int, propose_row: bool, json_path: str | None
+) -> dict[str, Any]:
+    """Draws `examples` examples as training would, and tells what they are; see `data_verb.run`."""
+    registration.register(data)
+    tasks, rates = pipeline.tasks_and_rates(data.stream.mixture, data.stream.split)
+    drawn, bad = _draw(data, seed, examples)
+    row = data.row
+    demands = np.stack([packing.demand(example, row) for example in drawn])
+    contents = np.stack([capacities.content(example, row) for example in drawn])
+    counts = collections.Counter(example["task"] for example in drawn)
+    found: dict[str, Any] = {
+        "mixture": data.stream.mixture,
+        "split": data.stream.split,
+        "measured": len(drawn),
+        "tasks": {
+            task.name: _of_task(
+                task.name,
+                pipeline.source_of(task).num_input_examples(data.stream.split),
+                rate,
+                counts[index] / len(drawn),
+                contents[[example["task"] == index for example in drawn]],
+                row,
+            )
+            for index, (task, rate) in enumerate(zip(tasks, rates, strict=True))
+        },
+        "useful_shares": capacities.useful_shares(contents, demands, row, data.stream.open_rows),
+        "bad_records": {
+            "skipped": bad.skipped,
+            "read": bad.read,
+            "reasons": dict(collections.Counter(record.reason for record in bad.records)),
+            "first": [dataclasses.asdict(record) for record in bad.records[:5]],
+        },
+    }
+    if propose_row:
+        proposal = capacities.propose(contents, demands, row, data.stream.open_rows)
+        found["proposal"] = {
+            "bindings": proposal.bindings(),
+            "useful_shares": proposal.shares,
+            "examples_per_row": round(proposal.examples_per_row, 2),
+        }
+    _print(found)
+    words = vocabulary.Vocabulary.load(data.vocabulary)
+    for example in drawn[:show]:
+        print(_in_words(example, tasks[example["task"]].name, words))
+    if json_path is not None:
+        pathlib.Path(json_path).parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(json_path).write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def train_vocabulary(
+    data: config.Data, size: int, *, fields: Sequence[str] | None, languages: Sequence[str]
+) -> dict[str, Any]:
+    """Trains Data.vocabulary on the text of the mixture, as its tasks see it."""
+    if not data.vocabulary:
+        raise ValueError("training a vocabulary: wanted the file to write, found none. Set Data.vocabulary.")
+    registration.register(data, bind_vocabulary=False)
+    lines = texts.texts(data.stream.mixture, data.stream.split, fields)
+    codes = tuple(languages) or vocabulary.LANGUAGES
+    words = vocabulary.train(lines, data.vocabulary, size, languages=codes)
+    runtime.say(
+        f"wrote {data.vocabulary}: {words.size} pieces, Model.vocabulary_size = {words.padded_size}, hash {words.hash}"
+    )
+    return {"path": data.vocabulary, "size": words.size, "padded_size": words.padded_size, "hash": words.hash}
+
+
+def _draw(data: config.Data, seed: int, number: int) -> tuple[list[dict[str, Any]], quarantine.Quarantine]:
+    """The first examples that a one-shard stream of the mixture packs."""
+    settings = dataclasses.replace(data.stream, data_shards=1)
+    source = stream.Stream(settings, data.row, rows=1, seed=seed)
+    try:
+        return source.draw(number), source.bad_records
+    finally:
+        source.close()
+
+
+def _of_task(
+    name: str, records: int, rate: float, realised: float, contents: np.ndarray, row: batch.Row
+) -> dict[str, Any]:
+    lanes = {
+        lane: {"unit": UNITS[lane], **capacities.lengths(contents[:, index])}
+        for index, lane in enumerate(capacities.LANES)
+        if len(contents) and contents[:, index].any()
+    }
+    seconds = batch.HOP * row.subsampling / batch.SAMPLE_RATE
+    found: dict[str, Any] = {"records": records, "rate": round(rate, 5), "realised": round(realised, 5), "lanes": lanes}
+    if "audio" in lanes:
+        found["hours"] = round(float(contents[:, 0].mean()) * seconds * records / 3600, 2)
+    return found
+
+
+def _print(found: dict[str, Any]) -> None:
+    print(f"{found['mixture']}/{found['split']}: {found['measured']} examples measured")
+    for name, task in found["tasks"].items():
+        hours = f", about {task['hours']:.2f} h" if "hours" in task else ""
+        print(f"  {name}: {task['records']:,} records{hours}, rate {task['rate']:.3f}, realised {task['realised']:.3f}")
+        for lane, lengths in task["lanes"].items():
+            print(f"    {lane:<13}" + "  ".join(f"{key} {value}" for key, value in lengths.items()))
+    print("useful share of each lane: " + "  ".join(f"{k} {v:.3f}" for k, v in found["useful_shares"].items()))
+    bad = found["bad_records"]
+    print(f"bad records: {bad['skipped']} of {bad['read']} read")
+    for reason, count in bad["reasons"].items():
+        print(f"  {count}x {reason}")
+    if "proposal" in found:
+        proposal = found["proposal"]
+        print("proposed row: " + "; ".join(proposal["bindings"]))
+        shares = "  ".join(f"{lane} {share:.3f}" for lane, share in proposal["useful_shares"].items())
+        print(f"  useful: {shares}; {proposal['examples_per_row']} examples a row")
+
+
+def _in_words(example: dict[str, Any], task: str, words: vocabulary.Vocabulary) -> str:
+    lines = [f"- {task}  {example['id'].decode('utf-8', 'replace')}"]
+    for lane in ("audio", "target_audio"):
+        if len(example[lane]):
+            lines.append(f"    {lane}: {len(example[lane]) / batch.SAMPLE_RATE:.2f} s")
+    for lane in ("inputs", "masked_tokens", "prompt", "targets"):
+        if len(example[lane]):
+            lines.append(f"    {lane}: {words.show(example[lane].tolist())}")
+    return "\n".join(lines)

@@ -1,0 +1,307 @@
+"""The training stream: from SeqIO tasks to packed batches, in an order that is a function of (seed, data shard, draw).
+
+The global batch is cut into *data shards*. Draw m of shard v takes a task by hash(seed, v, m); the k-th draw of a
+task by shard v is the record at position v + shards * k of the task's endless shuffled order. Each shard packs its
+own draws, so its rows do not depend on which host holds it, nor on the pace of the others. A shard's state is its
+counters and references to the examples of its open rows: no audio, no host count.
+"""
+
+import bisect
+import collections
+import concurrent.futures
+import dataclasses
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from speechlm_jax import batch
+from speechlm_jax.data import config, order, packing, pipeline, quarantine
+
+State = dict[str, Any]
+"""Data shard (as a string, for JSON) -> {"draws", "counts", "open", "ages", "pending"}."""
+
+
+class Reference(NamedTuple):
+    """Where an example came from: the k-th draw of a task by its shard, and the piece of that record."""
+
+    task: int
+    draw: int
+    piece: int
+
+
+@dataclasses.dataclass(slots=True)
+class _Item:
+    reference: Reference
+    example: dict[str, Any]
+    demand: np.ndarray
+
+
+class Step(NamedTuple):
+    """What the training loop takes at a time."""
+
+    batch: batch.Batch
+    """numpy, the rows of this host's data shards in their order."""
+    state: State
+    """Where this host's shards stand after this batch: a restart from here goes on with the next one."""
+
+
+class _Shard:
+    """The draws, open rows and finished rows of one data shard."""
+
+    def __init__(self, index: int, state: Mapping[str, Any], packer: packing.Packer[_Item]):
+        self.index = index
+        self.draws: int = state["draws"]
+        self.counts: list[int] = list(state["counts"])
+        self.packer = packer
+        self.pending: collections.deque[_Item] = collections.deque()
+        self.finished: collections.deque[tuple[list[_Item], dict[str, Any]]] = collections.deque()
+        self.snapshot = dict(state)
+
+    def drain(self) -> None:
+        """Packs what is pending; each row that closes is kept with the state in which it left the shard."""
+        while self.pending:
+            item = self.pending.popleft()
+            closed = self.packer.add(item, item.demand)
+            if closed:
+                snapshot = {
+                    "draws": self.draws,
+                    "counts": list(self.counts),
+                    "open": [[list(item.reference) for item in row] for row in self.packer.open],
+                    "ages": list(self.packer.ages),
+                    "pending": [list(item.reference) for item in self.pending],
+                }
+                self.finished.append((closed, snapshot))
+
+
+class Stream:
+    """Packed batches of a mixture, for the data shards of this host. Iterate over it; each element is a Step.
+
+    rows: rows of the global batch. shards: the data shards that this host holds. state: where they stand; None for
+    the beginning. on_bad is told of each record that is skipped.
+    Raises ValueError for a mixture that cannot be served, and while iterating when too many records are bad.
+    """
+
+    MAX_QUEUED_ROWS = 32
+    """Shards finish rows at slightly different paces. A stream whose fastest shard is this far ahead starts over
+    from its own state, which changes nothing but the memory it holds."""
+
+    def __init__(
+        self,
+        settings: config.Stream,
+        row: batch.Row,
+        *,
+        rows: int,
+        seed: int,
+        shards: Sequence[int] | None = None,
+        state: State | None = None,
+        on_bad: Callable[[quarantine.BadRecord], None] | None = None,
+    ):
+        if rows % settings.data_shards:
+            raise ValueError(
+                f"cutting a global batch of {rows} rows into {settings.data_shards} data shards: the shards must "
+                "divide the rows. Set Data.rows or Stream.data_shards."
+            )
+        self._settings, self._row, self._seed = settings, row, seed
+        self._rows_per_shard = rows // settings.data_shards
+        self._tasks, rates = pipeline.tasks_and_rates(settings.mixture, settings.split)
+        self._bounds = list(itertools.accumulate(rates))[:-1]
+        self._shard_indices = list(range(settings.data_shards)) if shards is None else list(shards)
+        self._mixing_keys = {v: order.key(seed, "mix", v) for v in self._shard_indices}
+        self._quarantine = quarantine.Quarantine(settings.bad_records, on_bad)
+        self._closed = threading.Event()
+        self._start(state or {})
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the mixture's tasks; a segment's task_id is an index here."""
+        return [task.name for task in self._tasks]
+
+    @property
+    def state(self) -> State:
+        """Where this host's shards stand after the last batch that was handed out."""
+        return {str(v): shard.snapshot for v, shard in self._shards.items()}
+
+    @property
+    def bad_records(self) -> quarantine.Quarantine:
+        """What was skipped so far."""
+        return self._quarantine
+
+    def __iter__(self) -> Iterator[Step]:
+        return self
+
+    def __next__(self) -> Step:
+        while any(len(shard.finished) < self._rows_per_shard for shard in self._shards.values()):
+            self._draw_round()
+        out = batch.empty(self._row, self._rows_per_shard * len(self._shards))
+        index = 0
+        for shard in self._shards.values():
+            for _ in range(self._rows_per_shard):
+                items, shard.snapshot = shard.finished.popleft()
+                packing.write_row(out, index, [item.example for item in items], self._row)
+                index += 1
+        state = self.state
+        if max(len(shard.finished) for shard in self._shards.values()) > self.MAX_QUEUED_ROWS:
+            self._start(state)
+        return Step(out, state)
+
+    def draw(self, number: int) -> list[dict[str, Any]]:
+        """The next `number` examples that are packed, or a few more: to look at, not to train on."""
+        drawn: list[dict[str, Any]] = []
+        while len(drawn) < number:
+            drawn += [item.example for item in self._draw_round()]
+        return drawn
+
+    def close(self) -> None:
+        """Stops the readers."""
+        self._closed.set()
+
+    # Drawing.
+
+    def _draw_round(self) -> list[_Item]:
+        """One draw by every shard, in the order in which the readers were told; returns what came of it."""
+        drawn = []
+        for shard in self._shards.values():
+            task = self._choose(shard.index, shard.draws)
+            draw = shard.counts[task]
+            shard.draws += 1
+            shard.counts[task] += 1
+            items = self._take(task, shard.index, draw)
+            drawn += items
+            shard.pending.extend(items)
+            shard.drain()
+        return drawn
+
+    def _choose(self, shard: int, draw: int) -> int:
+        return bisect.bisect_right(self._bounds, order.uniform(self._mixing_keys[shard], draw))
+
+    def _take(self, task: int, shard: int, draw: int) -> list[_Item]:
+        """The examples that the record of a draw became: none, one or several; those that fit no row are skipped."""
+        items = []
+        pieces = self._readers[task].take(self._position(shard, draw))
+        for piece, example in enumerate(pieces):
+            needed = packing.demand(example, self._row)
+            reason = packing.misfit(needed, self._row)
+            if reason:
+                self._quarantine.add(self._tasks[task].name, example["id"], reason)
+                continue
+            example["task"] = task
+            example["origin"] = (shard, draw, piece)
+            items.append(_Item(Reference(task, draw, piece), example, needed))
+        return items
+
+    def _position(self, shard: int, draw: int) -> int:
+        return shard + self._settings.data_shards * draw
+
+    # Starting, at the beginning or in the middle.
+
+    def _start(self, state: State) -> None:
+        """Opens the readers so that the next draw is the one after `state`, its open rows in their place."""
+        self._closed.set()
+        self._closed = threading.Event()
+        fresh = {"draws": 0, "counts": [0] * len(self._tasks), "open": [], "ages": [], "pending": []}
+        room = packing.capacity(self._row)
+        self._shards = {
+            v: _Shard(v, state.get(str(v), fresh), packing.Packer(room, self._settings.open_rows))
+            for v in self._shard_indices
+        }
+        held = [self._held_draws(task) for task in range(len(self._tasks))]
+        with concurrent.futures.ThreadPoolExecutor(len(self._tasks)) as pool:
+            self._readers = list(pool.map(self._open_reader, range(len(self._tasks)), held))
+        reread: dict[tuple[int, int, int], dict[int, _Item]] = {}
+        for task, draws in enumerate(held):
+            for shard, draw in draws:
+                items = self._take(task, shard, draw)
+                reread[shard, task, draw] = {item.reference.piece: item for item in items}
+        for v, shard in self._shards.items():
+
+            def again(reference: Sequence[int], v: int = v) -> _Item:
+                task, draw, piece = reference
+                try:
+                    return reread[v, task, draw][piece]
+                except KeyError:
+                    raise ValueError(
+                        f"resuming the stream: task '{self._tasks[task].name}' no longer yields the example that stood "
+                        f"in an open row (data shard {v}, draw {draw}, piece {piece}): its data or its preprocessors "
+                        "have changed. Start a new run, or bring the data back."
+                    ) from None
+
+            for row, age in zip(shard.snapshot["open"], shard.snapshot["ages"], strict=True):
+                items = [again(reference) for reference in row]
+                shard.packer.resume(items, [item.demand for item in items], age)
+            shard.pending.extend(again(reference) for reference in shard.snapshot["pending"])
+            shard.drain()
+
+    def _held_draws(self, task: int) -> list[tuple[int, int]]:
+        """(shard, draw) of every record of a task with examples in open rows."""
+        held = set()
+        for v, shard in self._shards.items():
+            rows = [*shard.snapshot["open"], shard.snapshot["pending"]]
+            held |= {(v, draw) for row in rows for (t, draw, _) in row if t == task}
+        return sorted(held)
+
+    def _open_reader(self, task: int, held: list[tuple[int, int]]) -> pipeline.Reader:
+        starts = {v: (shard.draws, shard.counts[task]) for v, shard in self._shards.items()}
+
+        def positions() -> Iterator[int]:
+            yield from (self._position(shard, draw) for shard, draw in held)
+            draws = {v: start[0] for v, start in starts.items()}
+            counts = {v: start[1] for v, start in starts.items()}
+            while True:
+                for v in starts:
+                    if self._choose(v, draws[v]) == task:
+                        yield self._position(v, counts[v])
+                        counts[v] += 1
+                    draws[v] += 1
+
+        return pipeline.Reader(
+            self._tasks[task],
+            self._settings.split,
+            positions,
+            seed=self._seed,
+            threads=self._settings.read_threads,
+            quarantine=self._quarantine,
+            closed=self._closed,
+        )
+
+
+def fingerprint(settings: config.Stream, row: batch.Row, *, rows: int, seed: int, vocabulary: str) -> dict[str, Any]:
+    """What the order of a stream depends on: compare it before going on from a saved state."""
+    tasks, rates = pipeline.tasks_and_rates(settings.mixture, settings.split)
+    return {
+        "seed": seed,
+        "rows": rows,
+        "data_shards": settings.data_shards,
+        "open_rows": settings.open_rows,
+        "row": dataclasses.asdict(row),
+        "vocabulary": vocabulary,
+        "rates": {task.name: round(rate, 9) for task, rate in zip(tasks, rates, strict=True)},
+        "sources": {task.name: pipeline.source_of(task).fingerprint(settings.split) for task in tasks},
+    }
+
+
+def check_fingerprint(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises ValueError that names what changed between two fingerprints."""
+    saved, now = json.loads(json.dumps(saved)), json.loads(json.dumps(now))
+    changed = []
+    for name in sorted(saved.keys() | now.keys()):
+        before, after = saved.get(name), now.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            fields = sorted(before.keys() | after.keys())
+            changed += [
+                f"{name}.{field}: {before.get(field)} -> {after.get(field)}"
+                for field in fields
+                if before.get(field) != after.get(field)
+            ]
+        elif before != after:
+            changed.append(f"{name}: {before} -> {after}")
+    if changed:
+        raise ValueError(
+            "resuming the stream: what its order depends on has changed since the checkpoint: "
+            + "; ".join(changed)
+            + ". Bring it back, or start a new run (Recipe.run_dir), taking the weights by Recipe.finetune."
+        )
+

@@ -1,0 +1,42 @@
+"""Verb `data`: what a recipe's mixture yields, the row it wants, and its vocabulary."""
+
+import argparse
+from typing import Any
+
+from speechlm_jax.data import config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of this verb."""
+    parser.add_argument("--train_vocabulary", type=int, metavar="SIZE", help="train Data.vocabulary with SIZE pieces, and end")
+    parser.add_argument("--text_field", action="append", help="fields whose text the vocabulary is trained on (default: text)")
+    parser.add_argument("--languages", help="language codes that get a token, comma-separated")
+    parser.add_argument("--propose_row", action="store_true", help="propose the room of each lane for this mixture")
+    parser.add_argument("--examples", type=int, help="examples to measure (default: 1000)")
+    parser.add_argument("--show", type=int, help="examples to print (default: 3)")
+    parser.add_argument("--json", help="write the report here as JSON")
+
+
+def run(
+    *,
+    data: config.Data,
+    seed: int = 0,
+    examples: int = 1000,
+    show: int = 3,
+    propose_row: bool = False,
+    train_vocabulary: int | None = None,
+    text_field: list[str] | tuple[str, ...] = ("text",),
+    languages: str = "",
+    json: str | None = None,
+) -> dict[str, Any]:
+    """Reports what a mixture yields: records, hours, lengths by lane, rates asked and realised, useful share of each
+    lane when packed, bad records, and a few examples in words; or trains the mixture's vocabulary.
+
+    Raises ValueError where the mixture or its vocabulary is not there.
+    """
+    from speechlm_jax.data import report
+
+    if train_vocabulary is not None:
+        codes = [code for code in languages.split(",") if code]
+        return report.train_vocabulary(data, train_vocabulary, fields=list(text_field), languages=codes)
+    return report.report(data, seed=seed, examples=examples, show=show, propose_row=propose_row, json_path=json)

@@ -1,0 +1,81 @@
+"""The words of a command line: a verb's flags, the gin bindings between them, and the help that explains both."""
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from speechlm_jax import endings, settings
+
+CONFIG_TEXT = "config_text"
+"""The keyword under which run() receives all its other keywords as a gin file's text, where it has such a keyword."""
+
+HELP_TAIL = f"""\
+options of every verb:
+  --gin_file=PATH            bindings to read; may be repeated, the later one wins
+  --gin.NAME=VALUE           one binding, or a macro; wins over the files
+  --gin_search_paths=A,B     where gin files and their includes are looked for, after the current folder
+{endings.CODES}"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Binding:
+    """What `--gin.KEY=VALUE` says."""
+
+    key: str
+    value: str
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[Binding]]:
+    """The bindings of a command line apart from its other words."""
+    words, bindings = [], []
+    for argument in arguments:
+        if not argument.startswith("--gin."):
+            words.append(argument)
+            continue
+        key, equals, value = argument.removeprefix("--gin.").partition("=")
+        if not equals or not re.fullmatch(r"(\w+/)*[A-Za-z_]\w*(\.\w+)*", key):
+            raise ValueError(f"reading {argument!r}: wanted --gin.NAME=VALUE, in one word.")
+        bindings.append(Binding(key, value))
+    return words, bindings
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says its errors as the rest of the house does."""
+
+    def error(self, message: str) -> NoReturn:
+        options = [option for action in self._actions for option in action.option_strings]
+        unknown = re.search(r"unrecognized arguments: ([^\s=]+)", message)
+        hint = settings.nearest(unknown[1], options) if unknown else ""
+        raise ValueError(f"{message}.{hint} See {self.prog} --help.")
+
+
+def parser(verb: str, line: str, module: ModuleType) -> argparse.ArgumentParser:
+    """Reads the options of every verb and those that the verb's module adds; what is not given is not in the result."""
+    words = _Parser(
+        prog=f"speechlm {verb}",
+        usage=f"speechlm {verb} --gin_file=PATH ... --gin.NAME=VALUE ...",
+        description=f"{line}\n\n{settings.summary(module.run)}",
+        epilog=f"{settings.help_text(module.run, run_name(module), hidden=(CONFIG_TEXT,))}\n\n{HELP_TAIL}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    words.add_argument("--gin_file", action="append", help=argparse.SUPPRESS)
+    words.add_argument("--gin_search_paths", help=argparse.SUPPRESS)
+    if hasattr(module, "add_arguments"):
+        module.add_arguments(words)
+    return words
+
+
+def overview(verbs: Mapping[str, tuple[str, str]]) -> str:
+    """What `speechlm --help` says."""
+    lines = "\n".join(f"  {verb:<10}{line}" for verb, (_, line) in verbs.items())
+    return f"usage: speechlm VERB ...   (speechlm VERB --help says what a verb can be told)\n\n{lines}\n\n{HELP_TAIL}"
+
+
+def run_name(module: ModuleType) -> str:
+    """How a binding names a verb's run(): `train.run`."""
+    return f"{module.__name__.rpartition('.')[2]}.run"

@@ -1,0 +1,44 @@
+"""Depth by scan: one layer is compiled, however many there are."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+from flax import nnx
+
+from speechlm_jax import axes
+
+REMAT_POLICIES = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
+
+
+def build(make_layer: Callable[[nnx.Rngs], nnx.Module], num_layers: int, *, rngs: nnx.Rngs) -> nnx.Module:
+    """`num_layers` layers as one module whose parameters have a first axis "layers"."""
+    keys = jax.random.split(rngs.params(), num_layers)
+    layers = nnx.vmap(lambda key: make_layer(nnx.Rngs(params=key)))(keys)
+    for _, param in nnx.iter_graph(layers):
+        if isinstance(param, nnx.Variable):
+            param.set_metadata(axes=(axes.LAYERS, *param.get_metadata("axes")))
+    return layers
+
+
+def run(
+    layers: nnx.Module,
+    body: Callable[[nnx.Module, Any, Any], tuple[Any, Any]],
+    carry: Any,
+    per_layer: Any = None,
+    *,
+    remat: Literal["none", "dots", "full"] = "none",
+) -> tuple[Any, Any]:
+    """Scans `body(layer, carry, slice of per_layer) -> (carry, result)` over the layers that `build` made.
+
+    Returns the last carry and the results, stacked. `remat` is Model.remat.
+    """
+    graph, params = nnx.split(layers)
+
+    def step(carry: Any, inputs: tuple[Any, Any]) -> tuple[Any, Any]:
+        layer_params, layer_inputs = inputs
+        return body(nnx.merge(graph, layer_params), carry, layer_inputs)
+
+    if remat != "none":
+        step = jax.checkpoint(step, policy=REMAT_POLICIES[remat], prevent_cse=False)
+    return jax.lax.scan(step, carry, (params, per_layer))

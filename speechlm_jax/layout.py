@@ -1,0 +1,15 @@
+"""How many devices lie along each axis of the mesh. A description: it touches no device."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Devices along each axis; one of them may be -1: all that are left."""
+
+    data: int = -1
+    """Copies of the weights, each with its own rows."""
+    fsdp: int = 1
+    """Rows are cut along this axis, and so are the weights, which are gathered layer by layer."""
+    tensor: int = 1
+    """Heads, feed-forward and vocabulary are cut along this axis."""

@@ -1,0 +1,36 @@
+"""Cross-entropy of the decoder over target tokens."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from speechlm_jax import batch as batches
+from speechlm_jax.layers import segments
+from speechlm_jax.models import speech_text
+
+
+def weights(batch: batches.Batch) -> Float[Array, "B E"]:
+    """Token weights of each segment, summed; a prompt weighs nothing."""
+    lines = batch.segments
+    if batch.targets is None:
+        return jnp.zeros_like(lines.weights)
+    lane = batch.targets
+    return lines.weights * segments.total(lane.weights, lane.segment_ids, lines.weights.shape[1])
+
+
+def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B E"]:
+    """-log P(token | those before, encoder) in nats, weighted and summed over each segment."""
+    lines = batch.segments
+    if batch.targets is None:
+        return jnp.zeros_like(lines.weights)
+    lane = batch.targets
+    losses_BU = lane.weights * cross_entropy(outputs.targets, lane.tokens)
+    return lines.weights * segments.total(losses_BU, lane.segment_ids, lines.weights.shape[1])
+
+
+def cross_entropy(logits: Float[Array, "B U V"], tokens: Int[Array, "B U"]) -> Float[Array, "B U"]:
+    """-log softmax(logits)[token] in nats."""
+    # By comparison, not by gather: so the vocabulary may be cut over devices, and the gradient is no scatter.
+    chosen_BUV = jnp.arange(logits.shape[-1], dtype=tokens.dtype)[None, None, :] == tokens[:, :, None]
+    own_BU = jnp.sum(jnp.where(chosen_BUV, logits, 0.0), axis=-1)
+    return jax.nn.logsumexp(logits, axis=-1) - own_BU

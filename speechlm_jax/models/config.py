@@ -1,0 +1,61 @@
+"""The numbers that describe a model. Making one touches no device."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class SpecAugment:
+    """Masks over the log-mel features of each segment while training (arXiv 1904.08779)."""
+
+    time_masks: int = 2
+    max_time_share: float = 0.1
+    """A time mask hides at most this share of its segment."""
+    mel_masks: int = 2
+    max_mels: int = 16
+    """A mel mask hides at most this many channels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """An encoder-decoder over speech and text."""
+
+    vocabulary_size: int = 1024
+    """The vocabulary's pieces, rounded up to a multiple of 128."""
+    width: int = 256
+    num_heads: int = 4
+    mlp_width: int = 1024
+    encoder_layers: int = 4
+    decoder_layers: int = 2
+    encoder_block: Literal["conformer", "transformer"] = "conformer"
+    conv_kernel: int = 15
+    """Taps of a Conformer's depthwise convolution, odd: 40 ms each at 4x subsampling."""
+    mels: int = 80
+    subsampling: int = 4
+    """Speech frames in one encoder position; must equal Row.subsampling."""
+    stem_channels: int = 256
+    """Channels of the strided convolutions before the encoder."""
+    ctc: bool = True
+    """Whether there is a CTC head over encoder audio positions."""
+    dropout: float = 0.1
+    spec_augment: SpecAugment | None = SpecAugment()
+    remat: Literal["none", "dots", "full"] = "none"
+    """What the backward pass computes again: nothing, all but matrix products, each whole layer."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the trunk computes in; parameters, norms, softmax and losses are float32 always."""
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head, K."""
+        return self.width // self.num_heads
+
+    def __post_init__(self):
+        if self.width % self.num_heads or self.head_width % 2:
+            raise ValueError(
+                f"a model's width divides into heads of even width, found width={self.width}, "
+                f"num_heads={self.num_heads}. Set Model.width or Model.num_heads."
+            )
+        if self.conv_kernel % 2 == 0:
+            raise ValueError(f"a Conformer's kernel is centred, so odd: found Model.conv_kernel = {self.conv_kernel}.")
+        if self.subsampling not in (2, 4, 8):
+            raise ValueError(f"the stem halves the frame rate once to three times: Model.subsampling = {self.subsampling}, wanted 2, 4 or 8.")

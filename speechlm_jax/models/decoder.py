@@ -1,0 +1,162 @@
+"""The causal stack over target tokens, which looks at the encoder positions of its own segment."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from speechlm_jax.layers import attention, dropout, feed_forward, norms, positions, stack
+from speechlm_jax.models import config, encoder
+
+
+class Cache(NamedTuple):
+    """What decoding keeps from step to step; every segment of a row decodes by itself, all at one step."""
+
+    own: attention.Memory
+    """Keys and values of the steps so far, "L B E U H K"."""
+    encoded: attention.Memory | None
+    """Keys and values of the encoder positions, "L B S H K"."""
+    encoded_ids: Int[Array, "B S"] | None
+    step: Int[Array, ""]
+    """The step to come, from 0."""
+
+
+class Block(nnx.Module):
+    """Self-attention, attention to the encoder, feed-forward, each behind a norm and beside a residual."""
+
+    def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
+        self.rate = choice.dropout
+        out_scale = 1 / math.sqrt(3 * choice.decoder_layers)
+        width, heads = choice.width, choice.num_heads
+        self.attention_norm = norms.RmsNorm(width)
+        self.attention = attention.Attention(width, heads, out_scale=out_scale, rngs=rngs)
+        self.cross_norm = norms.RmsNorm(width)
+        self.cross_attention = attention.Attention(width, heads, out_scale=out_scale, rngs=rngs)
+        self.norm = norms.RmsNorm(width)
+        self.feed_forward = feed_forward.FeedForward(width, choice.mlp_width, out_scale=out_scale, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "B U D"],
+        mask: Bool[Array, "B U U"],
+        rotation: positions.Rotation,
+        encoded: Float[Array, "B S D"] | None,
+        cross_mask: Bool[Array, "B U S"] | None,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "B U D"]:
+        keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
+
+        def drop(y_BUD: Array) -> Array:
+            return dropout.dropout(y_BUD, self.rate, keys.pop())
+
+        y_BUD = self.attention_norm(x)
+        x += drop(self.attention(y_BUD, self.attention.memory(y_BUD, rotation), mask, rotation))
+        if encoded is not None:
+            memory = self.cross_attention.memory(encoded)
+            x += drop(self.cross_attention(self.cross_norm(x), memory, cross_mask))
+        return x + drop(self.feed_forward(self.norm(x)))
+
+    def step(
+        self,
+        x: Float[Array, "B E D"],
+        step: Int[Array, ""],
+        rotation: positions.Rotation,
+        own: attention.Memory,
+        encoded: attention.Memory | None,
+        cross_mask: Bool[Array, "B E S"] | None,
+    ) -> tuple[Float[Array, "B E D"], attention.Memory]:
+        """One step of every segment. `own` is "B E U H K"; returns the step's own keys and values, "B E H K"."""
+        y_BED = self.attention_norm(x)
+        new = self.attention.memory(y_BED, rotation)
+        queries_BEHK = self.attention.queries(y_BED, rotation)
+        num_rows, num_segments, num_steps = own.keys.shape[:3]
+
+        def with_new(steps_BEUHK: Array, new_BEHK: Array) -> Array:
+            whole_BEUHK = jax.lax.dynamic_update_slice_in_dim(steps_BEUHK, new_BEHK[:, :, None], step, axis=2)
+            return whole_BEUHK.reshape(num_rows * num_segments, *whole_BEUHK.shape[2:])
+
+        until_now_U = jnp.arange(num_steps) <= step
+        attended = attention.attend(
+            queries_BEHK.reshape(num_rows * num_segments, 1, *queries_BEHK.shape[2:]),
+            with_new(own.keys, new.keys),
+            with_new(own.values, new.values),
+            jnp.broadcast_to(until_now_U[None, None, :], (num_rows * num_segments, 1, num_steps)),
+        )
+        x += self.attention.out(attended.reshape(queries_BEHK.shape))
+        if encoded is not None:
+            x += self.cross_attention(self.cross_norm(x), encoded, cross_mask)
+        return x + self.feed_forward(self.norm(x)), new
+
+
+class Decoder(nnx.Module):
+    """Blocks over target tokens: all at once in training, step by step in decoding."""
+
+    def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
+        self.choice = choice
+        self.stack = stack.build(lambda rngs: Block(choice, rngs=rngs), choice.decoder_layers, rngs=rngs)
+        self.norm = norms.RmsNorm(choice.width)
+
+    def __call__(
+        self, lane: encoder.Lane, encoded: encoder.Encoded | None, key: PRNGKeyArray | None = None
+    ) -> Float[Array, "B U D"]:
+        """Hidden states at every step of `lane`, whose steps of one segment stand in order."""
+        ids_BU = lane.segment_ids
+        mask_BUU = attention.segment_mask(ids_BU, ids_BU, causal=True)
+        rotation = positions.rotation(lane.positions, self.choice.head_width)
+        hidden_BSD, cross_mask_BUS = None, None
+        if encoded is not None:
+            hidden_BSD, cross_mask_BUS = encoded.hidden, attention.segment_mask(ids_BU, encoded.segment_ids)
+        x_BUD, keys = lane.hidden, None
+        if key is not None:
+            key, own_key = jax.random.split(key)
+            keys = jax.random.split(key, self.choice.decoder_layers)
+            x_BUD = dropout.dropout(x_BUD, self.choice.dropout, own_key)
+
+        def body(block: Block, x_BUD: Array, key: PRNGKeyArray | None) -> tuple[Array, None]:
+            return block(x_BUD, mask_BUU, rotation, hidden_BSD, cross_mask_BUS, key), None
+
+        x_BUD, _ = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat)
+        return self.norm(x_BUD)
+
+    def start(
+        self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int
+    ) -> Cache:
+        """The cache before the first of at most `num_steps` steps."""
+        choice = self.choice
+        shape = (choice.decoder_layers, num_rows, num_segments, num_steps, choice.num_heads, choice.head_width)
+        empty = jnp.zeros(shape, jnp.dtype(choice.dtype))
+        memory, ids_BS = None, None
+        if encoded is not None:
+
+            def body(block: Block, carry: None, _: None) -> tuple[None, attention.Memory]:
+                return None, block.cross_attention.memory(encoded.hidden)
+
+            memory, ids_BS = stack.run(self.stack, body, None)[1], encoded.segment_ids
+        return Cache(attention.Memory(empty, empty), memory, ids_BS, jnp.zeros((), jnp.int32))
+
+    def step(self, x: Float[Array, "B E D"], cache: Cache) -> tuple[Float[Array, "B E D"], Cache]:
+        """Hidden states of the next step of every segment of every row, and the cache after it."""
+        num_rows, num_segments, _ = x.shape
+        rotation = positions.rotation(
+            jnp.broadcast_to(cache.step, (num_rows, num_segments)), self.choice.head_width
+        )
+        cross_mask_BES = None
+        if cache.encoded_ids is not None:
+            ids_BE = jnp.broadcast_to(jnp.arange(1, num_segments + 1)[None, :], (num_rows, num_segments))
+            cross_mask_BES = attention.segment_mask(ids_BE, cache.encoded_ids)
+
+        def body(block: Block, x_BED: Array, memories: tuple) -> tuple[Array, attention.Memory]:
+            own, encoded = memories
+            return block.step(x_BED, cache.step, rotation, own, encoded, cross_mask_BES)
+
+        x_BED, new = stack.run(self.stack, body, x, (cache.own, cache.encoded))
+        own = attention.Memory(
+            *(
+                jax.lax.dynamic_update_slice_in_dim(old, now[:, :, :, None], cache.step, axis=3)
+                for old, now in zip(cache.own, new, strict=True)
+            )
+        )
+        return self.norm(x_BED), cache._replace(own=own, step=cache.step + 1)

@@ -1,0 +1,133 @@
+"""One stack over the audio positions and the text positions of a row, each segment by itself."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from speechlm_jax import axes
+from speechlm_jax.layers import attention, convolution, dropout, feed_forward, norms, positions, stack, weights
+from speechlm_jax.models import config
+
+
+class Lane(NamedTuple):
+    """Encoder positions of one modality."""
+
+    hidden: Float[Array, "B S D"]
+    segment_ids: Int[Array, "B S"]
+    positions: Int[Array, "B S"]
+
+
+class Encoded(NamedTuple):
+    """What the encoder gives; zeros where no example lies."""
+
+    hidden: Float[Array, "B S D"]
+    """Audio positions, then text positions."""
+    segment_ids: Int[Array, "B S"]
+    audio: Float[Array, "B P D"] | None
+    """The audio positions alone."""
+    inputs: Float[Array, "B S D"] | None
+    """The text positions alone."""
+
+
+class Surroundings(NamedTuple):
+    """What every block of the stack needs beside its input."""
+
+    mask: Bool[Array, "B S S"]
+    rotation: positions.Rotation
+    audio_ids: Int[Array, "B P"] | None
+
+
+class Block(nnx.Module):
+    """A Conformer block (arXiv 2005.08100) or a Transformer block, each part behind a norm and beside a residual."""
+
+    def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
+        self.conformer = choice.encoder_block == "conformer"
+        self.rate = choice.dropout
+        parts = 4 if self.conformer else 2
+        # The sum of all residuals is about as large as what enters the stack.
+        out_scale = 1 / math.sqrt(parts * choice.encoder_layers)
+        width = choice.width
+
+        def make_feed_forward() -> feed_forward.FeedForward:
+            return feed_forward.FeedForward(width, choice.mlp_width, out_scale=out_scale, rngs=rngs)
+
+        if self.conformer:
+            self.first_norm = norms.RmsNorm(width)
+            self.first_feed_forward = make_feed_forward()
+            self.convolution_norm = norms.RmsNorm(width)
+            self.convolution = convolution.ConformerConvolution(
+                width, choice.conv_kernel, out_scale=out_scale, rngs=rngs
+            )
+        self.attention_norm = norms.RmsNorm(width)
+        self.attention = attention.Attention(width, choice.num_heads, out_scale=out_scale, rngs=rngs)
+        self.norm = norms.RmsNorm(width)
+        self.feed_forward = make_feed_forward()
+
+    def __call__(
+        self, x: Float[Array, "B S D"], around: Surroundings, key: PRNGKeyArray | None
+    ) -> Float[Array, "B S D"]:
+        keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
+
+        def drop(y_BSD: Array) -> Array:
+            return dropout.dropout(y_BSD, self.rate, keys.pop())
+
+        if self.conformer:
+            x += 0.5 * drop(self.first_feed_forward(self.first_norm(x)))
+        y_BSD = self.attention_norm(x)
+        memory = self.attention.memory(y_BSD, around.rotation)
+        x += drop(self.attention(y_BSD, memory, around.mask, around.rotation))
+        if self.conformer and around.audio_ids is not None:
+            # Text passes the convolution by: its taps are as long as speech is.
+            places = around.audio_ids.shape[1]
+            y_BPD = drop(self.convolution(self.convolution_norm(x[:, :places]), around.audio_ids))
+            x += jnp.pad(y_BPD, ((0, 0), (0, x.shape[1] - places), (0, 0)))
+        return x + (0.5 if self.conformer else 1.0) * drop(self.feed_forward(self.norm(x)))
+
+
+class Encoder(nnx.Module):
+    """Blocks over [audio positions ; text positions] with attention within segments."""
+
+    def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
+        self.choice = choice
+        self.audio_D = weights.constant(0.0, (choice.width,), (axes.EMBED,))
+        self.inputs_D = weights.constant(0.0, (choice.width,), (axes.EMBED,))
+        self.stack = stack.build(lambda rngs: Block(choice, rngs=rngs), choice.encoder_layers, rngs=rngs)
+        self.norm = norms.RmsNorm(choice.width)
+
+    def __call__(self, audio: Lane | None, inputs: Lane | None, key: PRNGKeyArray | None = None) -> Encoded:
+        """At least one of the lanes must be there; one that is None is not in the program."""
+        lanes = [(audio, self.audio_D), (inputs, self.inputs_D)]
+        present = [(lane, embedding) for lane, embedding in lanes if lane is not None]
+        x_BSD = jnp.concatenate(
+            [lane.hidden + embedding[...].astype(lane.hidden.dtype)[None, None, :] for lane, embedding in present],
+            axis=1,
+        )
+        ids_BS = jnp.concatenate([lane.segment_ids for lane, _ in present], axis=1)
+        positions_BS = jnp.concatenate([lane.positions for lane, _ in present], axis=1)
+        around = Surroundings(
+            mask=attention.segment_mask(ids_BS, ids_BS),
+            rotation=positions.rotation(positions_BS, self.choice.head_width),
+            audio_ids=None if audio is None else audio.segment_ids,
+        )
+        keys = None
+        if key is not None:
+            key, own_key = jax.random.split(key)
+            keys = jax.random.split(key, self.choice.encoder_layers)
+            x_BSD = dropout.dropout(x_BSD, self.choice.dropout, own_key)
+
+        def body(block: Block, x_BSD: Array, key: PRNGKeyArray | None) -> tuple[Array, None]:
+            return block(x_BSD, around, key), None
+
+        x_BSD, _ = stack.run(self.stack, body, x_BSD, keys, remat=self.choice.remat)
+        hidden_BSD = jnp.where((ids_BS > 0)[:, :, None], self.norm(x_BSD), 0)
+        places = 0 if audio is None else audio.segment_ids.shape[1]
+        return Encoded(
+            hidden=hidden_BSD,
+            segment_ids=ids_BS,
+            audio=None if audio is None else hidden_BSD[:, :places],
+            inputs=None if inputs is None else hidden_BSD[:, places:],
+        )

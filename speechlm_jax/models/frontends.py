@@ -1,0 +1,60 @@
+"""What brings speech and text to the width of the trunk."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from speechlm_jax import axes
+from speechlm_jax.layers import convolution, weights
+from speechlm_jax.models import config
+
+
+class Speech(nnx.Module):
+    """Log-mel features to encoder positions: convolutions that halve the frame rate, then a projection."""
+
+    def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
+        channels = choice.stem_channels
+        self.halves = nnx.List(
+            convolution.Halve(
+                channels if layer else choice.mels, channels, axes.CHANNELS if layer else axes.MELS, rngs=rngs
+            )
+            for layer in range(int(math.log2(choice.subsampling)))
+        )
+        self.projection_CD = weights.matrix(
+            rngs, (channels, choice.width), (axes.CHANNELS, axes.EMBED), fan_in=channels
+        )
+        self.dtype = jnp.dtype(choice.dtype)
+
+    def __call__(
+        self, features: Float[Array, "B T M"], segment_ids: Int[Array, "B T"]
+    ) -> Float[Array, "B P D"]:
+        """Zeros at dead positions. The rows' features must be zeros at dead frames."""
+        x_BTC = features.astype(self.dtype)
+        for halve in self.halves:
+            segment_ids = segment_ids[:, ::2]
+            # A dead place is zero at every rate, as the padding of an example alone would be.
+            x_BTC = jnp.where((segment_ids > 0)[:, :, None], jax.nn.gelu(halve(x_BTC)), 0)
+        return jnp.einsum("BPC,CD->BPD", x_BTC, self.projection_CD[...].astype(self.dtype))
+
+
+class Text(nnx.Module):
+    """The embedding of tokens, and logits over the vocabulary from the same table."""
+
+    def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
+        self.table_VD = weights.matrix(
+            rngs, (choice.vocabulary_size, choice.width), (axes.VOCABULARY, axes.EMBED), fan_in=choice.width
+        )
+        self.dtype = jnp.dtype(choice.dtype)
+
+    def __call__(self, tokens: Int[Array, "B S"]) -> Float[Array, "B S D"]:
+        """Vectors of unit variance to begin with."""
+        width = self.table_VD[...].shape[-1]
+        return jnp.take(self.table_VD[...].astype(self.dtype), tokens, axis=0) * math.sqrt(width)
+
+    def logits(self, hidden: Float[Array, "B S D"]) -> Float[Array, "B S V"]:
+        """float32 logits of normalised `hidden`."""
+        table_VD = self.table_VD[...].astype(hidden.dtype)
+        return jnp.einsum("BSD,VD->BSV", hidden, table_VD, preferred_element_type=jnp.float32)

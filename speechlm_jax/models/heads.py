@@ -1,0 +1,39 @@
+"""What reads the encoder beside the decoder."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from speechlm_jax import axes
+from speechlm_jax.layers import norms, weights
+from speechlm_jax.models import config, frontends
+
+
+class Ctc(nnx.Module):
+    """Logits over the vocabulary at encoder audio positions; the padding token is the blank."""
+
+    def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
+        self.kernel_DV = weights.matrix(
+            rngs, (choice.width, choice.vocabulary_size), (axes.EMBED, axes.VOCABULARY), fan_in=choice.width
+        )
+        self.bias_V = weights.constant(0.0, (choice.vocabulary_size,), (axes.VOCABULARY,))
+
+    def __call__(self, hidden: Float[Array, "B P D"]) -> Float[Array, "B P V"]:
+        kernel_DV = self.kernel_DV[...].astype(hidden.dtype)
+        logits_BPV = jnp.einsum("BPD,DV->BPV", hidden, kernel_DV, preferred_element_type=jnp.float32)
+        return logits_BPV + self.bias_V[...][None, None, :]
+
+
+class MaskedTokens(nnx.Module):
+    """What stood at each place of the inputs lane: BERT's head (arXiv 1810.04805), tied to the embedding."""
+
+    def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
+        self.transform_DC = weights.matrix(
+            rngs, (choice.width, choice.width), (axes.EMBED, axes.CHANNELS), fan_in=choice.width
+        )
+        self.norm = norms.RmsNorm(choice.width)
+
+    def __call__(self, hidden: Float[Array, "B S D"], text: frontends.Text) -> Float[Array, "B S V"]:
+        transformed_BSD = jnp.einsum("BSD,DC->BSC", hidden, self.transform_DC[...].astype(hidden.dtype))
+        return text.logits(self.norm(jax.nn.gelu(transformed_BSD)))

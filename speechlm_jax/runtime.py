@@ -1,0 +1,143 @@
+"""The process that a verb runs in: its noise, its terminal, its devices, its place among other processes."""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+
+class Preempted(Exception):
+    """The process was told to stop and has saved its state: the same command, started again, goes on from there."""
+
+
+def quiet() -> None:
+    """Keeps TensorFlow's and gRPC's notes about themselves off the terminal. Call it before they are imported; what the
+    environment says already stands."""
+    for name, value in {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "GRPC_VERBOSITY": "ERROR",
+        "TF_ENABLE_ONEDNN_OPTS": "0",  # Its notice, and sums that depend on the number of threads.
+        "NO_GCE_CHECK": "true",  # TFDS asks a cloud's metadata server when it is imported, and waits for the answer.
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def hide_accelerators_from_tensorflow() -> None:
+    """Leaves GPUs and TPUs to JAX. TensorFlow must not have run an operation yet."""
+    import tensorflow as tf
+
+    for kind in ("GPU", "TPU"):
+        tf.config.set_visible_devices([], kind)
+
+
+def is_terminal() -> bool:
+    """Whether a person watches standard error."""
+    return sys.stderr.isatty()
+
+
+def say(line: str) -> None:
+    """One line for people, on standard error: standard output belongs to results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """How far long work has come: a bar on a terminal; elsewhere one plain line every `every_seconds`.
+
+    with runtime.Progress("reading", total=1000, unit="records") as progress:
+        for record in records:
+            progress.advance()
+    """
+
+    def __init__(self, what: str, *, total: int | None = None, unit: str = "steps", every_seconds: float = 30.0):
+        self.what, self.total, self.unit, self.every_seconds = what, total, unit, every_seconds
+        self.count = 0
+        self._bar: Any = None
+        self._started = self._spoken = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        if is_terminal():
+            import tqdm
+
+            self._bar = tqdm.tqdm(desc=self.what, total=self.total, unit=f" {self.unit}", file=sys.stderr)
+        return self
+
+    def advance(self, count: int = 1) -> None:
+        """Counts work that is done."""
+        self.count += count
+        if self._bar is not None:
+            self._bar.update(count)
+        elif time.monotonic() - self._spoken >= self.every_seconds:
+            self._spoken = time.monotonic()
+            self._say()
+
+    def over(self, things: Any) -> Iterator[Any]:
+        """Yields things, and counts each as done once the next is asked for."""
+        for thing in things:
+            yield thing
+            self.advance()
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        else:
+            self._say()
+
+    def _say(self) -> None:
+        of = f" of {self.total:,}" if self.total is not None else ""
+        say(f"{self.what}: {self.count:,}{of} {self.unit}, {time.monotonic() - self._started:.0f} s")
+
+
+def initialize(*, heartbeat_seconds: int = 100) -> None:
+    """Joins the processes of this run; to be called once, before JAX looks for devices. A process alone forms a group
+    of one, because JAX watches for SIGTERM only within a group.
+
+    SPEECHLM_COORDINATOR (host:port of the first process, or `auto` where JAX can ask the cluster), SPEECHLM_PROCESSES
+    and SPEECHLM_PROCESS_ID say who belongs to the run.
+    Raises ValueError where they contradict each other.
+    """
+    import jax
+
+    if jax.distributed.is_initialized():
+        return
+    coordinator, processes, process_id = _membership(os.environ)
+    if coordinator == "auto":
+        jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat_seconds)
+    else:
+        jax.distributed.initialize(coordinator, processes, process_id, heartbeat_timeout_seconds=heartbeat_seconds)
+
+
+def _membership(environment: Any) -> tuple[str, int, int]:
+    """The coordinator's address, the number of processes, and which of them this one is."""
+    coordinator = environment.get("SPEECHLM_COORDINATOR", "")
+    told = {name: environment.get(name, default) for name, default in _ALONE.items()}
+    wrong = [f"{name}={value}" for name, value in told.items() if not value.isdigit()]
+    if wrong:
+        raise ValueError(f"joining the run's processes: wanted whole numbers, found {', '.join(wrong)}.")
+    processes, process_id = (int(value) for value in told.values())
+    if coordinator == "auto":
+        return coordinator, processes, process_id
+    if process_id >= processes or (processes > 1 and ":" not in coordinator):
+        raise ValueError(
+            f"joining the run's processes: wanted SPEECHLM_PROCESS_ID below SPEECHLM_PROCESSES, and "
+            f"host:port of the first in SPEECHLM_COORDINATOR, found {process_id} of {processes} and {coordinator!r}."
+        )
+    return coordinator or f"localhost:{_free_port()}", processes, process_id
+
+
+_ALONE = {"SPEECHLM_PROCESSES": "1", "SPEECHLM_PROCESS_ID": "0"}
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def keep_compiled(folder: str) -> None:
+    """Keeps compiled programs in a folder, so that the next start of the same recipe does not compile them again."""
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

@@ -1,0 +1,146 @@
+"""Where arrays lie on the devices: the mesh, and the one table from the words of axes to its axes."""
+
+import contextlib
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from speechlm_jax import axes, batch, layout, parameters
+
+DATA = "data"
+FSDP = "fsdp"
+TENSOR = "tensor"
+ROWS = (DATA, FSDP)
+"""Rows of a batch are cut along both."""
+
+PLACES = {axes.EMBED: FSDP, axes.MLP: TENSOR, axes.HEADS: TENSOR, axes.VOCABULARY: TENSOR}
+"""Word -> mesh axis; every other word of axes.py stays whole."""
+
+
+def make_mesh(shape: layout.Layout, devices: Any = None) -> Mesh:
+    """The mesh of `devices` (all there are, if None). Raises ValueError where the layout does not use them all."""
+    devices = jax.devices() if devices is None else list(devices)
+    sizes = {DATA: shape.data, FSDP: shape.fsdp, TENSOR: shape.tensor}
+    asked = "mesh " + " ".join(f"{name}={size}" for name, size in sizes.items())
+    rest = [name for name, size in sizes.items() if size == -1]
+    if len(rest) > 1 or any(size < 1 for size in sizes.values() if size != -1):
+        raise ValueError(f"{asked}: sizes are 1 or more, and one may be -1. Set Layout.data, .fsdp or .tensor.")
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    if rest:
+        if len(devices) % fixed:
+            raise ValueError(
+                f"{asked} needs a multiple of {fixed} devices, found {len(devices)}. Set Layout.data, .fsdp or .tensor."
+            )
+        sizes[rest[0]] = len(devices) // fixed
+    elif fixed != len(devices):
+        raise ValueError(f"{asked} needs {fixed} devices, found {len(devices)}. Set Layout.data, .fsdp or .tensor.")
+    # Without allow_split_physical_axes a mesh that does not factor the torus of a TPU slice is refused.
+    grid = mesh_utils.create_device_mesh(tuple(sizes.values()), devices, allow_split_physical_axes=True)
+    return Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows, the first axis of every array of a batch, cut over data and fsdp."""
+    return NamedSharding(mesh, PartitionSpec(ROWS))
+
+
+def tracing_on(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
+    """While it is open inside a jitted function, `cut_rows` knows the mesh."""
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
+
+
+def cut_rows(tree: Any) -> Any:
+    """The arrays "B ..." of a pytree, pinned to lie as rows of a batch do; outside `tracing_on` the tree itself.
+
+    Without it in every layer, the compiler may take the cut of the weights along fsdp for that of the activations, and
+    gather the rows of the whole batch instead of the weights of one layer.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return tree
+    return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, PartitionSpec(ROWS)), tree)
+
+
+def param_shardings(mesh: Mesh, tree: Any, *, statistics: bool = False) -> Any:
+    """A NamedSharding for each array of a pytree of parameters, moments or moving averages, by the words they bear.
+
+    Args:
+        tree: arrays or ShapeDtypeStructs; a bare array (a step, a count) is replicated.
+        statistics: the tree is an optimizer's state, whose factored moments have lost an axis of their parameter
+            but not its words.
+
+    Raises:
+        ValueError: an nnx Variable without words, an unknown word, two words on one mesh axis, or a dimension that
+            does not divide. A dimension of 1 is left whole.
+    """
+    return parameters.map_named(lambda path, leaf: NamedSharding(mesh, _spec(mesh, path, leaf, statistics)), tree)
+
+
+def _spec(mesh: Mesh, path: str, leaf: Any, statistics: bool) -> PartitionSpec:
+    if not parameters.is_variable(leaf):
+        return PartitionSpec()
+    words, shape = parameters.words(leaf), parameters.array(leaf).shape
+    if words is None:
+        raise ValueError(f"parameter {path} {shape} bears no words for its axes. Make it nnx.Param(..., axes=(...)).")
+    unknown = [word for word in words if word is not None and word not in axes.WORDS]
+    if unknown:
+        raise ValueError(f"parameter {path}: {unknown} are no words for axes. axes.py has {axes.WORDS}.")
+    if statistics and len(words) != len(shape):
+        words = _without_one(mesh, words, shape)
+    if len(words) != len(shape):
+        raise ValueError(f"parameter {path} has shape {shape}, and words for another number of axes: {words}.")
+    places = [PLACES.get(word) for word in words]
+    for place in set(filter(None, places)):
+        clash = [word for word, at in zip(words, places, strict=True) if at == place]
+        if len(clash) > 1:
+            raise ValueError(f"parameter {path}: the words {clash} of {words} all lie on mesh axis {place!r}.")
+    for word, place, size in zip(words, places, shape, strict=True):
+        if place is not None and size != 1 and size % mesh.shape[place]:
+            raise ValueError(
+                f"parameter {path}: axis {word!r} of {shape} is {size}, which does not divide by the mesh's "
+                f"{place}={mesh.shape[place]}. Set Layout.{place}, or the model's size."
+            )
+    return PartitionSpec(*(None if size == 1 else place for place, size in zip(places, shape, strict=True)))
+
+
+def _without_one(mesh: Mesh, words: parameters.Words, shape: tuple[int, ...]) -> parameters.Words:
+    """The words of a factored moment: those of its parameter without one axis that leaves every cut even."""
+    for out in range(len(words)):
+        rest = words[:out] + words[out + 1 :]
+        if len(rest) == len(shape) and all(
+            size % mesh.shape.get(PLACES.get(word), 1) == 0 for word, size in zip(rest, shape, strict=True)
+        ):
+            return rest
+    return (None,) * len(shape)
+
+
+def local_rows(mesh: Mesh, num_rows: int) -> np.ndarray:
+    """Which rows of a global batch of `num_rows` this process feeds, in the order `global_batch` wants them."""
+    check_rows(mesh, num_rows)
+    slices = batch_sharding(mesh).addressable_devices_indices_map((num_rows,)).values()
+    return np.unique(np.concatenate([np.arange(num_rows)[index] for index in slices]))
+
+
+def check_rows(mesh: Mesh, num_rows: int, accumulate: int = 1) -> None:
+    """Raises ValueError unless each of `accumulate` microbatches gives every device the same number of rows."""
+    ways = mesh.shape[DATA] * mesh.shape[FSDP]
+    if num_rows % (ways * accumulate):
+        raise ValueError(
+            f"{num_rows} rows do not divide into {accumulate} microbatches over data={mesh.shape[DATA]} x "
+            f"fsdp={mesh.shape[FSDP]} devices. Set the rows of a batch to a multiple of {ways * accumulate}, or "
+            "Optimizer.accumulate, Layout.data or .fsdp."
+        )
+
+
+def global_batch(mesh: Mesh, local: batch.Batch) -> batch.Batch:
+    """The global batch on the devices, from the rows that each process holds (numpy, in the order of `local_rows`)."""
+    cut = batch_sharding(mesh)
+    return jax.tree.map(lambda rows: jax.make_array_from_process_local_data(cut, rows), local)

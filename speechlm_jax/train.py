@@ -1,0 +1,16 @@
+"""Verb `train`: pretraining and finetuning; goes on from the run's last checkpoint where there is one."""
+
+from typing import Any
+
+from speechlm_jax.training import config
+
+
+def run(*, recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
+    """Trains until Recipe.steps, and returns the scores of the last evaluation beside the run's own figures.
+
+    config_text: the recipe as gin read it, kept in the run's folder and in every checkpoint.
+    Raises ValueError where the recipe contradicts itself, its vocabulary, or the checkpoint it goes on from.
+    """
+    from speechlm_jax.training import loop
+
+    return loop.train(recipe, config_text)

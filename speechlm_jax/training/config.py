@@ -1,0 +1,127 @@
+"""The numbers that describe how a run trains. Making one touches no device."""
+
+import dataclasses
+from typing import Literal
+
+from speechlm_jax import layout as layout_config
+from speechlm_jax.data import config as data_config
+from speechlm_jax.models import config as model_config
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Learning rate over steps: linear warm-up to `peak`, then a decay."""
+
+    peak: float = 1e-3
+    warmup_steps: int = 1000
+    decay: Literal["cosine", "rsqrt", "constant"] = "cosine"
+    """cosine: to `final_share` of the peak at the last step; rsqrt: peak * sqrt(warmup_steps / step)."""
+    final_share: float = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """How gradients become updates."""
+
+    name: Literal["adamw", "adafactor"] = "adamw"
+    schedule: Schedule = Schedule()
+    b1: float = 0.9
+    b2: float = 0.98
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    """On matrices only; scales, biases and embeddings are not decayed."""
+    clip_norm: float | None = 1.0
+    """The global gradient norm is clipped to this."""
+    accumulate: int = 1
+    """Microbatches that one step is cut into; the result is that of the whole batch."""
+    ema_decay: float | None = None
+    """Keep an exponential moving average of the parameters, and evaluate and export it."""
+    layer_decay: float = 1.0
+    """The learning rate of layer l of n is multiplied by layer_decay ** (n - l): the deeper, the more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Lora:
+    """Train low-rank updates of the attention and feed-forward matrices (arXiv 2106.09685); the rest stands still."""
+
+    rank: int = 8
+    alpha: float = 16.0
+    pattern: str = r"(attention|mlp|feed_forward)"
+    """Matrices whose parameter path matches this get an update."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetune:
+    """What a run takes from a checkpoint. Rules are regular expressions on parameter paths, such as
+    'encoder/stack/attention/query'."""
+
+    checkpoint: str = ""
+    """A run's folder, its checkpoints folder, or one step."""
+    fresh: tuple[str, ...] = ()
+    """These parameters start anew. A parameter that the checkpoint lacks or has in another shape is an error unless named here."""
+    frozen: tuple[str, ...] = ()
+    """These parameters are not trained."""
+    use_ema: bool = True
+    """Take the moving average where the checkpoint has one."""
+    lora: Lora | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """When the state is saved, and how many are kept."""
+
+    every: int = 1000
+    keep: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What is measured while training."""
+
+    every: int = 1000
+    tasks: tuple[str, ...] = ()
+    """SeqIO tasks or mixtures; empty: those of the training mixture."""
+    split: str = "validation"
+    max_examples: int = 200
+    """Of each task."""
+    decode_steps: int = 96
+    """Tokens that greedy decoding may write."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """How much each loss head weighs. A head is a file of speechlm_jax/losses/."""
+
+    coefficients: tuple[tuple[str, float], ...] = (("targets", 1.0), ("ctc", 0.3), ("masked_tokens", 1.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """All that a training run is told."""
+
+    run_dir: str = ""
+    """Where checkpoints, metrics.jsonl, TensorBoard events and the recipe go. A run that is there goes on."""
+    steps: int = 10_000
+    seed: int = 0
+    """Of the initial weights, the order of the data, dropout and masks."""
+    data: data_config.Data = data_config.Data()
+    model: model_config.Model = model_config.Model()
+    losses: Losses = Losses()
+    optimizer: Optimizer = Optimizer()
+    layout: layout_config.Layout = layout_config.Layout()
+    checkpoints: Checkpoints = Checkpoints()
+    evaluation: Evaluation | None = Evaluation()
+    """None: the run is not evaluated while it trains."""
+    finetune: Finetune | None = None
+    """Where the weights come from; None: they start anew."""
+    log_every: int = 20
+    """Steps between two lines of metrics."""
+    task_slots: int = 64
+    """Lines in the tables of metrics by task: room for the tasks of the mixture."""
+
+    def __post_init__(self):
+        if self.data.row.audio_seconds and self.model.subsampling != self.data.row.subsampling:
+            raise ValueError(
+                f"matching rows to the model: Row.subsampling = {self.data.row.subsampling} and Model.subsampling = "
+                f"{self.model.subsampling}, wanted the same frames in one encoder position. Set both."
+            )

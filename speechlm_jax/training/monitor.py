@@ -1,0 +1,190 @@
+"""What a run tells: metrics.jsonl and TensorBoard in its folder, and how far it is on the terminal."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from speechlm_jax import batch, runtime
+from speechlm_jax.training import step as step_room
+
+FILE = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+def summarise(
+    steps: Sequence[step_room.Metrics],
+    *,
+    coefficients: Mapping[str, float],
+    heads: Sequence[str],
+    tasks: Sequence[str],
+    seconds: float,
+    data_wait_seconds: float = 0.0,
+) -> dict[str, float]:
+    """Names and numbers of the steps since the last line: weighted means of what they summed, rates and norms.
+
+    'loss', 'loss/<head>', 'loss/<head>/<task>', 'share/<task>' of the examples, 'gradient_norm', 'parameter_norm',
+    'learning_rate', 'skipped_steps', 'steps_per_second', 'audio_seconds_per_second' (useful ones),
+    'tokens_per_second' (likewise), 'examples_per_second', 'data_wait_share' of the time.
+
+    Args:
+        heads, tasks: in the order of the sums' axes.
+    """
+    fetched = jax.device_get(list(steps))
+    sums = total([metrics.sums for metrics in fetched])
+    named = losses(sums, coefficients=coefficients, heads=heads, tasks=tasks)
+    skipped = sum(int(metrics.skipped) for metrics in fetched)
+    examples = sums.examples.sum()
+    counted = max(len(fetched) - skipped, 1)
+    for task, count in zip(tasks, sums.examples, strict=False):
+        named[f"share/{task}"] = float(count / examples) if examples else 0.0
+    return named | {
+        "gradient_norm": float(sum(float(metrics.gradient_norm) for metrics in fetched) / counted),
+        "parameter_norm": max((float(metrics.parameter_norm) for metrics in fetched), default=0.0),
+        "learning_rate": float(fetched[-1].learning_rate) if fetched else 0.0,
+        "skipped_steps": float(skipped),
+        "steps_per_second": len(fetched) / seconds,
+        "audio_seconds_per_second": float(sums.audio_frames) * batch.HOP / batch.SAMPLE_RATE / seconds,
+        "tokens_per_second": float(sums.tokens) / seconds,
+        "examples_per_second": float(examples) / seconds,
+        "data_wait_share": data_wait_seconds / seconds,
+    }
+
+
+def total(sums: Sequence[step_room.Sums]) -> step_room.Sums:
+    """The sums of several batches as one, in float64 and int64."""
+    wide = [jax.tree.map(_wide, one) for one in jax.device_get(list(sums))]
+    return jax.tree.map(lambda *values: np.sum(values, axis=0), *wide)
+
+
+def _wide(value: Any) -> np.ndarray:
+    value = np.asarray(value)
+    return value.astype(np.int64 if value.dtype.kind == "i" else np.float64)
+
+
+def losses(
+    sums: step_room.Sums, *, coefficients: Mapping[str, float], heads: Sequence[str], tasks: Sequence[str]
+) -> dict[str, float]:
+    """'loss', 'loss/<head>' and 'loss/<head>/<task>': weighted means; a head or task without weight has no entry, and
+    'loss' is NaN where none has."""
+    if len(tasks) > sums.totals.shape[1]:
+        raise ValueError(f"{len(tasks)} tasks do not fit in {sums.totals.shape[1]} slots. Set Recipe.task_slots.")
+    named: dict[str, float] = {"loss": math.nan}
+    weighed = [(h, head) for h, head in enumerate(heads) if sums.weights[h].sum() > 0]
+    for h, head in weighed:
+        named[f"loss/{head}"] = float(sums.totals[h].sum() / sums.weights[h].sum())
+        for t, task in enumerate(tasks):
+            if sums.weights[h, t] > 0:
+                named[f"loss/{head}/{task}"] = float(sums.totals[h, t] / sums.weights[h, t])
+    if weighed:
+        named["loss"] = sum(coefficients[head] * named[f"loss/{head}"] for _, head in weighed)
+    return named
+
+
+class Monitor:
+    """Where the numbers of a run go. Every process may call it; the first one writes."""
+
+    def __init__(self, folder: str | os.PathLike[str], *, start: int, steps: int, tensorboard: bool = True):
+        """
+        Args:
+            folder: the run's.
+            start: steps done: lines of a former life of the run that tell of later ones are cut off.
+            steps: of the whole run.
+            tensorboard: whether to write events to <folder>/tensorboard; costs an import of TensorFlow.
+        """
+        self.steps = steps
+        self._file: Any = None
+        self._events: Any = None
+        self._bar: Any = None
+        if jax.process_index() != 0:
+            return
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        cut(folder / FILE, start)
+        self._file = (folder / FILE).open("a", encoding="utf-8")
+        if tensorboard:
+            from clu import metric_writers
+
+            self._events = metric_writers.SummaryWriter(str(folder / TENSORBOARD))
+        if runtime.is_terminal():
+            import tqdm
+
+            self._bar = tqdm.tqdm(total=steps, initial=start, desc="training", unit=" steps", dynamic_ncols=True)
+
+    def write(self, step: int, numbers: Mapping[str, float], *, kind: str = "train") -> None:
+        """One line of metrics.jsonl, flushed, and TensorBoard's scalars '<kind>/<name>'; what is not finite is null.
+
+        Args:
+            step: steps done.
+            kind: 'train' or 'evaluation'.
+        """
+        if self._file is None:
+            return
+        finite = {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
+        self._file.write(json.dumps({"step": step, "kind": kind, **finite}, allow_nan=False) + "\n")
+        self._file.flush()
+        if self._events is not None:
+            self._events.write_scalars(step, {f"{kind}/{k}": v for k, v in finite.items() if v is not None})
+            self._events.flush()
+
+    def advance(self) -> None:
+        """Counts a step on the terminal's bar."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def show(self, step: int, numbers: Mapping[str, float]) -> None:
+        """What a person watches, from the numbers of `summarise`: beside the bar on a terminal, else a plain line."""
+        if self._file is None:
+            return
+        shown = {
+            "loss": f"{numbers['loss']:.4f}",
+            "audio s/s": f"{numbers['audio_seconds_per_second']:.1f}",
+            "tokens/s": f"{numbers['tokens_per_second']:.0f}",
+            "waiting": f"{numbers['data_wait_share']:.0%}",
+        }
+        if numbers["skipped_steps"]:
+            shown["skipped"] = f"{numbers['skipped_steps']:.0f}"
+        if self._bar is not None:
+            self._bar.set_postfix(shown)
+            return
+        words = "  ".join(f"{name} {value}" for name, value in shown.items())
+        runtime.say(f"step {step}/{self.steps}  {words}  left {_clock((self.steps - step) / numbers['steps_per_second'])}")
+
+    def close(self) -> None:
+        """Closes files and bar; a second call does nothing."""
+        for member in (self._file, self._events, self._bar):
+            if member is not None:
+                member.close()
+        self._file = self._events = self._bar = None
+
+
+def cut(path: pathlib.Path, last_step: int) -> None:
+    """Drops lines of metrics.jsonl that tell of a step after `last_step`, or that a crash left unfinished. The file is
+    replaced at once, so a reader sees the old one or the new one."""
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _is_kept(line, last_step)]
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in kept))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _is_kept(line: str, last_step: int) -> bool:
+    try:
+        return json.loads(line)["step"] <= last_step
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _clock(seconds: float) -> str:
+    """'1:02:03'."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,86 @@
+"""What a recipe compiles to: model, optimizer, mesh and step. It follows from the recipe alone: no data is opened."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+
+from speechlm_jax import batch, sharding
+from speechlm_jax.models import speech_text
+from speechlm_jax.training import config, finetune, lora, optimizers, state, step
+
+
+class Program:
+    """The program of a recipe on a mesh (of all devices there are, if None).
+
+    Raises ValueError where the recipe does not fit the devices, or contradicts itself.
+    """
+
+    def __init__(self, recipe: config.Recipe, mesh: Mesh | None = None):
+        self.recipe = recipe
+        self.mesh = sharding.make_mesh(recipe.layout) if mesh is None else mesh
+        sharding.check_rows(self.mesh, recipe.data.rows, recipe.optimizer.accumulate)
+        self.graphdef, _ = state.describe_model(self._make_model)
+        self.heads = step.load_heads(recipe.losses)
+        self.coefficients = {name: value for name, value in recipe.losses.coefficients if name in self.heads}
+        params = jax.eval_shape(self.first_params)
+        frozen = frozenset() if recipe.finetune is None else finetune.frozen(params, recipe.finetune)
+        self.optimizer = optimizers.make(recipe.optimizer, steps=recipe.steps, frozen=frozen)
+        self.plan = state.abstract(params, self.optimizer, self.mesh)
+        """The state as shapes, each with where it lies."""
+
+    def first_params(self) -> nnx.State:
+        """The parameters that a run starts with where it takes none; run it inside jit."""
+        params = nnx.split(self._make_model())[1]
+        tuning = self.recipe.finetune
+        if tuning is not None and tuning.lora is not None:
+            params = lora.attach(params, tuning.lora, jax.random.key(self.recipe.seed))
+        return params
+
+    def first_state(self, vocabulary: str | None = None) -> state.TrainState:
+        """The state before the first step, on the mesh; what the recipe finetunes from is read."""
+        tuning, taken = self.recipe.finetune, None
+        if tuning is not None and tuning.checkpoint:
+            taken = finetune.take(self.plan.params, tuning, mesh=self.mesh, vocabulary=vocabulary)
+        return state.build(self.first_params, self.optimizer, self.mesh, taken)
+
+    def rows(self) -> batch.Batch:
+        """The global batch as shapes, each with where it lies."""
+        place = sharding.batch_sharding(self.mesh)
+        return jax.tree.map(
+            lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=place),
+            batch.empty(self.recipe.data.row, self.recipe.data.rows),
+        )
+
+    def compile(self) -> Any:
+        """The compiled step: (state, batch) -> (state, Metrics)."""
+        return self.lower().compile()
+
+    def lower(self) -> Any:
+        """The step as lowered by JAX, before it is compiled."""
+        train_step = step.make_train_step(
+            self.graphdef,
+            self.optimizer,
+            self.heads,
+            self.coefficients,
+            plan=self.plan,
+            mesh=self.mesh,
+            seed=self.recipe.seed,
+            accumulate=self.recipe.optimizer.accumulate,
+            task_slots=self.recipe.task_slots,
+        )
+        return train_step.lower(self.plan, self.rows())
+
+    def meta(self, vocabulary: str, text: str) -> dict[str, Any]:
+        """What a checkpoint says of the recipe, so that it can be used without it."""
+        return {
+            "vocabulary": vocabulary,
+            "recipe": text,
+            "model": dataclasses.asdict(self.recipe.model),
+            "data": dataclasses.asdict(self.recipe.data),
+        }
+
+    def _make_model(self) -> speech_text.SpeechText:
+        return speech_text.SpeechText(self.recipe.model, rngs=nnx.Rngs(self.recipe.seed))

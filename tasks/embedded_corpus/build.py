@@ -1,0 +1,98 @@
+"""The embedded corpus, from the grammar to records: `examples` makes them, `build` writes them once."""
+
+import dataclasses
+import hashlib
+import logging
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int16
+
+from speechlm_jax.data import records
+from tasks.embedded_corpus import config, meanings, speech, words
+
+FIELDS = {
+    "id": "text",
+    "split": "text",
+    "lang": "text",
+    "text": "text",
+    "spoken": "text",
+    "meaning_id": "text",
+    "domain": "text",
+    "kind": "text",
+    "intent": "text",
+    "slots": "text",
+    "sentiment": "text",
+    "question": "text",
+    "answer": "text",
+    **{f"translation/{language}": "text" for language in words.LANGUAGES},
+    "speaker": "text",
+    "rate_wpm": "int",
+    "pitch": "int",
+    "level_db": "float",
+    "audio": "audio",
+}
+"""The kind of each field of a record; what they hold is said at `meanings.Utterance.fields`."""
+
+_logger = logging.getLogger(__name__)
+
+
+def examples(
+    corpus: config.EmbeddedCorpus, workers: int | None = None
+) -> Iterator[tuple[str, dict[str, str | int | float], Int16[np.ndarray, "N"]]]:
+    """(split, fields, waveform at 16 kHz) of every record, split by split, the same at every call.
+
+    Raises ImportError where espeak-ng is not installed, ValueError for a corpus that cannot be made.
+    """
+    for utterance, waveform in speech.waveforms(meanings.utterances(corpus), workers):
+        yield utterance.split, utterance.fields(), waveform
+
+
+def location(folder: str | pathlib.Path, corpus: config.EmbeddedCorpus) -> pathlib.Path:
+    """Where under `folder` the records of this corpus lie: a name that changes with the corpus and with the grammar."""
+    digest = hashlib.blake2b(repr(dataclasses.astuple(corpus)).encode(), digest_size=6)
+    package = pathlib.Path(__file__).parent
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode() + source.read_bytes())
+    return pathlib.Path(folder) / f"embedded-{digest.hexdigest()}"
+
+
+def build(folder: str | pathlib.Path, corpus: config.EmbeddedCorpus, workers: int | None = None) -> pathlib.Path:
+    """Writes the corpus under `folder` unless it is there whole, and returns where: splits as in `meanings.SPLITS`.
+
+    Nothing stands there before all of it does, and any number of processes may build at once. Raises ImportError
+    where espeak-ng is not installed, ValueError for a corpus that cannot be made.
+    """
+    path = location(folder, corpus)
+    if _is_whole(path):
+        return path
+    _set_aside(path)
+    _logger.info("making the embedded corpus in %s: this is done once, and takes about half a minute", path)
+    try:
+        with records.Writer(path, FIELDS) as writer:
+            for split, fields, waveform in examples(corpus, workers):
+                writer.write(split, {**fields, "audio": waveform})
+    except (OSError, ValueError):
+        # Another process was first.
+        if not _is_whole(path):
+            raise
+    return path
+
+
+def _is_whole(path: pathlib.Path) -> bool:
+    try:
+        return all(len(records.Reader(path, split)) for split in meanings.SPLITS)
+    except ValueError:
+        return False
+
+
+def _set_aside(path: pathlib.Path) -> None:
+    """Removes what is left of a corpus, in one step: a rename."""
+    if path.exists():
+        _logger.warning("the embedded corpus in %s is not whole; it is made anew", path)
+        grave = tempfile.mkdtemp(prefix=f".{path.name}.old-", dir=path.parent)
+        path.rename(pathlib.Path(grave) / path.name)
+        shutil.rmtree(grave)

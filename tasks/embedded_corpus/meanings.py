@@ -1,0 +1,172 @@
+"""What is said, by whom: sentences drawn from the grammar for every split, no sentence twice."""
+
+import dataclasses
+import functools
+import random
+from collections.abc import Callable, Iterator
+
+from tasks.embedded_corpus import config, dealer, words
+from tasks.embedded_corpus.domains import commands, facts, greetings, numbers, orders, sentiment, times
+
+SPLITS = ("train", "validation", "test_sentences", "test_voices")
+VOICES = {"en": "en-us", "de": "de", "fr": "fr", "es": "es", "zh": "cmn"}
+"""espeak-ng's voice for each language, before its variant: "en-us+m3"."""
+DOMAINS = {
+    "numbers": numbers,
+    "times": times,
+    "orders": orders,
+    "facts": facts,
+    "sentiment": sentiment,
+    "commands": commands,
+    "greetings": greetings,
+}
+Kind = Callable[[random.Random], words.Meaning]
+_ROUND = (
+    *("facts", "orders", "sentiment", "commands", "numbers", "times", "facts", "sentiment", "orders", "greetings"),
+    *("commands", "facts", "times", "numbers", "sentiment", "orders", "facts", "commands", "times", "numbers"),
+)
+"""Which domain each sentence comes from, over and over."""
+_ATTEMPTS = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A meaning and where it stands."""
+
+    id: str
+    domain: str
+    kind: str
+    meaning: words.Meaning
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+    """A sentence in a language, and how it is spoken."""
+
+    id: str
+    split: str
+    language: str
+    drawn: Drawn
+    speaker: str
+    rate_wpm: int
+    pitch: int
+    level_db: float
+
+    @property
+    def said(self) -> str:
+        """What the voice reads: the sentence with its punctuation, every figure in words."""
+        return words.said(self.drawn.meaning.text.of(self.language), self.language)
+
+    def fields(self) -> dict[str, str | int | float]:
+        """The record of this utterance, but for its waveform."""
+        meaning, language = self.drawn.meaning, self.language
+        return {
+            "id": self.id,
+            "split": self.split,
+            "lang": language,
+            "text": words.written(meaning.text.of(language), language),
+            "spoken": words.spoken(self.said, language),
+            "meaning_id": self.drawn.id,
+            "domain": self.drawn.domain,
+            "kind": self.drawn.kind,
+            "intent": meaning.intent,
+            "slots": meaning.slots,
+            "sentiment": meaning.sentiment,
+            "question": words.written(meaning.question.of(language), language) if meaning.question else "",
+            "answer": words.phrase(meaning.answer.of(language), language) if meaning.answer else "",
+            **{f"translation/{other}": words.written(meaning.text.of(other), other) for other in words.LANGUAGES},
+            "speaker": self.speaker,
+            "rate_wpm": self.rate_wpm,
+            "pitch": self.pitch,
+            "level_db": self.level_db,
+        }
+
+
+def utterances(corpus: config.EmbeddedCorpus) -> Iterator[Utterance]:
+    """All utterances, split by split; languages and domains take turns within a split.
+
+    Held-out sentences are drawn first, so that they stay what they are when the training grows. Raises ValueError
+    when the grammar has fewer sentences than are asked for.
+    """
+    taken = {language: set() for language in words.LANGUAGES}
+    counts = {
+        "test_sentences": (corpus.test_sentences, ("all",)),
+        "test_voices": (corpus.test_sentences, ("all",)),
+        "validation": (corpus.validation_sentences, ("all",)),
+        "train": (corpus.train_sentences, corpus.languages),
+    }
+    kinds = {name: list(domain.KINDS) for name, domain in DOMAINS.items()}
+    drawn = {
+        split: list(_draw(corpus.seed, split, count, languages, kinds, taken))
+        for split, (count, languages) in counts.items()
+    }
+    for split in SPLITS:
+        for i, meaning in enumerate(drawn[split]):
+            if split == "train":
+                yield from _spoken(corpus, split, corpus.languages[i % len(corpus.languages)], meaning)
+            else:
+                for language in corpus.languages:
+                    yield from _spoken(corpus, split, language, meaning)
+
+
+def _draw(
+    seed: int,
+    split: str,
+    sentences: int,
+    languages: tuple[str, ...],
+    kinds: dict[str, list[Kind]],
+    taken: dict[str, set[str]],
+) -> Iterator[Drawn]:
+    """`sentences` new meanings for each of the languages, which take turns."""
+    dealers = [dealer.Dealer(f"{seed} {split} {language}") for language in languages]
+    turns = dict.fromkeys(DOMAINS, 0)
+    for i in range(sentences):
+        domain = _ROUND[i % len(_ROUND)]
+        for j, draw in enumerate(dealers):
+            kind, meaning = _new(draw, domain, turns[domain], kinds[domain], taken)
+            yield Drawn(f"{split}-{i * len(dealers) + j:05d}", domain, _name(kind), meaning)
+        turns[domain] += 1
+
+
+def _new(
+    draw: random.Random, domain: str, turn: int, kinds: list[Kind], taken: dict[str, set[str]]
+) -> tuple[Kind, words.Meaning]:
+    """A meaning whose sentence was not said yet in any language. A kind that has none left is struck off `kinds`."""
+    while kinds:
+        kind = kinds[turn % len(kinds)]
+        for _ in range(_ATTEMPTS):
+            meaning = kind(draw)
+            said = {language: words.said(meaning.text.of(language), language) for language in words.LANGUAGES}
+            if not any(said[language] in taken[language] for language in words.LANGUAGES):
+                for language in words.LANGUAGES:
+                    taken[language].add(said[language])
+                return kind, meaning
+        kinds.remove(kind)
+    raise ValueError(
+        f"the embedded corpus ran out of new sentences of the domain {domain!r} after {len(taken['en'])} sentences in "
+        "all. Lower EmbeddedCorpus.train_sentences, or name fewer in .languages: each has sentences of its own."
+    )
+
+
+def _name(kind: Kind) -> str:
+    """The name of the grammar's function, with what it asks where it asks something."""
+    if isinstance(kind, functools.partial):
+        return "_".join([kind.func.__name__.strip("_"), *([kind.keywords["ask"]] if "ask" in kind.keywords else [])])
+    return kind.__name__
+
+
+def _spoken(corpus: config.EmbeddedCorpus, split: str, language: str, drawn: Drawn) -> Iterator[Utterance]:
+    draw = random.Random(f"{corpus.seed} {drawn.id} {language}")
+    voices = corpus.unseen_voices if split == "test_voices" else corpus.voices
+    twice = split == "train" and draw.random() < corpus.second_voice_share and len(voices) > 1
+    for i, voice in enumerate(draw.sample(voices, 2 if twice else 1)):
+        yield Utterance(
+            id=f"{drawn.id}-{language}-{i}",
+            split=split,
+            language=language,
+            drawn=drawn,
+            speaker=f"{VOICES[language]}+{voice}",
+            rate_wpm=draw.randint(*corpus.rates_wpm),
+            pitch=draw.randint(*corpus.pitches),
+            level_db=round(draw.uniform(*corpus.levels_db), 1),
+        )

@@ -1,0 +1,250 @@
+"""The stream: the same rows wherever it is cut, whoever holds its shards, whatever was bad on the way."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import seqio
+import tensorflow as tf
+
+from speechlm_jax import audio, batch, vocabulary
+from speechlm_jax.data import config, features, objectives, pipeline, prefetch, preprocessors, quarantine, sources, stream
+
+ROW = batch.Row(audio_seconds=3.0, inputs=40, targets=48, segments=6)
+SETTINGS = config.Stream(mixture="stream_test", data_shards=4, open_rows=3)
+SPEECH, TEXT = 53, 31
+WORDS = "red green blue one two three four five six seven left right up down".split()
+
+
+def sentence(index: int, length: int = 6) -> str:
+    return " ".join(WORDS[(index * 7 + 3 * place) % len(WORDS)] for place in range(length))
+
+
+class Recordings:
+    """Records of noise, some of which cannot be read."""
+
+    def __init__(self, bad: frozenset[int] = frozenset()):
+        self.bad = bad
+
+    def __len__(self) -> int:
+        return SPEECH
+
+    def __getitem__(self, index: int) -> dict:
+        if index in self.bad:
+            raise audio.AudioError("not audio")
+        random = np.random.default_rng(index)
+        samples = random.integers(-999, 999, int(random.integers(3000, 16000))).astype(np.int16)
+        return {"id": f"speech-{index}", "audio": samples, "text": sentence(index, 3)}
+
+
+FIELDS = {"id": "text", "audio": "audio", "text": "text"}
+
+
+def halves(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Two examples of each record, and none of every fifth."""
+    dataset = dataset.filter(lambda example: not tf.strings.regex_full_match(example["id"], ".*[05]"))
+
+    def cut(example):
+        words = tf.strings.split(example["text"])
+        texts = tf.stack([tf.strings.reduce_join(part, separator=" ") for part in (words[:3], words[3:])])
+        return tf.data.Dataset.from_tensor_slices(texts).map(lambda text: {**example, "text": text})
+
+    return dataset.flat_map(cut)
+
+
+def add(name: str, source, steps) -> None:
+    if name in seqio.TaskRegistry.names():
+        seqio.TaskRegistry.remove(name)
+    seqio.TaskRegistry.add(name, source, features.OUTPUT_FEATURES, steps)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tasks(tmp_path_factory):
+    path = tmp_path_factory.mktemp("words") / "vocabulary.model"
+    vocabulary.train([sentence(i, 9) for i in range(300)], path, 450)
+    texts = {"train": [{"id": f"text-{i}", "text": sentence(i, 8)} for i in range(TEXT)]}
+    add("stream_speech", sources.SequenceSource({"train": Recordings()}, FIELDS), objectives.recognition())
+    add("stream_spans", sources.SequenceSource(texts), [halves, *objectives.span_corruption()])
+    add("stream_masked", sources.SequenceSource(texts), objectives.masked_language_model())
+    bad = sources.SequenceSource({"train": Recordings(frozenset({3, 11}))}, FIELDS)
+    add("stream_bad", bad, objectives.recognition())
+    seqio.MixtureRegistry.add(
+        "stream_test", [("stream_speech", 2.0), ("stream_spans", 1.0), ("stream_masked", 1.0)]
+    )
+    with features.bound(path):
+        yield
+    seqio.MixtureRegistry.remove("stream_test")
+
+
+def opened(settings: config.Stream = SETTINGS, **others) -> stream.Stream:
+    return stream.Stream(settings, ROW, rows=8, seed=1, **others)
+
+
+def take(source: stream.Stream, number: int) -> list[stream.Step]:
+    steps = [next(source) for _ in range(number)]
+    source.close()
+    return steps
+
+
+def assert_same(left: batch.Batch, right: batch.Batch) -> None:
+    for lane, (one, other) in zip(batch.Batch._fields, zip(left, right, strict=True), strict=True):
+        for name, a, b in zip(one._fields if one else (), one or (), other or (), strict=True):
+            assert np.array_equal(a, b), (lane, name)
+
+
+def test_a_stream_that_starts_again_anywhere_goes_on_as_if_it_had_not_stopped():
+    through = take(opened(), 9)
+    for cut in (1, 4, 6):
+        resumed = take(opened(state=through[cut - 1].state), 9 - cut)
+        for want, got in zip(through[cut:], resumed, strict=True):
+            assert_same(want.batch, got.batch)
+            assert want.state == got.state
+
+
+@pytest.mark.parametrize("hosts", [2, 4])
+def test_any_number_of_hosts_makes_the_same_global_batches(hosts):
+    whole = take(opened(), 5)
+    per_host = SETTINGS.data_shards // hosts
+    parts = [take(opened(shards=range(h * per_host, (h + 1) * per_host)), 5) for h in range(hosts)]
+    for step, want in enumerate(whole):
+        lanes = [part[step].batch for part in parts]
+        for lane in ("audio", "inputs", "targets", "segments"):
+            for name, value in getattr(want.batch, lane)._asdict().items():
+                joined = np.concatenate([getattr(getattr(one, lane), name) for one in lanes])
+                assert np.array_equal(joined, value), (lane, name)
+    # And the state of one number of hosts serves another.
+    merged = {shard: state for part in parts for shard, state in part[2].state.items()}
+    resumed = take(opened(state=merged), 2)
+    assert_same(resumed[0].batch, whole[3].batch)
+    assert_same(resumed[1].batch, whole[4].batch)
+
+
+def test_starting_over_to_free_memory_changes_no_batch(monkeypatch):
+    want = take(opened(), 6)
+    monkeypatch.setattr(stream.Stream, "MAX_QUEUED_ROWS", -1)
+    for one, other in zip(want, take(opened(), 6), strict=True):
+        assert_same(one.batch, other.batch)
+
+
+def test_every_epoch_of_a_task_holds_each_record_once():
+    settings = dataclasses.replace(SETTINGS, mixture="stream_speech")
+    seen = []
+    for made in take(opened(settings), 20):
+        lines = made.batch.segments
+        for shard, draw, _ in lines.origins[lines.weights > 0]:
+            seen.append(int(shard) + SETTINGS.data_shards * int(draw))
+    # Open rows hold a few positions back; those that came out are all different.
+    assert len(seen) == len(set(seen))
+    assert set(range(SPEECH)) <= set(seen), sorted(set(range(SPEECH)) - set(seen))
+
+
+def test_realised_rates_are_those_that_were_asked_for():
+    source = opened()
+    counts = np.bincount([example["task"] for example in source.draw(6000)], minlength=3)
+    source.close()
+    # Spans: 4 records of 5 pass, and become two examples each.
+    assert source.tasks == ["stream_masked", "stream_spans", "stream_speech"]
+    want = np.array([1.0, 1.6, 2.0])
+    assert counts / counts.sum() == pytest.approx(want / want.sum(), abs=0.02)
+
+
+def test_bad_records_are_counted_told_and_skipped():
+    told: list[quarantine.BadRecord] = []
+    source = opened(dataclasses.replace(SETTINGS, mixture="stream_bad"), on_bad=told.append)
+    source.draw(200)
+    source.close()
+    assert {record.id for record in told} <= {"train[3]", "train[11]"} and told
+    assert all(record.reason == "not audio" and record.task == "stream_bad" for record in told)
+
+
+def test_too_many_bad_records_end_the_run_with_the_reasons():
+    settings = dataclasses.replace(
+        SETTINGS, mixture="stream_bad", bad_records=config.BadRecords(max_share=0.01, grace=2)
+    )
+    source = opened(settings)
+    with pytest.raises(quarantine.TooManyBadRecords, match="not audio.*raise BadRecords.max_share"):
+        source.draw(2000)
+    source.close()
+
+
+def test_an_example_too_large_for_a_row_is_skipped_and_told():
+    told: list[quarantine.BadRecord] = []
+    small = dataclasses.replace(ROW, audio_seconds=0.6)
+    settings = dataclasses.replace(
+        SETTINGS, mixture="stream_speech", bad_records=config.BadRecords(max_share=1.0)
+    )
+    source = stream.Stream(settings, small, rows=8, seed=1, on_bad=told.append)
+    made = next(source)
+    source.close()
+    assert told and all("lane audio: needs" in record.reason for record in told)
+    frames = (made.batch.audio.segment_ids > 0).sum(axis=1)
+    assert (frames > 0).all() and (frames <= 60).all()
+
+
+def test_a_filter_that_drops_everything_is_an_error():
+    drop = preprocessors.keep_where(lambda example: tf.constant(False))
+    texts = {"train": [{"id": "a", "text": "red green blue"}]}
+    add("stream_nothing", sources.SequenceSource(texts), [drop, *objectives.masked_language_model()])
+    source = None
+    with pytest.raises(ValueError, match="none of .* records in a row passed"):
+        source = opened(dataclasses.replace(SETTINGS, mixture="stream_nothing"))
+        source.draw(1)
+
+
+def test_a_preprocessor_that_drops_the_position_is_an_error_that_says_so():
+    def forget(dataset: tf.data.Dataset) -> tf.data.Dataset:
+        return dataset.map(lambda example: {"text": example["text"], "id": example["id"]})
+
+    texts = {"train": [{"id": "a", "text": "red green blue"}]}
+    add("stream_forgets", sources.SequenceSource(texts), [forget, *objectives.masked_language_model()])
+    with pytest.raises(ValueError, match="_pos"):
+        opened(dataclasses.replace(SETTINGS, mixture="stream_forgets"))
+
+
+def test_masks_of_a_record_differ_from_epoch_to_epoch_and_repeat_with_the_seed():
+    settings = dataclasses.replace(SETTINGS, mixture="stream_masked", data_shards=1)
+
+    def masks(seed: int) -> dict[bytes, list[bytes]]:
+        source = stream.Stream(settings, ROW, rows=8, seed=seed)
+        found: dict[bytes, list[bytes]] = {}
+        for example in source.draw(4 * TEXT):
+            found.setdefault(example["id"], []).append(example["masked_weights"].tobytes())
+        source.close()
+        return found
+
+    first = masks(5)
+    assert first == masks(5) != masks(6)
+    assert sum(len(set(each)) > 1 for each in first.values()) > 0.9 * TEXT
+
+
+def test_a_changed_recipe_is_refused_with_what_changed():
+    def made(**changes):
+        settings = dataclasses.replace(SETTINGS, **changes)
+        return stream.fingerprint(settings, ROW, rows=8, seed=1, vocabulary="abc")
+
+    stream.check_fingerprint(made(), made(prefetch=7, read_threads=1))
+    with pytest.raises(ValueError, match="data_shards: 4 -> 2"):
+        stream.check_fingerprint(made(), made(data_shards=2))
+    with pytest.raises(ValueError, match="rates.stream_masked: 0.25 -> None"):
+        stream.check_fingerprint(made(), made(mixture="stream_speech"))
+
+
+def test_unknown_tasks_and_splits_are_errors_that_name_the_nearest():
+    with pytest.raises(ValueError, match="'stream_tset' is not registered. Nearest: 'stream_test'"):
+        pipeline.find("stream_tset")
+    with pytest.raises(ValueError, match="no task of it has a split 'dev', found \\['train'\\]"):
+        pipeline.tasks_and_rates("stream_test", "dev")
+
+
+def test_what_fails_in_the_prefetching_thread_is_raised_where_it_is_asked_for():
+    def elements():
+        yield 1
+        raise ValueError("broken")
+
+    ahead = prefetch.Prefetch(elements(), 2, lambda element: element + 1)
+    assert next(ahead) == 2
+    for _ in range(2):
+        with pytest.raises(ValueError, match="broken"):
+            next(ahead)
+    ahead.close()
+    assert list(prefetch.Prefetch(iter(range(5)), 2)) == list(range(5))

@@ -1,0 +1,121 @@
+"""Tests of metrics."""
+
+import importlib.metadata
+import inspect
+
+import numpy as np
+import pytest
+
+from speechlm_jax import metrics
+
+
+def levenshtein(target, prediction) -> int:
+    """Plain dynamic programming."""
+    row = list(range(len(prediction) + 1))
+    for i, a in enumerate(target, 1):
+        last, row[0] = row[0], i
+        for j, b in enumerate(prediction, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (a != b))
+    return row[-1]
+
+
+def test_word_error_rate_is_that_of_hand_counted_cases():
+    targets = ["the cat sat", "a b c d", "same words"]
+    predictions = ["the bat sat down", "a d", "same  words "]
+    assert metrics.wer(targets, predictions) == {"wer": 4 / 9, "wer_errors": 4, "wer_words": 9}
+
+
+def test_a_rate_is_over_the_corpus_and_not_a_mean_of_rates():
+    assert metrics.wer(["a", "b c d e"], ["x", "b c d e"])["wer"] == 1 / 5
+
+
+def test_error_rates_may_exceed_one():
+    assert metrics.wer(["one"], ["one and two more"])["wer"] == 3.0
+
+
+def test_character_error_rate_counts_spaces_between_words():
+    assert metrics.cer(["ab cd"], ["abcd"]) == {"cer": 1 / 5, "cer_errors": 1, "cer_characters": 5}
+
+
+def test_chinese_is_counted_by_characters_whatever_the_spaces():
+    assert metrics.cer(["今天天气好"], ["今天 天 汽好"]) == {"cer": 1 / 5, "cer_errors": 1, "cer_characters": 5}
+    assert metrics.cer(["打开 app 吧"], ["打开app吧"])["cer"] == 0.0
+
+
+def test_empty_targets_count_what_was_inserted():
+    assert metrics.wer(["", "a b"], ["x y", "a b"]) == {"wer": 1.0, "wer_errors": 2, "wer_words": 2}
+    assert metrics.cer([""], ["xyz"]) == {"cer": 1.0, "cer_errors": 3, "cer_characters": 0}
+    assert metrics.wer(["", " "], ["", ""])["wer"] == 0.0
+    assert metrics.wer(["a b"], [""])["wer"] == 1.0
+
+
+def test_errors_of_each_example_equal_plain_edit_distances():
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(list("abcd"), random.integers(0, 12))) for _ in range(80)]
+    errors, words = metrics.word_errors(texts[:40], texts[40:])
+    assert words.tolist() == [len(text.split()) for text in texts[:40]]
+    assert errors.tolist() == [levenshtein(a.split(), b.split()) for a, b in zip(texts[:40], texts[40:], strict=True)]
+    errors, characters = metrics.character_errors(texts[:40], texts[40:])
+    assert characters.tolist() == [len(text) for text in texts[:40]]
+    assert errors.tolist() == [levenshtein(a, b) for a, b in zip(texts[:40], texts[40:], strict=True)]
+
+
+def test_lists_that_do_not_match_are_errors():
+    with pytest.raises(ValueError, match="found 1 predictions and 2 targets"):
+        metrics.wer(["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="at least one"):
+        metrics.cer([], [])
+
+
+def test_token_accuracy_counts_places_of_the_target():
+    assert metrics.token_accuracy([[5, 6, 7, 1], [8, 1]], [[5, 9, 7], [8, 1, 1]]) == {
+        "token_accuracy": 4 / 6,
+        "token_count": 6,
+    }
+
+
+def test_a_normalized_metric_says_by_which_normalizer():
+    version = importlib.metadata.version("whisper-normalizer")
+    english = metrics.normalized(metrics.wer)(["It's twenty one, Mr. Smith!"], ["it is 21 mister smith"])
+    assert english == {
+        "wer_normalized": 0.0,
+        "wer_normalized_errors": 0,
+        "wer_normalized_words": 5,
+        "wer_normalizer": f"whisper-normalizer {version} english",
+    }
+    german = metrics.normalized(metrics.cer, "de")(["Größe, Äpfel!"], ["größe äpfel"])
+    assert german["cer_normalized"] == 0.0
+    assert f"{version} basic" in german["cer_normalizer"]
+    assert metrics.normalized(metrics.wer, "hi")(["नमस्ते"], ["नमसत"])["wer_normalized"] == 1.0
+
+
+def test_metrics_have_the_signature_that_seqio_asks_for():
+    for metric in (metrics.wer, metrics.cer, metrics.token_accuracy, metrics.normalized(metrics.wer)):
+        assert list(inspect.signature(metric).parameters) == ["targets", "predictions"]
+
+
+def test_a_bootstrap_interval_repeats_and_holds_the_rate():
+    random = np.random.default_rng(3)
+    words = random.integers(1, 20, 400)
+    errors = random.binomial(words, 0.2)
+    low, high = metrics.interval(errors, words, seed=1)
+    assert (low, high) == metrics.interval(errors, words, seed=1) != metrics.interval(errors, words, seed=2)
+    assert low < errors.sum() / words.sum() < high
+    narrow = metrics.interval(errors, words, seed=1, level=0.5)
+    assert low < narrow[0] < narrow[1] < high
+
+
+def test_a_bootstrap_interval_is_as_wide_as_theory_says():
+    random = np.random.default_rng(4)
+    errors = random.binomial(1, 0.3, 1000)
+    low, high = metrics.interval(errors, np.ones(1000))
+    rate = errors.mean()
+    half = 1.96 * np.sqrt(rate * (1 - rate) / 1000)
+    np.testing.assert_allclose([low, high], [rate - half, rate + half], atol=0.2 * half)
+
+
+def test_a_bootstrap_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match="total weight 0"):
+        metrics.interval([0, 1], [0, 0])
+    with pytest.raises(ValueError, match="shapes"):
+        metrics.interval([0, 1], [1])
