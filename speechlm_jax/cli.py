@@ -13,11 +13,13 @@ import os
 import pathlib
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import gin
+import gin.config
 
 from speechlm_jax import configurables, endings, flags, recipe_text, runtime, settings
 
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None, verbs: Mapping[str, tuple[str, str]]
             print(flags.overview(verbs), file=sys.stdout if arguments else sys.stderr)
             return endings.DONE if arguments else endings.MISTAKE
         if arguments[0] == "--version":
-            print(f"speechlm_jax {importlib.metadata.version('speechlm_jax')}")
+            print(f"speechlm_jax {_version()}")
             return endings.DONE
         verb = arguments[0]
         if verb not in verbs:
@@ -56,6 +58,13 @@ def main(argv: Sequence[str] | None = None, verbs: Mapping[str, tuple[str, str]]
         return _run(verb, verbs, arguments[1:])
     except (Exception, KeyboardInterrupt) as error:
         return endings.told(error, speaker)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("speechlm_jax")
+    except importlib.metadata.PackageNotFoundError:  # Run from a checkout that is not installed.
+        return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def _run(verb: str, verbs: Mapping[str, tuple[str, str]], arguments: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ def quiet() -> None:
     """Keeps TensorFlow's and gRPC's notes about themselves off the terminal. Call it before they are imported; what the
     environment says already stands."""
     for name, value in {
-        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
         "GRPC_VERBOSITY": "ERROR",
         "TF_ENABLE_ONEDNN_OPTS": "0",  # Its notice, and sums that depend on the number of threads.
         "NO_GCE_CHECK": "true",  # TFDS asks a cloud's metadata server when it is imported, and waits for the answer.

@@ -159,8 +159,9 @@ def _field_meanings(owner: type) -> dict[str, str]:
             continue
         assert isinstance(body, ast.ClassDef)
         for field, below in itertools.pairwise(body.body):
-            named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                continue
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
                 meanings[field.target.id] = " ".join(str(below.value.value).split())
     return meanings
 

@@ -204,6 +204,7 @@ def train(
             model_writer=model,
             model_type="unigram",
             vocab_size=size,
+            hard_vocab_limit=False,
             byte_fallback=True,
             character_coverage=character_coverage,
             normalization_rule_name=normalization,
@@ -219,16 +220,13 @@ def train(
             minloglevel=2,
         )
     except RuntimeError as error:
-        largest, smallest = (re.search(p, str(error)) for p in (r"value <= (\d+)", r"required_chars\. \d+ vs (\d+)"))
-        if largest:
-            reason = f"{len(lines)} lines of text yield at most {largest[1]}. Ask for at most that, or give more text."
-        elif smallest:
-            reason = (
-                f"special tokens, bytes and single characters alone are {smallest[1]}. Ask for more pieces, or for "
-                f"less than character_coverage={character_coverage}."
-            )
-        else:
+        smallest = re.search(r"required_chars\. \d+ vs (\d+)", str(error))
+        if not smallest:
             raise
+        reason = (
+            f"special tokens, bytes and single characters alone are {smallest[1]}. Ask for more pieces, or for "
+            f"less than character_coverage={character_coverage}."
+        )
         raise ValueError(f"{doing}: {reason}") from None
     _write(path, model.getvalue())
     return Vocabulary.load(path)

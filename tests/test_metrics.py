@@ -76,14 +76,14 @@ def test_token_accuracy_counts_places_of_the_target():
 
 def test_a_normalized_metric_says_by_which_normalizer():
     version = importlib.metadata.version("whisper-normalizer")
-    english = metrics.normalized(metrics.wer)(["It's twenty one, Mr. Smith!"], ["it is 21 mister smith"])
+    english = metrics.normalized(metrics.wer)(["It's twenty one, Mr. Smith!"], ["IT IS 21, mister Smith"])
     assert english == {
         "wer_normalized": 0.0,
         "wer_normalized_errors": 0,
         "wer_normalized_words": 5,
         "wer_normalizer": f"whisper-normalizer {version} english",
     }
-    german = metrics.normalized(metrics.cer, "de")(["Größe, Äpfel!"], ["größe äpfel"])
+    german = metrics.normalized(metrics.cer, "de")(["Größe, Äpfel!"], ["größe. ÄPFEL"])
     assert german["cer_normalized"] == 0.0
     assert f"{version} basic" in german["cer_normalizer"]
     assert metrics.normalized(metrics.wer, "hi")(["नमस्ते"], ["नमसत"])["wer_normalized"] == 1.0

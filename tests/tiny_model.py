@@ -148,8 +148,8 @@ PLAIN = config.Optimizer(
     schedule=config.Schedule(peak=1e-2, warmup_steps=2), eps=1e-6, clip_norm=None, weight_decay=0.0
 )
 SLOTS = 8
-# LLVM's optimizations take longer than these tests run.
-FAST = {"xla_backend_optimization_level": 0}
+# Compiling takes longer than these tests run.
+FAST = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 class Run:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
-from speechlm_jax.models import config, decoder, encoder, features, frontends, heads
+from speechlm_jax.models import config, decoder, encoder, frontends, heads, log_mel
 
 
 class Outputs(NamedTuple):
@@ -93,9 +93,9 @@ class SpeechText(nnx.Module):
         self, lane: batches.AudioLane, lines: batches.Segments, key: PRNGKeyArray | None
     ) -> encoder.Lane:
         choice = self.choice
-        mel_BTM = features.log_mel(lane.samples, lane.segment_ids, lines.weights.shape[1], choice.mels)
+        mel_BTM = log_mel.features(lane.samples, lane.segment_ids, lines.weights.shape[1], choice.mels)
         if key is not None and choice.spec_augment is not None:
-            mel_BTM = features.augment(mel_BTM, lane, lines, choice.spec_augment, key)
+            mel_BTM = log_mel.augment(mel_BTM, lane, lines, choice.spec_augment, key)
         return encoder.Lane(
             self.speech(mel_BTM, lane.segment_ids),
             lane.segment_ids[:, :: choice.subsampling],

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import logging
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -67,9 +66,11 @@ def build(folder: str | pathlib.Path, corpus: config.EmbeddedCorpus, workers: in
     where espeak-ng is not installed, ValueError for a corpus that cannot be made.
     """
     path = location(folder, corpus)
-    if _is_whole(path):
-        return path
-    _set_aside(path)
+    # In this order: a folder that another process puts there in between is whole.
+    if path.exists():
+        if _is_whole(path):
+            return path
+        _set_aside(path)
     _logger.info("making the embedded corpus in %s: this is done once, and takes about half a minute", path)
     try:
         with records.Writer(path, FIELDS) as writer:
@@ -91,8 +92,6 @@ def _is_whole(path: pathlib.Path) -> bool:
 
 def _set_aside(path: pathlib.Path) -> None:
     """Removes what is left of a corpus, in one step: a rename."""
-    if path.exists():
-        _logger.warning("the embedded corpus in %s is not whole; it is made anew", path)
-        grave = tempfile.mkdtemp(prefix=f".{path.name}.old-", dir=path.parent)
+    _logger.warning("the embedded corpus in %s is not whole; it is made anew", path)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.old-", dir=path.parent) as grave:
         path.rename(pathlib.Path(grave) / path.name)
-        shutil.rmtree(grave)

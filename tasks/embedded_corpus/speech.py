@@ -52,9 +52,10 @@ def waveforms(
 
 
 def _batches(utterances: Iterable[meanings.Utterance]) -> Iterator[list[meanings.Utterance]]:
-    stream = iter(utterances)
-    while batch := list(itertools.islice(stream, _BATCH)):
-        yield batch
+    """Of one split each, so that the speech of a split does not depend on how large another is."""
+    for _, stream in itertools.groupby(utterances, key=lambda one: one.split):
+        while batch := list(itertools.islice(stream, _BATCH)):
+            yield batch
 
 
 @contextlib.contextmanager
@@ -74,7 +75,7 @@ def _espeak() -> Iterator[tuple[str, str]]:
                 f"the wheel espeakng-loader wants espeak-ng and its data, but {found} does not exist. "
                 "Run `pip install --force-reinstall espeakng-loader`."
             )
-    if True:
+    if len(os.fsencode(data.parent)) <= _LONGEST_PATH:
         yield library, str(data.parent)
         return
     with tempfile.TemporaryDirectory() as folder:

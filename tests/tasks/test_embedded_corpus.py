@@ -72,6 +72,18 @@ def test_held_out_sentences_stay_when_the_training_grows(planned):
     assert kept == {one["id"]: one for one in planned if one["split"] in HELD_OUT}
 
 
+def test_held_out_speech_stays_when_the_training_grows():
+    speech_of = []
+    for sentences in (4, 5):
+        corpus = dataclasses.replace(TINY, train_sentences=sentences)
+        speech_of.append(
+            {fields["id"]: wave_N for split, fields, wave_N in build.examples(corpus) if split in HELD_OUT}
+        )
+    assert speech_of[0].keys() == speech_of[1].keys()
+    for name, wave_N in speech_of[0].items():
+        np.testing.assert_array_equal(wave_N, speech_of[1][name])
+
+
 def test_every_record_has_its_text_in_five_languages(planned):
     for fields in planned:
         assert fields["text"] == fields[f"translation/{fields['lang']}"]
@@ -209,7 +221,8 @@ def test_numbers_agree_with_what_they_count():
     assert numerals.cardinal(531, "es", gender=chair.es) == "quinientas treinta y una"
     assert numerals.cardinal(81, "fr", gender=chair.fr) == "quatre-vingt-une"
     assert nouns.counted(book, 2).zh == "两本书"
-    assert nouns.counted(chair, 1, "accusative").de == "einen Stuhl"
+    one = nouns.counted(chair, 1, "accusative")
+    assert one == ("a chair", "einen Stuhl", "une chaise", "una silla", "一把椅子")
 
 
 @pytest.mark.parametrize(

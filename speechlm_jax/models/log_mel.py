@@ -29,7 +29,7 @@ def _matrices(mels: int) -> tuple[np.ndarray, np.ndarray]:
     return transform.astype(np.float32), filters.T.astype(np.float32)
 
 
-def log_mel(
+def features(
     samples: Int[Array, "B N"], segment_ids: Int[Array, "B T"], num_segments: int, mels: int
 ) -> Float[Array, "B T M"]:
     """Whisper's log-mel features (arXiv 2212.04356), each segment normalised by its own loudest value.
@@ -56,7 +56,7 @@ def log_mel(
 
 
 def augment(
-    features: Float[Array, "B T M"],
+    mel: Float[Array, "B T M"],
     lane: batch.AudioLane,
     lines: batch.Segments,
     masks: config.SpecAugment,
@@ -66,7 +66,7 @@ def augment(
 
     What is hidden follows from the key and from where the example came from, not from the row that it lies in.
     """
-    num_mels, num_segments = features.shape[-1], lines.weights.shape[1]
+    num_mels, num_segments = mel.shape[-1], lines.weights.shape[1]
 
     def draw(origin: Int[Array, "3"]) -> Float[Array, "draws"]:
         own_key = functools.reduce(jax.random.fold_in, origin, key)
@@ -80,7 +80,7 @@ def augment(
     width_BEX = width_BEX * masks.max_time_share * frames_BE1
     start_BEX = start_BEX * (frames_BE1 - width_BEX)
     positions_BT = lane.positions.astype(jnp.float32)
-    hidden_BTM = jnp.zeros(features.shape, bool)
+    hidden_BTM = jnp.zeros(mel.shape, bool)
     for mask in range(masks.time_masks):
         start_BT = segments.look_up(start_BEX[:, :, mask], lane.segment_ids)
         width_BT = segments.look_up(width_BEX[:, :, mask], lane.segment_ids)
@@ -93,4 +93,4 @@ def augment(
         start_BT1 = segments.look_up(start_BE, lane.segment_ids)[:, :, None]
         width_BT1 = segments.look_up(width_BE, lane.segment_ids)[:, :, None]
         hidden_BTM |= (mels_M >= start_BT1) & (mels_M < start_BT1 + width_BT1)
-    return jnp.where(hidden_BTM, 0.0, features)
+    return jnp.where(hidden_BTM, 0.0, mel)
