@@ -8,7 +8,6 @@
 PYTHONS := $(PYTHON) python3.11 python3.12 python3 python
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-SOURCES := speechlm_jax tasks launch tests benchmarks
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
@@ -26,8 +25,8 @@ test: .venv/ready
 check: lint types quick
 
 lint: .venv/ready
-	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 
 types: .venv/ready
 	$(BIN)/pyright
@@ -60,7 +59,7 @@ quick: .venv/ready
 	exit 1
 
 constraints: .venv/ready
-	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-annotate --custom-compile-command "make constraints" \
 	    pyproject.toml --output-file constraints.txt
 
 clean:

@@ -197,7 +197,7 @@ def read_meta(folder: epath.Path) -> dict[str, Any]:
 
 
 def check_vocabulary(meta: Mapping[str, Any], wanted: str | None, *, doing: str) -> None:
-    """Raises ValueError where a checkpoint was trained with another vocabulary than the one `wanted`, by their hashes."""
+    """Raises ValueError where a checkpoint was trained with another vocabulary than `wanted`; both are hashes."""
     found = meta.get("vocabulary")
     if wanted is not None and found != wanted:
         raise ValueError(

@@ -128,7 +128,9 @@ def _read(
     except Exception as error:
         raise ValueError(_gin_message(error, known)) from error
     _refuse_unused(bindings, known, module)
-    _refuse_dangling(verb_modules)
+    # A part that the command line takes out leaves its bindings behind.
+    if not any(binding.value == "None" for binding in bindings):
+        _refuse_dangling(verb_modules)
     return keywords
 
 

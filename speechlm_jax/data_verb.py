@@ -9,7 +9,7 @@ from speechlm_jax.data import config
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this verb."""
     parser.add_argument("--train_vocabulary", type=int, metavar="SIZE", help="train Data.vocabulary with SIZE pieces, and end")
-    parser.add_argument("--text_field", action="append", help="fields whose text the vocabulary is trained on (default: text)")
+    parser.add_argument("--text_field", action="append", help="a field whose text the vocabulary is trained on (default: those that the tasks tokenize)")
     parser.add_argument("--languages", help="language codes that get a token, comma-separated")
     parser.add_argument("--propose_row", action="store_true", help="propose the room of each lane for this mixture")
     parser.add_argument("--examples", type=int, help="examples to measure (default: 1000)")
@@ -25,7 +25,7 @@ def run(
     show: int = 3,
     propose_row: bool = False,
     train_vocabulary: int | None = None,
-    text_field: list[str] | tuple[str, ...] = ("text",),
+    text_field: list[str] | tuple[str, ...] = (),
     languages: str = "",
     json: str | None = None,
 ) -> dict[str, Any]:
@@ -38,5 +38,5 @@ def run(
 
     if train_vocabulary is not None:
         codes = [code for code in languages.split(",") if code]
-        return report.train_vocabulary(data, train_vocabulary, fields=list(text_field), languages=codes)
+        return report.train_vocabulary(data, train_vocabulary, fields=list(text_field) or None, languages=codes)
     return report.report(data, seed=seed, examples=examples, show=show, propose_row=propose_row, json_path=json)

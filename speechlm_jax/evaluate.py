@@ -10,6 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", action="append", help="a SeqIO task or mixture; may be given several times")
     parser.add_argument("--split", help="split to score (default: test)")
     parser.add_argument("--task_module", action="append", help="a module that registers tasks, beside the checkpoint's")
+    parser.add_argument("--manifest", help="take the tasks `manifest_...` from this manifest")
     parser.add_argument("--max_examples", type=int, help="score at most this many records of each task")
     parser.add_argument("--json", help="write the scores here as JSON")
 
@@ -20,6 +21,7 @@ def run(
     task: list[str] | tuple[str, ...],
     split: str = "test",
     task_module: list[str] | tuple[str, ...] = (),
+    manifest: str | None = None,
     max_examples: int | None = None,
     decode_steps: int = 96,
     json: str | None = None,
@@ -35,6 +37,7 @@ def run(
         names=list(task),
         split=split,
         task_modules=list(task_module),
+        manifest=manifest,
         limit=max_examples,
         decode_steps=decode_steps,
         json_path=json,

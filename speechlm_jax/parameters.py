@@ -43,10 +43,9 @@ def map_named(function: Callable[[str, Any], Any], tree: Any) -> Any:
     return rebuild(tree, {path: function(path, leaf) for path, leaf in by_path(tree).items()})
 
 
-def words(leaf: Any) -> Words | None:
-    """The words of a leaf's axes; None where it bears none."""
-    found = leaf.get_metadata().get("axes") if is_variable(leaf) else None
-    return None if found is None else tuple(found)
+def words(leaf: Any) -> Words:
+    """The words of a leaf's axes; none for a bare array."""
+    return tuple(leaf.get_metadata().get("axes", ())) if is_variable(leaf) else ()
 
 
 def array(leaf: Any) -> Any:
@@ -62,7 +61,8 @@ def from_paths(leaves: Mapping[str, nnx.Variable]) -> nnx.State:
 
 def select(params: nnx.State, chosen: Callable[[str], bool]) -> tuple[nnx.State, nnx.State]:
     """(the parameters whose path is chosen, the others); `nnx.merge_state` puts them together again."""
-    return nnx.split_state(params, lambda path, _: chosen("/".join(map(str, path))), ...)
+    yes, no = nnx.split_state(params, lambda path, _: chosen("/".join(map(str, path))), ...)
+    return yes, no
 
 
 def describe(leaf: Any) -> str:

@@ -17,7 +17,7 @@ TENSOR = "tensor"
 ROWS = (DATA, FSDP)
 """Rows of a batch are cut along both."""
 
-PLACES = {axes.EMBED: FSDP, axes.MLP: TENSOR, axes.HEADS: TENSOR, axes.VOCABULARY: TENSOR}
+PLACES: dict[str | None, str | None] = {axes.EMBED: FSDP, axes.MLP: TENSOR, axes.HEADS: TENSOR, axes.VOCABULARY: TENSOR}
 """Word -> mesh axis; every other word of axes.py stays whole."""
 
 
@@ -88,7 +88,7 @@ def _spec(mesh: Mesh, path: str, leaf: Any, statistics: bool) -> PartitionSpec:
     if not parameters.is_variable(leaf):
         return PartitionSpec()
     words, shape = parameters.words(leaf), parameters.array(leaf).shape
-    if words is None:
+    if shape and not words:
         raise ValueError(f"parameter {path} {shape} bears no words for its axes. Make it nnx.Param(..., axes=(...)).")
     unknown = [word for word in words if word is not None and word not in axes.WORDS]
     if unknown:

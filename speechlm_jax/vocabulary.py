@@ -170,13 +170,14 @@ def train(
 ) -> Vocabulary:
     """Trains a unigram model with byte fallback (arXiv 1804.10959, 1808.06226) and writes it to `path`.
 
-    The same texts make the same file, byte for byte. `size` counts special tokens and bytes, and is met exactly.
+    The same texts make the same file, byte for byte. `size` counts special tokens and bytes; texts that yield fewer
+    pieces make a smaller vocabulary, so look at the `size` of what is returned.
 
     character_coverage: characters rarer than the rest of this share become bytes.
     normalization: what SentencePiece does to text before it cuts it. "identity" gives back what was put in but for
     runs of spaces; "nmt_nfkc" makes Chinese commas Latin ones, so a task that wants that does it itself.
     max_lines: of more lines than this, a sample drawn by `seed` is looked at.
-    Raises ValueError for a size that the texts cannot fill, or that does not hold their characters.
+    Raises ValueError for a size that does not hold special tokens, bytes and the characters of the texts.
     """
     doing = f"training a vocabulary of {size} pieces"
     for code in languages:

@@ -32,6 +32,9 @@ def spoken_in(language: str) -> preprocessors.Preprocessor:
     return preprocessors.keep_where(lambda example: tf.equal(example["lang"], language))
 
 
+TEXT = preprocessors.select("spoken")
+"""Text objectives leave the speech of a record alone."""
+
 for suffix, only in (("", []), *((f"_{language}", [spoken_in(language)]) for language in words.LANGUAGES)):
     seqio.TaskRegistry.add(
         f"embedded_recognition{suffix}",
@@ -43,13 +46,13 @@ for suffix, only in (("", []), *((f"_{language}", [spoken_in(language)]) for lan
     seqio.TaskRegistry.add(
         f"embedded_span_corruption{suffix}",
         source=SOURCE,
-        preprocessors=[*only, *objectives.span_corruption("spoken")],
+        preprocessors=[*only, TEXT, *objectives.span_corruption("spoken")],
         output_features=features.OUTPUT_FEATURES,
     )
     seqio.TaskRegistry.add(
         f"embedded_masked_language_model{suffix}",
         source=SOURCE,
-        preprocessors=[*only, *objectives.masked_language_model("spoken")],
+        preprocessors=[*only, TEXT, *objectives.masked_language_model("spoken")],
         output_features=features.OUTPUT_FEATURES,
     )
     seqio.MixtureRegistry.add(

@@ -169,13 +169,18 @@ def test_unknown_names_are_errors_that_name_the_nearest(words, path):
         vocabulary.add_language(path, "d e")
 
 
-def test_a_size_that_cannot_be_met_is_an_error_with_the_bound(tmp_path):
-    with pytest.raises(ValueError, match=r"600 lines of text yield at most (\d+)\.") as error:
-        vocabulary.train(corpus(), tmp_path / "w.model", 5000)
-    largest = int(str(error.value).split("at most ")[1].split(".")[0])
-    assert vocabulary.train(corpus(), tmp_path / "w.model", largest).size == largest
-    with pytest.raises(ValueError, match=r"single characters alone are \d+"):
+def test_texts_that_cannot_fill_a_size_make_a_smaller_vocabulary(tmp_path):
+    words = vocabulary.train(corpus(), tmp_path / "w.model", 5000)
+    assert 640 < words.size < 5000
+    assert words.decode(words.encode("größere Bäume")) == "größere Bäume"
+    assert vocabulary.train(corpus(), tmp_path / "exact.model", words.size - 50).size == words.size - 50
+
+
+def test_a_size_without_room_for_the_characters_is_an_error_with_the_bound(tmp_path):
+    with pytest.raises(ValueError, match=r"single characters alone are \d+") as error:
         vocabulary.train(corpus(), tmp_path / "small.model", 430)
+    smallest = int(str(error.value).split("alone are ")[1].split(".")[0])
+    assert vocabulary.train(corpus(), tmp_path / "w.model", smallest + 1).size == smallest + 1
     with pytest.raises(ValueError, match="no text"):
         vocabulary.train([" ", "\n"], tmp_path / "small.model", 430)
     assert not (tmp_path / "small.model").exists()

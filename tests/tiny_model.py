@@ -86,7 +86,10 @@ class Tiny(nnx.Module):
     def __call__(self, batch, *, key=None):
         x = self.text.table_VD[...][batch.targets.tokens]
         keys = None if key is None else jax.random.split(key, LAYERS)
-        body = lambda layer, x, key: (layer(sharding.cut_rows(x), key, self.dropout), None)
+
+        def body(layer, x, key):
+            return layer(sharding.cut_rows(x), key, self.dropout), None
+
         x, _ = stack.run(self.encoder.stack, body, x, keys)
         return Outputs(x @ self.ctc.kernel_DV[...] + self.ctc.bias_V[...][None, None, :])
 
@@ -199,8 +202,8 @@ def initial_values():
 
 
 def values(tree):
-    """Path -> numpy array."""
-    return {path: np.asarray(parameters.array(leaf)) for path, leaf in parameters.by_path(tree).items()}
+    """Path -> numpy array, copied: a view would keep a donated buffer alive."""
+    return {path: np.array(parameters.array(leaf)) for path, leaf in parameters.by_path(tree).items()}
 
 
 def assert_close(ours, theirs, tolerance):

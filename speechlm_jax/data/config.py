@@ -52,6 +52,8 @@ class Manifest:
     hash of each line's id."""
     held_out: tuple[tuple[str, str], ...] = ()
     """(field, value): lines that are in no split but `held_out`, such as (("speaker", "theo"),)."""
+    limit: int | None = None
+    """At most so many lines of each split, from the first."""
     objectives: tuple[tuple[str, float], ...] = (("recognition", 1.0),)
     """(objective, rate) of the mixture: recognition, span_corruption, masked_language_model."""
     max_seconds: float = 60.0

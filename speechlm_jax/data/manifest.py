@@ -32,6 +32,8 @@ class Lines:
     """with none of the values in any of these fields,"""
     share: tuple[float, float] = (0.0, 1.0)
     """and with a hash of the id in this part of [0, 1): (0, 0.9) and (0.9, 1) cut a manifest in two for good."""
+    limit: int | None = None
+    """At most so many, from the first."""
 
     def __post_init__(self):
         if not 0 <= self.share[0] < self.share[1] <= 1:
@@ -82,7 +84,7 @@ class Manifest:
             keep_N &= np.fromiter((lines.share[0] <= place < lines.share[1] for place in places), bool, len(self))
         if not keep_N.any():
             raise ValueError(f"manifest {self.path}: none of its {len(self)} lines is one of {lines}.")
-        return np.flatnonzero(keep_N)
+        return np.flatnonzero(keep_N)[: lines.limit]
 
     def _has(self, field: str, wanted: Any) -> np.ndarray:
         known = [name for name, kind in self.fields.items() if kind in _SCALARS]

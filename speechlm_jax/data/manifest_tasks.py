@@ -73,14 +73,14 @@ def _lines(opened: manifest.Manifest, choices: config.Manifest) -> dict[str, man
         values = {"train": choices.train, "validation": choices.validation, "test": choices.test}
         there = set(opened.column("split"))
         lines = {
-            name: manifest.Lines(where={"split": value}, exclude=exclude)
+            name: manifest.Lines(where={"split": value}, exclude=exclude, limit=choices.limit)
             for name, value in values.items()
             if value in there or name == "train"
         }
     else:
-        lines = {name: manifest.Lines(share=share, exclude=exclude) for name, share in SHARES.items()}
+        lines = {name: manifest.Lines(share=share, exclude=exclude, limit=choices.limit) for name, share in SHARES.items()}
     if choices.held_out:
-        lines["held_out"] = manifest.Lines(where=exclude)
+        lines["held_out"] = manifest.Lines(where=exclude, limit=choices.limit)
     return lines
 
 

@@ -52,10 +52,10 @@ def misfit(needed: np.ndarray, row: batch.Row) -> str | None:
 
 
 class Packer(Generic[Item]):
-    """Best fit over open rows: an example goes where it leaves the least room; when it fits nowhere, the fullest
+    """Best fit over open rows: an example goes where it leaves the least room in a lane; when it fits nowhere, the fullest
     row is closed, or one that has seen many others close: an almost full row would block a place for ever."""
 
-    PATIENCE = 8
+    PATIENCE = 16
     """A row sees at most this many times `open_rows` others close."""
 
     def __init__(self, room: np.ndarray, open_rows: int):
@@ -73,9 +73,9 @@ class Packer(Generic[Item]):
         after = left - needed
         fits = (after >= 0).all(axis=1)
         if fits.any():
-            # Segments are not weighed: they are plentiful, and a row without free ones is not a full row.
-            shares = after[:, :-1] * self._scale[:-1]
-            index = int(np.where(fits, (shares * shares).sum(axis=1), np.inf).argmin())
+            # The room left in the lane that would be fullest, of those the item uses; segments are plentiful.
+            shares = np.where(needed > 0, after * self._scale, np.inf)[:, :-1].min(axis=1)
+            index = int(np.where(fits, shares, np.inf).argmin())
         elif len(self.open) < len(self._left):
             index = self._open_row()
         else:

@@ -161,7 +161,7 @@ def _decode(
     model: speech_text.SpeechText = nnx.merge(graphdef, params)
     encoded = model.encode(rows)
     tokens, written = decoding.greedy(model, rows, encoded, prompts, lengths, steps)
-    ctc = model.ctc_logits(rows, encoded)
+    ctc = model.ctc_logits(encoded)
     return tokens, written, None if ctc is None else ctc.argmax(-1)
 
 

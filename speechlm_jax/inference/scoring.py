@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import seqio
 
 from speechlm_jax import layout, runtime, sharding
@@ -43,7 +44,7 @@ def score(
         loaded.graphdef,
         vocabulary=loaded.vocabulary,
         data=data,
-        mesh=sharding.make_mesh(layout.Layout(data=1), devices=[next(iter(_devices(loaded.params)))]),
+        mesh=sharding.make_mesh(layout.Layout(data=1), devices=jax.local_devices()[:1]),
         heads=HEADS if loaded.has_ctc else {name: head for name, head in HEADS.items() if name != "ctc"},
         decode_steps=decode_steps,
     )
@@ -68,8 +69,3 @@ def in_words(scores: Mapping[str, Any]) -> str:
     """The numbers among scores, on one line."""
     return "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if isinstance(value, (int, float)))
 
-
-def _devices(params: Any) -> Any:
-    import jax
-
-    return jax.tree.leaves(params)[0].devices()

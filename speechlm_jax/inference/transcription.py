@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from speechlm_jax import audio, layout, runtime, sharding
@@ -36,7 +37,7 @@ def transcribe(
         loaded.graphdef,
         vocabulary=loaded.vocabulary,
         data=loaded.data,
-        mesh=sharding.make_mesh(layout.Layout(data=1), devices=sharding.devices_of(loaded.params)),
+        mesh=sharding.make_mesh(layout.Layout(data=1), devices=jax.local_devices()[:1]),
         heads={},
         decode_steps=decode_steps,
     )
@@ -91,7 +92,7 @@ def _of_manifest(path: str) -> Iterator[dict[str, Any]]:
     opened = manifest.Manifest(path)
     if "audio" not in opened.fields:
         raise ValueError(f"transcribing the manifest '{path}': wanted a field 'audio', found {sorted(opened.fields)}.")
-    reader = manifest.Reader(opened, range(len(opened)), max_seconds=audio.MAX_SECONDS)
+    reader = manifest.Reader(opened, range(len(opened)))
     languages = opened.column("lang") if opened.fields.get("lang") == "text" else [""] * len(opened)
     for index, lang in enumerate(languages):
         yield {"id": reader.name(index), "reader": reader, "index": index, "lang": lang}

@@ -21,7 +21,7 @@ class Model:
     """An encoder-decoder over speech and text."""
 
     vocabulary_size: int = 1024
-    """The vocabulary's pieces, rounded up to a multiple of 128."""
+    """Rows of the embedding: at least the vocabulary's pieces; a multiple of 128 suits the hardware."""
     width: int = 256
     num_heads: int = 4
     mlp_width: int = 1024

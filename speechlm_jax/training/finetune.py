@@ -51,7 +51,7 @@ def take(
     doing = f"taking parameters from {choices.checkpoint}"
     folder = checkpoints.find(choices.checkpoint)
     meta = checkpoints.read_meta(folder)
-    if any(axes.VOCABULARY in (parameters.words(leaf) or ()) for leaf in wanted.values()):
+    if any(axes.VOCABULARY in parameters.words(leaf) for leaf in wanted.values()):
         checkpoints.check_vocabulary(meta, vocabulary, doing=doing)
     stored = [name.removeprefix("params/") for name in meta["leaves"] if name.startswith("params/")]
     lines = parameters.differences(

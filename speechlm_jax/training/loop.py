@@ -154,10 +154,10 @@ class _BadRecords:
 
 def _vocabulary_of(recipe: config.Recipe) -> vocabulary.Vocabulary:
     words = vocabulary.Vocabulary.load(recipe.data.vocabulary)
-    if words.padded_size != recipe.model.vocabulary_size:
+    if words.size > recipe.model.vocabulary_size:
         raise ValueError(
-            f"matching the model to its vocabulary: '{words.path}' has {words.size} pieces, which wants "
-            f"Model.vocabulary_size = {words.padded_size}, found {recipe.model.vocabulary_size}."
+            f"matching the model to its vocabulary: '{words.path}' has {words.size} pieces, the model has room for "
+            f"{recipe.model.vocabulary_size}. Set Model.vocabulary_size = {words.padded_size}."
         )
     return words
 

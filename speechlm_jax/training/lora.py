@@ -22,7 +22,7 @@ ALPHA = f"{ROOT}/alpha"
 def targets(params: nnx.State, choices: config.Lora) -> list[str]:
     """Paths of the matrices that get an update. Raises ValueError where the pattern matches none."""
     leaves = {path: leaf for path, leaf in parameters.by_path(params).items() if not path.startswith(f"{ROOT}/")}
-    matrices = [path for path, leaf in leaves.items() if _is_target(parameters.words(leaf) or ())]
+    matrices = [path for path, leaf in leaves.items() if _is_target(parameters.words(leaf))]
     found = [path for path in matrices if re.search(choices.pattern, path)]
     if not found:
         near = parameters.nearest(choices.pattern, matrices)

@@ -152,8 +152,9 @@ class Monitor:
         if self._bar is not None:
             self._bar.set_postfix(shown)
             return
+        shown["left"] = _clock((self.steps - step) / numbers["steps_per_second"])
         words = "  ".join(f"{name} {value}" for name, value in shown.items())
-        runtime.say(f"step {step}/{self.steps}  {words}  left {_clock((self.steps - step) / numbers['steps_per_second'])}")
+        runtime.say(f"step {step}/{self.steps}  {words}")
 
     def close(self) -> None:
         """Closes files and bar; a second call does nothing."""

@@ -41,6 +41,7 @@ class Optimizer:
     def moving_average(self, ema: nnx.State, params: nnx.State, step: Any) -> nnx.State:
         """The average after `step`: its decay is min(ema_decay, (1 + step) / (10 + step)), so that it soon forgets
         the start of a run (the rule of tf.train.ExponentialMovingAverage)."""
+        assert self.ema_decay is not None, "a state without ema_decay keeps no average"
         decay = jnp.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
         return jax.tree.map(lambda old, new: old + (1.0 - decay) * (new - old), ema, params)
 
@@ -122,7 +123,7 @@ def _weight_decay(rate: float) -> optax.GradientTransformation:
         def decayed(path: str, update: Any) -> Any:
             param = named[path]
             value = parameters.array(update)
-            return value + rate * parameters.array(param) if is_matrix(parameters.words(param) or ()) else value
+            return value + rate * parameters.array(param) if is_matrix(parameters.words(param)) else value
 
         return parameters.map_named(decayed, updates)
 
@@ -131,7 +132,7 @@ def _weight_decay(rate: float) -> optax.GradientTransformation:
 
 def _layer_decay(decay: float) -> optax.GradientTransformation:
     def apply(updates: Any, params: Any) -> Any:
-        leaves = {p: (parameters.words(v) or (), parameters.array(v).shape) for p, v in parameters.by_path(params).items()}
+        leaves = {p: (parameters.words(v), parameters.array(v).shape) for p, v in parameters.by_path(params).items()}
         depth = max((shape[0] for words, shape in leaves.values() if words[:1] == (axes.LAYERS,)), default=0)
         return parameters.map_named(
             lambda path, update: parameters.array(update) * layer_multiplier(path, *leaves[path], decay, depth), updates
@@ -141,8 +142,8 @@ def _layer_decay(decay: float) -> optax.GradientTransformation:
 
 
 def _scale_by_step(rate: Callable[[Any], Any]) -> optax.GradientTransformationExtraArgs:
-    def update(updates: Any, state: Any, params: Any = None, *, step: Any, **others: Any) -> tuple[Any, Any]:
-        scale = -rate(step)
+    def update(updates: Any, state: Any, params: Any = None, **told: Any) -> tuple[Any, Any]:
+        scale = -rate(told["step"])
         return jax.tree.map(lambda u: scale * u, updates), state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)

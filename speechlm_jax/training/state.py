@@ -63,7 +63,9 @@ def abstract(params: nnx.State, optimizer: optimizers.Optimizer, mesh: Mesh) -> 
         opt_state=sharding.param_shardings(mesh, shapes.opt_state, statistics=True),
         ema=sharding.param_shardings(mesh, shapes.ema),
     )
-    return jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes, places)
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes, places
+    )
 
 
 def shardings(state: Any) -> Any:

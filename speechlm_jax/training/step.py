@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +24,11 @@ class Head(Protocol):
 
     def weights(self, batch: batch.Batch) -> Float[Array, "B E"]:
         """The weight of each segment, from the batch alone."""
+        ...
 
     def totals(self, outputs: Any, batch: batch.Batch) -> Float[Array, "B E"]:
         """The weighted sum of each segment's losses."""
+        ...
 
 
 class Sums(NamedTuple):
@@ -64,7 +66,7 @@ def load_heads(choices: config.Losses) -> dict[str, Head]:
         if name not in there:
             raise ValueError(f"no loss head is named {name!r}; there are {there}. Set Losses.coefficients.")
     wanted = [name for name, coefficient in choices.coefficients if coefficient]
-    return {name: importlib.import_module(f"{losses.__name__}.{name}") for name in wanted}
+    return {name: cast(Head, importlib.import_module(f"{losses.__name__}.{name}")) for name in wanted}
 
 
 def make_train_step(
@@ -126,7 +128,7 @@ def make_train_step(
         gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         updates, opt_state = optimizer.transform.update(gradients, old.opt_state, trained, step=old.step)
-        updated = optax.apply_updates(trained, updates)
+        updated: Any = optax.apply_updates(trained, updates)
         ema = None if old.ema is None else optimizer.moving_average(old.ema, updated, old.step)
         new = state.TrainState(old.step, nnx.merge_state(frozen, updated), opt_state, ema)
         new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)
@@ -161,9 +163,7 @@ def make_eval_step(
             model = nnx.merge(graphdef, lora.merge(params))
             totals = _totals(heads, model(rows, key=None), rows)
         weights = {name: head.weights(rows) for name, head in heads.items()}
-        return Sums(
-            _by_task(totals, rows, task_slots), _by_task(weights, rows, task_slots), *_counts(rows, task_slots)
-        )
+        return Sums(_by_task(totals, rows, task_slots), _by_task(weights, rows, task_slots), *_counts(rows, task_slots))
 
     return jax.jit(
         eval_step, in_shardings=(None, sharding.batch_sharding(mesh)), out_shardings=sharding.replicated(mesh)

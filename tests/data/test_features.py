@@ -135,6 +135,11 @@ def test_a_dataset_keeps_the_vocabulary_it_was_built_with(path, other_path):
     assert [ids.tolist() for ids in dataset.as_numpy_iterator()] == [other.encode(text) for text in texts]
 
 
+def test_features_of_tasks_that_were_made_apart_are_equal():
+    assert features.RunVocabulary() == features.RunVocabulary() != seqio.PassThroughVocabulary(0)
+    assert len({features.RunVocabulary(), features.RunVocabulary()}) == 1
+
+
 def test_stock_preprocessors_of_seqio_tokenize_by_the_bound_vocabulary(path):
     words = features.bind(path)
     fields = {"inputs": "the river", "targets": "la rivière", "audio": np.zeros(9, np.int16)}

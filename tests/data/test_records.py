@@ -118,6 +118,13 @@ def test_damaged_bytes_are_a_record_error_or_a_record(data):
     assert sum(found[name].nbytes for name in ("audio", "target_audio")) < len(encoded)
 
 
+def test_bytes_left_over_or_missing_are_a_record_error():
+    encoded = records.encode(example(5), FIELDS)
+    for wrong in (encoded + b"\0\0", encoded[:-2], encoded[:-1], encoded[:4], b"", b"SLR2" + encoded[4:]):
+        with pytest.raises(records.RecordError, match="not a record of the fields id, audio"):
+            records.decode(wrong, FIELDS)
+
+
 def test_absent_fields_are_empty_and_others_are_left_out():
     found = records.decode(records.encode({"id": "a", "more": 1, "label": None}, FIELDS), FIELDS)
     assert_same(found, {"id": "a"})

@@ -89,6 +89,7 @@ def test_seqio_draws_as_before_outside():
     with pytest.raises(RuntimeError), seeds.position_seeds(1, "asr"):
         raise RuntimeError
     np.testing.assert_array_equal(stock(), before)
+    assert seqio.utils._GrainRandomMapFn.__call__ is seeds._stock_call
     assert not np.array_equal(draws(1, "asr"), before)
 
 

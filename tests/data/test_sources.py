@@ -142,16 +142,18 @@ def reading_threads() -> list[str]:
 
 
 def test_reading_threads_end_with_the_iterator():
-    iterator = source(Items(50)).at("train", itertools.count, threads=3).as_numpy_iterator()
+    items = Items(60, slow=0.1)
+    iterator = source(items).at("train", itertools.count, threads=3).as_numpy_iterator()
     assert next(iterator)["_pos"] == 0
     assert len(reading_threads()) == 3
     del iterator
     for _ in range(100):
         gc.collect()
         if not reading_threads():
-            return
+            break
         time.sleep(0.05)
-    raise AssertionError(reading_threads())
+    assert reading_threads() == []
+    assert items.asked < 20, "reads that nobody waits for are not begun"
 
 
 def task(name: str, items: Items) -> seqio.Task:

@@ -14,7 +14,7 @@ SPEECH = [
     {"transcript": "zu lang", "seconds": 99.0, "audio": np.ones(800, np.int16), "id": "b"},
     {"transcript": " ", "seconds": 2.0, "audio": np.ones(800, np.int16), "id": "c"},
 ]
-PAIRS = [{"en": "the house", "zh": "房子。"}, {"en": "a tree", "zh": ""}]
+PAIRS = [{"en": "the house", "zh": "房子。"}, {"en": "a tree ", "zh": ""}]
 
 
 @pytest.fixture(scope="module", autouse=True)

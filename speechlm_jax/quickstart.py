@@ -1,0 +1,91 @@
+"""The main job from end to end on one machine: pretrain, finetune, evaluate, and say how to go on.
+
+    python -m speechlm_jax.quickstart            (what `make quickstart` runs)
+"""
+
+import json
+import pathlib
+import sys
+import time
+
+from speechlm_jax import cli, runtime
+
+FOLDER = pathlib.Path("runs/quickstart")
+PRETRAIN = "gin_configs/recipes/quickstart.gin"
+FINETUNE = "gin_configs/recipes/quickstart_finetune.gin"
+TASK = "embedded_recognition_en"
+SPLITS = {"heldout_sentences": "test_sentences", "heldout_voices": "test_voices"}
+
+
+def main() -> int:
+    """Runs the verbs one after the other; the exit code of the first that fails, else 0."""
+    started = time.monotonic()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    verbs = [
+        ["data", f"--gin_file={PRETRAIN}", "--train_vocabulary=1000", "--languages=en,de,fr,es,zh"],
+        ["train", f"--gin_file={PRETRAIN}"],
+        ["train", f"--gin_file={FINETUNE}"],
+        *(
+            [
+                "evaluate",
+                f"--checkpoint={FOLDER / 'recognition'}",
+                f"--task={TASK}",
+                f"--split={split}",
+                f"--json={FOLDER / name}.json",
+            ]
+            for name, split in SPLITS.items()
+        ),
+    ]
+    if (FOLDER / "vocabulary.model").exists():
+        del verbs[0]
+    for words in verbs:
+        runtime.say(f"\n$ speechlm {' '.join(words)}")
+        code = cli.main(words)
+        if code:
+            return code
+    scores = {name: json.loads((FOLDER / f"{name}.json").read_text())["scores"][TASK] for name in SPLITS}
+    summary = {
+        **{f"wer_{name}": found["wer"] for name, found in scores.items()},
+        **{f"wer_ctc_{name}": found["ctc/wer"] for name, found in scores.items()},
+        "data_wait_share": _data_wait_share(),
+        "seconds": round(time.monotonic() - started, 1),
+        "checkpoint": str(FOLDER / "recognition"),
+        "tensorboard": str(FOLDER / "recognition" / "tensorboard"),
+    }
+    (FOLDER / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    _tell(scores, summary)
+    return 0
+
+
+def _data_wait_share() -> float:
+    """The share of training time that the device stood waiting for data, over both runs."""
+    waited = seconds = 0.0
+    for run in ("pretraining", "recognition"):
+        for line in (FOLDER / run / "metrics.jsonl").read_text().splitlines():
+            numbers = json.loads(line)
+            if numbers["kind"] == "train":
+                span = 1.0 / numbers["steps_per_second"]
+                waited += numbers["data_wait_share"] * span
+                seconds += span
+    return round(waited / seconds, 4)
+
+
+def _tell(scores: dict, summary: dict) -> None:
+    print(f"\n{'held out':<12}{'examples':>10}{'WER':>9}{'CER':>9}{'WER of CTC':>13}")
+    for name, found in scores.items():
+        errors = f"{found['wer']:>9.1%}{found['cer']:>9.1%}{found['ctc/wer']:>13.1%}"
+        print(f"{name.removeprefix('heldout_'):<12}{found['examples']:>10}{errors}")
+    for name, found in scores.items():
+        print(f"\n{name.replace('heldout_', 'held-out ')}:")
+        for sample in found["samples"]:
+            print(f"  said  {sample['target']}\n  heard {sample['prediction']}")
+    print(
+        f"\n{summary['seconds']:.0f} seconds. What to do with it:\n"
+        f"  speechlm infer --checkpoint={summary['checkpoint']} RECORDING.wav\n"
+        f"  tensorboard --logdir={FOLDER}\n"
+        "  speechlm train --gin_file=gin_configs/recipes/your_audio.gin --gin.MANIFEST=PATH   (your own recordings)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rows
+from flax import nnx
+
+from speechlm_jax import axes
+from speechlm_jax.layers import convolution
+
+TAPS, CHANNELS = 5, 3
+IDS = jnp.asarray([[1, 1, 1, 2, 2, 0, 3, 3, 3, 3, 3, 3], [7, 0, 0, 1, 1, 1, 1, 2, 3, 3, 0, 0]], jnp.int32)
+
+
+def normal(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def alone(x, kernel):
+    """numpy's convolution of one segment, channel by channel; a convolution turns its kernel round, a network's not."""
+    return np.stack([np.convolve(x[:, d], kernel[::-1, d], mode="same") for d in range(x.shape[1])], axis=1)[: len(x)]
+
+
+def check_depthwise(depthwise):
+    x, kernel = normal(0, *IDS.shape, CHANNELS), normal(1, TAPS, CHANNELS)
+    found = rows.places(depthwise(x, kernel, IDS), IDS)
+    for place, values in rows.places(x, IDS).items():
+        short = TAPS - len(values)  # numpy swaps its arguments when the kernel is the longer one.
+        padded = np.pad(values, ((0, max(short, 0)), (0, 0)))
+        np.testing.assert_allclose(found[place], alone(padded, np.asarray(kernel))[: len(values)], atol=1e-5)
+
+
+def test_a_segment_is_convolved_by_itself():
+    check_depthwise(convolution.depthwise)
+
+
+def test_the_check_sees_taps_that_reach_a_neighbour(monkeypatch):
+    monkeypatch.setattr(convolution, "same_segment", lambda ids, other_ids: jnp.ones(ids.shape, bool))
+    with pytest.raises(AssertionError):
+        check_depthwise(convolution.depthwise)
+
+
+def test_gradients_are_those_that_jax_derives():
+    def plain(x, kernel):
+        reach = TAPS // 2
+        x_padded = jnp.pad(x, ((0, 0), (reach, reach), (0, 0)))
+        ids_padded = jnp.pad(IDS, ((0, 0), (reach, reach)), constant_values=-1)
+        taps = [
+            jnp.where((ids_padded[:, k : k + IDS.shape[1]] == IDS)[..., None], x_padded[:, k : k + IDS.shape[1]], 0)
+            for k in range(TAPS)
+        ]
+        return jnp.einsum("KBPD,KD->BPD", jnp.stack(taps), kernel)
+
+    x, kernel, weights = normal(0, *IDS.shape, CHANNELS), normal(1, TAPS, CHANNELS), normal(2, *IDS.shape, CHANNELS)
+    found = jax.grad(lambda x, k: (convolution.depthwise(x, k, IDS) * weights).sum(), argnums=(0, 1))(x, kernel)
+    wanted = jax.grad(lambda x, k: (plain(x, k) * weights).sum(), argnums=(0, 1))(x, kernel)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_halving_is_a_strided_convolution():
+    halve = convolution.Halve(4, 6, axes.MELS, rngs=nnx.Rngs(0))
+    x = normal(0, 2, 10, 4)
+    kernel = halve.kernel_3IC[...]
+    wanted = jax.lax.conv_general_dilated(x, kernel, (2,), [(1, 0)], dimension_numbers=("NHC", "HIO", "NHC"))
+    found = halve(x)
+    assert found.shape == (2, 5, 6)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_the_conformer_convolution_mixes_no_segments():
+    module = convolution.ConformerConvolution(8, TAPS, rngs=nnx.Rngs(0))
+    x = normal(0, *IDS.shape, 8)
+    found = rows.places(module(x, IDS), IDS)
+    for place, values in rows.places(x, IDS).items():
+        ones = jnp.ones((1, len(values)), jnp.int32)
+        np.testing.assert_allclose(found[place], module(jnp.asarray(values)[None], ones)[0], atol=1e-5)

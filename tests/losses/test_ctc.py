@@ -1,0 +1,143 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import rows
+
+from speechlm_jax import batch as batches
+from speechlm_jax import vocabulary
+from speechlm_jax.losses import ctc
+from speechlm_jax.models import speech_text
+
+ROW = batches.Row(audio_seconds=4.8, targets=40, segments=5)
+LENGTHS = ((0.8, 0, 7), (1.2, 3, 8), (0.6, 0, 1), (0.9, 2, 12))
+"""Seconds, prompt tokens, target tokens with the end token: one transcript is empty."""
+
+
+@pytest.fixture(scope="module")
+def examples():
+    made = [rows.example(seed, seconds=s, prompt=p, targets=t) for seed, (s, p, t) in enumerate(LENGTHS)]
+    made[0]["targets"][:3] = made[0]["targets"][0]
+    return made
+
+
+def logits(batch, seed=0):
+    shape = (*batch.audio.segment_ids[:, :: ROW.subsampling].shape, rows.VOCABULARY)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape) * 3, jnp.float32)
+
+
+def totals(logits, batch):
+    return ctc.totals(speech_text.Outputs(None, None, logits), batch)
+
+
+def alone(logits, batch, index, line, example):
+    """optax.ctc_loss on one segment."""
+    segment_ids = np.asarray(batch.audio.segment_ids)[index, :: ROW.subsampling]
+    frames = logits[index][np.flatnonzero(segment_ids == line + 1)][None]
+    labels = np.append(example["targets"][:-1], 0)[None]
+    padding = np.append(np.zeros(len(example["targets"]) - 1), 1)[None]
+    loss = optax.ctc_loss(frames, jnp.zeros(frames.shape[:2]), jnp.asarray(labels), jnp.asarray(padding))
+    return loss[0] * example["weight"][0]
+
+
+def test_packed_transcripts_cost_what_optax_says_of_each_alone(examples):
+    batch = rows.batch(ROW, [examples[i] for i in (1, 0, 2, 3)], [examples[3], examples[1]])
+    values = logits(batch)
+    order = {(0, 0): 1, (0, 1): 0, (0, 2): 2, (0, 3): 3, (1, 0): 3, (1, 1): 1}
+
+    def reference(values):
+        return sum(
+            (1 + line + 3 * index) * alone(values, batch, index, line, examples[example])
+            for (index, line), example in order.items()
+        )
+
+    scale = jnp.asarray([[1 + line + 3 * index for line in range(ROW.segments)] for index in range(2)], jnp.float32)
+    loss = jax.value_and_grad(lambda values: (scale * totals(values, batch)).sum())
+    (found, gradient), (wanted, wanted_gradient) = (
+        rows.compiled(function)(values) for function in (loss, jax.value_and_grad(reference))
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    np.testing.assert_allclose(gradient, wanted_gradient, atol=5e-5 * np.abs(wanted_gradient).max())
+    each = np.asarray(totals(values, batch))
+    for (index, line), example in order.items():
+        np.testing.assert_allclose(each[index, line], alone(values, batch, index, line, examples[example]), rtol=1e-5)
+    assert np.all(each[0, 4:] == 0) and np.all(each[1, 2:] == 0)
+
+
+def check_packing(examples):
+    compiled = rows.compiled(lambda logits, batch: totals(logits, batch))
+    fixed = {seed: logits(rows.batch(ROW, [example]), seed)[0] for seed, example in enumerate(examples)}
+
+    def evaluate(batch):
+        """Each example sees the same logits wherever it lies, and noise lies everywhere else."""
+        ids = np.asarray(batch.audio.segment_ids)[:, :: ROW.subsampling]
+        values = np.array(logits(batch, 77))
+        for index, line in np.argwhere(np.asarray(batch.segments.weights)):
+            own = np.flatnonzero(ids[index] == line + 1)
+            values[index, own] = fixed[int(batch.segments.origins[index, line, 1])][: len(own)]
+        return {"ctc": rows.lines(compiled(values, batch), batch)}
+
+    packed = rows.batch(ROW, [], [examples[i] for i in (2, 1, 3, 0)], [], [])
+    rows.check_packing_is_exact(evaluate, packed, rows.batch(ROW, *[[example] for example in examples]))
+
+
+def test_packed_and_unpacked_transcripts_have_one_loss(examples):
+    check_packing(examples)
+
+
+def test_the_check_sees_lattices_that_are_joined(examples, monkeypatch):
+    sound = ctc.lattice
+
+    def joined(lane, num_segments):
+        states = sound(lane, num_segments)
+        return states._replace(first=states.first & (jnp.arange(states.first.shape[1]) == 0)[None, :])
+
+    monkeypatch.setattr(ctc, "lattice", joined)
+    with pytest.raises(AssertionError):
+        check_packing(examples)
+
+
+def test_a_transcript_that_does_not_fit_costs_nothing_and_breaks_nothing(examples):
+    crowded = rows.example(9, seconds=0.3, targets=12)
+    batch = rows.batch(ROW, [examples[0], crowded, examples[1]])
+    values = logits(batch)
+    loss, gradient = rows.compiled(jax.value_and_grad(lambda values: totals(values, batch).sum()))(values)
+    each = np.asarray(totals(values, batch))[0]
+    assert each[1] == 0 and each[0] > 0 and each[2] > 0
+    assert np.isfinite(loss) and np.isfinite(gradient).all()
+    np.testing.assert_allclose(each[0], totals(values, rows.batch(ROW, [examples[0]]))[0, 0], rtol=1e-6)
+
+
+def test_repeats_need_a_position_more():
+    labels = np.array([9, 9, 9, vocabulary.EOS], np.int32)
+    tight, wide = (dict(rows.example(0, seconds=s, targets=4), targets=labels) for s in (0.17, 0.2))
+    batch = rows.batch(ROW, [tight], [wide])
+    ids = batch.audio.segment_ids[:, :: ROW.subsampling]
+    np.testing.assert_array_equal((ids > 0).sum(axis=1), [5, 5])
+    cut = ids.at[0, 4].set(0)
+    states = ctc.lattice(batch.targets, ROW.segments)
+    np.testing.assert_array_equal(ctc.feasible(states, cut, ROW.segments)[:, 0], [False, True])
+
+
+def test_the_weight_is_the_number_of_labels(examples):
+    batch = rows.batch(ROW, examples)
+    silent = batch._replace(segments=batch.segments._replace(ctc=jnp.zeros_like(batch.segments.ctc)))
+    labels = np.array([6, 7, 1, 11]) * np.concatenate([example["weight"] for example in examples])
+    np.testing.assert_allclose(ctc.weights(batch)[0, :4], labels)
+    assert np.all(ctc.weights(silent) == 0) and np.all(totals(logits(batch), silent) == 0)
+
+
+def test_extreme_logits_have_finite_gradients(examples):
+    batch = rows.batch(ROW, examples)
+    values = logits(batch) * 1e4
+    loss, gradient = rows.compiled(jax.value_and_grad(lambda values: totals(values, batch).sum()))(values)
+    assert np.isfinite(loss) and np.isfinite(gradient).all()
+
+
+def test_without_speech_or_head_the_loss_says_so(examples):
+    batch = rows.batch(ROW, examples)
+    text = batch._replace(audio=None)
+    assert np.all(ctc.weights(text) == 0) and np.all(totals(None, text) == 0)
+    with pytest.raises(ValueError, match=r"Model\.ctc"):
+        totals(None, batch)

@@ -1,0 +1,129 @@
+"""Small batches from random examples, a small model for them, and the check that packing changes nothing."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from speechlm_jax import audio, vocabulary
+from speechlm_jax import batch as batches
+from speechlm_jax.data import packing
+from speechlm_jax.models import config, speech_text
+
+VOCABULARY = 128
+FAST_COMPILE = {"xla_backend_optimization_level": 0}
+"""For programs that are compiled to be run once or twice."""
+MODEL = config.Model(
+    vocabulary_size=VOCABULARY,
+    width=16,
+    num_heads=2,
+    mlp_width=32,
+    encoder_layers=2,
+    decoder_layers=2,
+    conv_kernel=5,
+    mels=20,
+    stem_channels=16,
+)
+
+compiled = functools.partial(jax.jit, compiler_options=FAST_COMPILE)
+
+
+def model(**changes: Any) -> tuple[nnx.GraphDef, nnx.State]:
+    """The graph and the parameters of MODEL with these changes; scales and biases do not stand at their start."""
+    graph, params = nnx.split(speech_text.SpeechText(dataclasses.replace(MODEL, **changes), rngs=nnx.Rngs(0)))
+    leaves, structure = jax.tree.flatten(params)
+    random = np.random.default_rng(0)
+    moved = [leaf + 0.1 * random.normal(size=leaf.shape).astype(np.float32) for leaf in leaves]
+    return graph, jax.tree.unflatten(structure, moved)
+
+
+def example(seed: int, *, seconds: float = 0.0, inputs: int = 0, prompt: int = 0, targets: int = 0) -> dict[str, Any]:
+    """A random example with these lengths, as the stream hands it to the packer."""
+    random = np.random.default_rng(seed)
+
+    def tokens(length: int) -> np.ndarray:
+        return random.integers(5, VOCABULARY, length).astype(np.int32)
+
+    samples = (random.normal(0, 3_000, int(seconds * batches.SAMPLE_RATE)) * random.uniform(0.2, 2)).astype(np.int16)
+    out = tokens(targets)
+    # Repeated labels need a blank between them, which is where CTC goes wrong first.
+    out[2:4] = out[1] if targets > 5 else out[2:4]
+    out[-1:] = vocabulary.EOS
+    return {
+        "audio": samples,
+        "inputs": tokens(inputs),
+        "prompt": tokens(prompt),
+        "targets": out,
+        "target_audio": np.zeros(0, np.int16),
+        "masked_tokens": tokens(inputs),
+        "masked_weights": (random.random(inputs) < 0.5).astype(np.float32),
+        "ctc": np.array([int(seconds > 0 and targets > 0)], np.int32),
+        "mask_share": np.zeros(1, np.float32),
+        "weight": np.array([random.choice([0.5, 1.0, 2.0])], np.float32),
+        "task": 0,
+        "origin": (0, seed, 0),
+    }
+
+
+def batch(row: batches.Row, *rows: Sequence[dict[str, Any]]) -> batches.Batch:
+    """These examples side by side in these rows, on the device."""
+    out = batches.empty(row, len(rows))
+    for index, members in enumerate(rows):
+        packing.write_row(out, index, members, row)
+    return jax.tree.map(jnp.asarray, out)
+
+
+def places(values: Any, segment_ids: Any) -> dict[tuple[int, int], np.ndarray]:
+    """(row, segment id) -> the values "B X ..." at the places of that segment."""
+    values, segment_ids = np.asarray(values), np.asarray(segment_ids)
+    return {
+        (row, int(segment)): values[row, segment_ids[row] == segment]
+        for row in range(len(segment_ids))
+        for segment in np.unique(segment_ids[row][segment_ids[row] > 0])
+    }
+
+
+def lines(values: Any, rows: batches.Batch) -> dict[tuple[int, int], np.ndarray]:
+    """(row, segment id) -> the line of that segment in a table "B E ..."."""
+    values = np.asarray(values)
+    return {(int(row), int(line) + 1): values[row, line] for row, line in np.argwhere(np.asarray(rows.segments.weights))}
+
+
+def check_packing_is_exact(
+    evaluate: Callable[[batches.Batch], dict[str, dict[tuple[int, int], np.ndarray]]],
+    packed: batches.Batch,
+    alone: batches.Batch,
+    *,
+    tolerance: float = 1e-5,
+) -> None:
+    """Raises AssertionError where an example's values depend on the row that it lies in.
+
+    `evaluate` gives for each name what belongs to each (row, segment id), as `places` and `lines` do. Examples are
+    known again by where they came from.
+    """
+    found, wanted = evaluate(packed), evaluate(alone)
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        values, single = _by_origin(found[name], packed), _by_origin(wanted[name], alone)
+        assert values.keys() == single.keys() and single, f"{name}: {values.keys()} against {single.keys()}"
+        for origin, value in values.items():
+            assert np.all(np.isfinite(value)), f"{name} of example {origin} is not finite"
+            scale = max(1.0, float(np.abs(single[origin]).max(initial=0.0)))
+            np.testing.assert_allclose(
+                value, single[origin], rtol=0, atol=tolerance * scale, err_msg=f"{name} of example {origin}"
+            )
+
+
+def _by_origin(values: dict[tuple[int, int], np.ndarray], rows: batches.Batch) -> dict[int, np.ndarray]:
+    origins = np.asarray(rows.segments.origins)
+    return {int(origins[row, segment - 1, 1]): value for (row, segment), value in values.items()}
+
+
+def frames(samples: np.ndarray) -> int:
+    """Speech frames of a recording."""
+    return audio.num_frames(len(samples))

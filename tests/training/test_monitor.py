@@ -1,0 +1,133 @@
+"""What a run tells, and what is left of it after a restart."""
+
+import json
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from speechlm_jax.training import monitor, step
+
+NAMES = {"heads": ["targets", "ctc"], "tasks": ["asr", "mt"], "coefficients": {"targets": 1.0, "ctc": 0.5}}
+NUMBERS = {
+    "loss": 1.25,
+    "audio_seconds_per_second": 12.0,
+    "tokens_per_second": 340.0,
+    "data_wait_share": 0.25,
+    "skipped_steps": 0.0,
+    "steps_per_second": 2.0,
+}
+
+
+def _metrics(totals, weights, *, examples=(1, 1, 0), skipped=0):
+    return step.Metrics(
+        sums=step.Sums(
+            totals=jnp.asarray(totals, jnp.float32),
+            weights=jnp.asarray(weights, jnp.float32),
+            examples=jnp.asarray(examples, jnp.int32),
+            audio_frames=jnp.int32(2_000_000_000),
+            tokens=jnp.int32(50),
+        ),
+        gradient_norm=jnp.float32(0 if skipped else 3.0),
+        parameter_norm=jnp.float32(0 if skipped else 7.0),
+        learning_rate=jnp.float32(0.1),
+        skipped=jnp.int32(skipped),
+    )
+
+
+def _lines(folder):
+    return [json.loads(line) for line in (folder / monitor.FILE).read_text().splitlines()]
+
+
+def test_means_over_steps_are_weighted_and_divided_once():
+    steps = [
+        _metrics([[4, 0, 0], [0, 0, 0]], [[2, 0, 0], [0, 0, 0]], examples=(3, 0, 0)),
+        _metrics([[2, 9, 0], [6, 0, 0]], [[4, 3, 0], [2, 0, 0]], examples=(1, 4, 0)),
+    ]
+    told = monitor.summarise(steps, seconds=4.0, data_wait_seconds=1.0, **NAMES)
+    wanted = {
+        "loss/targets": 15 / 9,
+        "loss/targets/asr": 1.0,
+        "loss/targets/mt": 3.0,
+        "loss/ctc": 3.0,
+        "loss/ctc/asr": 3.0,
+        "loss": 15 / 9 + 1.5,
+        "share/asr": 0.5,
+        "share/mt": 0.5,
+        "gradient_norm": 3.0,
+        "parameter_norm": 7.0,
+        "skipped_steps": 0.0,
+        "steps_per_second": 0.5,
+        "audio_seconds_per_second": 1e7,
+        "tokens_per_second": 25.0,
+        "examples_per_second": 2.0,
+        "data_wait_share": 0.25,
+    }
+    assert "loss/ctc/mt" not in told
+    np.testing.assert_allclose([told[name] for name in wanted], list(wanted.values()), rtol=1e-6)
+
+
+def test_skipped_steps_are_counted_and_weigh_nothing():
+    nothing = np.zeros((2, 3))
+    steps = [_metrics(nothing, nothing, examples=(0, 0, 0), skipped=1), _metrics([[4, 0, 0]] * 2, [[2, 0, 0]] * 2)]
+    told = monitor.summarise(steps, seconds=1.0, **NAMES)
+    assert (told["loss/targets"], told["skipped_steps"], told["gradient_norm"]) == (2.0, 1.0, 3.0)
+    assert math.isnan(monitor.summarise(steps[:1], seconds=1.0, **NAMES)["loss"])
+
+
+def test_more_tasks_than_slots_are_refused():
+    with pytest.raises(ValueError, match=r"4 tasks do not fit in 3 slots\. Set Recipe\.task_slots"):
+        monitor.summarise(
+            [_metrics(np.ones((2, 3)), np.ones((2, 3)))], seconds=1.0, **NAMES | {"tasks": ["a", "b", "c", "d"]}
+        )
+
+
+def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path):
+    watcher = monitor.Monitor(tmp_path / "run", start=0, steps=10, tensorboard=False)
+    watcher.write(5, {"loss": 1.5, "gradient_norm": math.inf})
+    watcher.write(5, {"wer": 0.25}, kind="evaluation")
+    assert _lines(tmp_path / "run") == [
+        {"step": 5, "kind": "train", "loss": 1.5, "gradient_norm": None},
+        {"step": 5, "kind": "evaluation", "wer": 0.25},
+    ]
+    watcher.close()
+    watcher.close()
+
+
+def test_a_restart_keeps_lines_up_to_the_restored_step_and_drops_torn_ones(tmp_path):
+    watcher = monitor.Monitor(tmp_path, start=0, steps=10, tensorboard=False)
+    for number in (2, 4, 6):
+        watcher.write(number, {"loss": number})
+    watcher.close()
+    with (tmp_path / monitor.FILE).open("a") as file:
+        file.write('{"step": 3, "lo')
+    watcher = monitor.Monitor(tmp_path, start=4, steps=10, tensorboard=False)
+    watcher.write(6, {"loss": 60})
+    watcher.close()
+    assert [(line["step"], line["loss"]) for line in _lines(tmp_path)] == [(2, 2), (4, 4), (6, 60)]
+    assert [entry.name for entry in tmp_path.iterdir()] == [monitor.FILE]
+
+
+def test_away_from_a_terminal_progress_is_a_plain_line(tmp_path, capsys):
+    watcher = monitor.Monitor(tmp_path, start=0, steps=7400, tensorboard=False)
+    watcher.advance()
+    watcher.show(20, NUMBERS)
+    watcher.close()
+    line = "step 20/7400  loss 1.2500  audio s/s 12.0  tokens/s 340  waiting 25%  left 1:01:30\n"
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.slow
+def test_tensorboard_gets_the_same_numbers(tmp_path):
+    from tensorboard.backend.event_processing import event_accumulator
+    from tensorboard.util import tensor_util
+
+    watcher = monitor.Monitor(tmp_path, start=0, steps=10)
+    watcher.write(5, {"loss": 1.5, "wer": math.nan})
+    watcher.close()
+    events = event_accumulator.EventAccumulator(str(tmp_path / monitor.TENSORBOARD), {"tensors": 0})
+    events.Reload()
+    assert events.Tags()["tensors"] == ["train/loss"]
+    (event,) = events.Tensors("train/loss")
+    assert (event.step, tensor_util.make_ndarray(event.tensor_proto)) == (5, 1.5)
