@@ -1,8 +1,11 @@
 """The process that a verb runs in: its noise, its terminal, its devices, its place among other processes."""
 
+import contextlib
 import os
+import re
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +16,8 @@ class Preempted(Exception):
 
 
 def quiet() -> None:
-    """Keeps TensorFlow's and gRPC's notes about themselves off the terminal. Call it before they are imported; what the
-    environment says already stands."""
+    """Asks TensorFlow and gRPC to keep notes about themselves off the terminal. Call it before they are imported; what
+    the environment says already stands."""
     for name, value in {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "GRPC_VERBOSITY": "ERROR",
@@ -24,17 +27,60 @@ def quiet() -> None:
         os.environ.setdefault(name, value)
 
 
+_NOTES = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|I0000 [^\n]*(?:cudart_stub|port|cpu_feature_guard)\.cc:"
+)
+_filtering = threading.Lock()
+
+
+@contextlib.contextmanager
+def without_loading_notes() -> Iterator[None]:
+    """Drops the lines that TensorFlow's libraries write to standard error while they are loaded, which none of their
+    settings silences. Everything else that the process writes there passes on."""
+    if not _filtering.acquire(blocking=False):
+        yield
+        return
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    reader, writer = os.pipe()
+    os.dup2(writer, 2)
+    os.close(writer)
+
+    def pass_on() -> None:
+        with os.fdopen(reader, "rb") as lines:
+            for line in lines:
+                if not _NOTES.match(line):
+                    os.write(terminal, line)
+
+    filtering = threading.Thread(target=pass_on, daemon=True)
+    filtering.start()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(terminal, 2)
+        # A child process that was started meanwhile may hold the pipe for longer.
+        filtering.join(timeout=1.0)
+        if not filtering.is_alive():
+            os.close(terminal)
+        _filtering.release()
+
+
 def hide_accelerators_from_tensorflow() -> None:
     """Leaves GPUs and TPUs to JAX. TensorFlow must not have run an operation yet."""
-    import tensorflow as tf
+    with without_loading_notes():
+        import tensorflow as tf
 
     for kind in ("GPU", "TPU"):
         tf.config.set_visible_devices([], kind)
 
 
+_WATCHED = sys.stderr is not None and sys.stderr.isatty()
+
+
 def is_terminal() -> bool:
-    """Whether a person watches standard error."""
-    return sys.stderr.isatty()
+    """Whether a person watched standard error when the process began."""
+    return _WATCHED
 
 
 def say(line: str) -> None:

@@ -53,6 +53,20 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
+def gather_outside_stacks(mesh: Mesh, params: Any) -> Any:
+    """Parameters as a step uses them: what is no layer of a stack is gathered along fsdp, once; the layers of a stack
+    are left to be gathered one by one. Without it the look-up in a table cut on both sides moves rows around."""
+
+    def place(path: str, leaf: Any) -> Any:
+        spec = _spec(mesh, path, leaf, statistics=False)
+        if parameters.words(leaf)[:1] == (axes.LAYERS,):
+            return parameters.array(leaf)
+        whole = PartitionSpec(*(None if at == FSDP else at for at in spec))
+        return jax.lax.with_sharding_constraint(parameters.array(leaf), NamedSharding(mesh, whole))
+
+    return parameters.map_named(place, params)
+
+
 def tracing_on(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
     """While it is open inside a jitted function, `cut_rows` knows the mesh."""
     return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)

@@ -4,10 +4,14 @@ The environment is set before JAX or TensorFlow is imported, and so reaches the 
 """
 
 import os
+import pathlib
 
 from speechlm_jax import runtime
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+# What one test, process or earlier run has compiled is not compiled again.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 runtime.quiet()

@@ -33,13 +33,16 @@ MODEL = config.Model(
 compiled = functools.partial(jax.jit, compiler_options=FAST_COMPILE)
 
 
+@functools.cache
 def model(**changes: Any) -> tuple[nnx.GraphDef, nnx.State]:
     """The graph and the parameters of MODEL with these changes; scales and biases do not stand at their start."""
-    graph, params = nnx.split(speech_text.SpeechText(dataclasses.replace(MODEL, **changes), rngs=nnx.Rngs(0)))
+    choice = dataclasses.replace(MODEL, **changes)
+    abstract = nnx.eval_shape(lambda: speech_text.SpeechText(choice, rngs=nnx.Rngs(0)))
+    params = compiled(lambda: nnx.state(speech_text.SpeechText(choice, rngs=nnx.Rngs(0))))()
     leaves, structure = jax.tree.flatten(params)
     random = np.random.default_rng(0)
-    moved = [leaf + 0.1 * random.normal(size=leaf.shape).astype(np.float32) for leaf in leaves]
-    return graph, jax.tree.unflatten(structure, moved)
+    moved = [np.asarray(leaf) + 0.1 * random.normal(size=leaf.shape).astype(np.float32) for leaf in leaves]
+    return nnx.split(abstract)[0], jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in moved])
 
 
 def example(seed: int, *, seconds: float = 0.0, inputs: int = 0, prompt: int = 0, targets: int = 0) -> dict[str, Any]:

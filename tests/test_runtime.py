@@ -1,5 +1,10 @@
 """The process: its place among others, and how it tells of its progress."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import pytest
 
 from speechlm_jax import runtime
@@ -47,3 +52,46 @@ def test_what_the_environment_says_already_stands(monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     runtime.quiet()
     assert runtime.os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+
+
+def test_only_notes_on_loading_are_dropped():
+    program = (
+        "import os, sys\nfrom speechlm_jax import runtime\nos.write(2, b'before\\n')\n"
+        "with runtime.without_loading_notes(), runtime.without_loading_notes():\n"
+        "    os.write(2, b'WARNING: All log messages before absl::InitializeLog() is called\\n')\n"
+        "    os.write(2, b'I0000 00:00:17 123 cudart_stub.cc:31] Could not find cuda drivers\\n')\n"
+        "    print('between', file=sys.stderr)\n    os.write(2, b'E0000 trouble\\nrest')\n"
+        "os.write(2, b' after\\n')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=pathlib.Path(__file__).parents[1],
+    )
+    assert done.stderr == "before\nbetween\nE0000 trouble\nrest after\n"
+
+
+def start(environment):
+    program = (
+        "from speechlm_jax import runtime\nruntime.initialize()\nruntime.initialize()\nimport jax\n"
+        "print(jax.process_index(), jax.process_count(), jax.device_count())"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[1],
+    )
+
+
+@pytest.mark.slow
+def test_processes_join_one_group():
+    alone = start({})
+    told = {"SPEECHLM_COORDINATOR": f"localhost:{runtime._free_port()}", "SPEECHLM_PROCESSES": "2"}
+    group = [start({**told, "SPEECHLM_PROCESS_ID": str(number)}) for number in range(2)]
+    outs = [process.communicate(timeout=200)[0].strip().splitlines()[-1] for process in (alone, *group)]
+    assert outs == ["0 1 2", "0 2 4", "1 2 4"]

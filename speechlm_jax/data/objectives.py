@@ -159,7 +159,10 @@ def _round(number: tf.Tensor, draw: tf.Tensor, low: int, high: tf.Tensor) -> tf.
 
 def _compose(total: tf.Tensor, parts: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
     """`total` as a sum of `parts` positive integers, each such sum with equal chance, by total - 1 random numbers."""
-    cuts = tf.sort(tf.math.top_k(numbers[: total - 1], parts - 1, sorted=False).indices) + 1
+    cuts = tf.math.top_k(numbers[: total - 1], parts - 1, sorted=False).indices
+    cuts = (
+        1 - tf.math.top_k(-cuts, parts - 1).values
+    )  # In rising order: tf.sort does the same in thrice the operations.
     edges = tf.concat([[0], cuts, [total]], 0)
     return edges[1:] - edges[:-1]
 
@@ -168,7 +171,7 @@ def _interleave(starts: tf.Tensor, lengths: tf.Tensor, marks: tf.Tensor, *, mark
     """Places to gather from: for each block those of [start, start + length), with its mark before or behind them."""
     ends = tf.cumsum(lengths + 1)
     at = tf.range(ends[-1])
-    block = tf.searchsorted(ends, at, side="right")
+    block = tf.raw_ops.UpperBound(sorted_inputs=ends[None], values=at[None])[0]
     start, length = tf.gather(starts, block), tf.gather(lengths, block)
     offset = at - tf.gather(ends, block) + length + 1
     mark = tf.gather(marks, block)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import seqio
+import tensorflow as tf
 
 from speechlm_jax.data import features, order, seeds, sources
 from speechlm_jax.data.quarantine import Quarantine
@@ -127,7 +128,12 @@ class Reader:
         return examples
 
     def _next(self) -> dict[str, Any] | None:
-        example = next(self._iterator, None)
+        try:
+            example = next(self._iterator, None)
+        except tf.errors.InvalidArgumentError as error:
+            # An assertion of a preprocessor: its first line is what it says.
+            said = str(error.message).replace("\n", " ").partition("[[{{")[0]
+            raise ValueError(f"reading task '{self._task.name}': {said.strip()}") from error
         self._answered = self._asked
         return example
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from speechlm_jax import batch as batches
@@ -27,7 +28,7 @@ def greedy(
     prompt_lengths: Int[Array, "B E"],
     max_steps: int,
     *,
-    eos: int = vocabulary.EOS,
+    eos: int | Int[Array, ""] = vocabulary.EOS,
     bos: int = vocabulary.BOS,
 ) -> tuple[Int[Array, "B E {max_steps}"], Int[Array, "B E"]]:
     """The most probable token at each step, for all segments of all rows at once; to be called under jit.
@@ -75,7 +76,7 @@ def greedy(
     return jnp.where(written_BEU < end.lengths[:, :, None], from_prompt_BEU, 0), end.lengths
 
 
-def collapse(path: Sequence[int], blank: int = vocabulary.PAD) -> list[int]:
+def collapse(path: Sequence[int] | np.ndarray, blank: int = vocabulary.PAD) -> list[int]:
     """The labels of one segment's CTC path (token of each position): repeats joined, then blanks left out."""
     tokens = [int(token) for token in path]
     return [token for before, token in zip([blank, *tokens[:-1]], tokens) if token not in (before, blank)]

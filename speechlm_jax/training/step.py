@@ -99,7 +99,8 @@ def make_train_step(
         trained: nnx.State, frozen: nnx.State, part: batch.Batch, key: PRNGKeyArray, scales: Mapping[str, Any]
     ) -> tuple[Float[Array, ""], Float[Array, "heads slots"]]:
         with sharding.tracing_on(mesh):
-            model = nnx.merge(graphdef, lora.merge(nnx.merge_state(trained, frozen)))
+            params = sharding.gather_outside_stacks(mesh, lora.merge(nnx.merge_state(trained, frozen)))
+            model = nnx.merge(graphdef, params)
             totals = _totals(heads, model(part, key=key), part)
         loss = sum((scales[name] * total.sum() for name, total in totals.items()), start=jnp.zeros(()))
         return loss, _by_task(totals, part, task_slots)
@@ -160,7 +161,7 @@ def make_eval_step(
     def eval_step(params: nnx.State, rows: batch.Batch) -> Sums:
         sharding.check_rows(mesh, rows.segments.weights.shape[0])
         with sharding.tracing_on(mesh):
-            model = nnx.merge(graphdef, lora.merge(params))
+            model = nnx.merge(graphdef, sharding.gather_outside_stacks(mesh, lora.merge(params)))
             totals = _totals(heads, model(rows, key=None), rows)
         weights = {name: head.weights(rows) for name, head in heads.items()}
         return Sums(_by_task(totals, rows, task_slots), _by_task(weights, rows, task_slots), *_counts(rows, task_slots))

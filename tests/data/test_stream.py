@@ -1,6 +1,7 @@
 """The stream: the same rows wherever it is cut, whoever holds its shards, whatever was bad on the way."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def sentence(index: int, length: int = 6) -> str:
     return " ".join(WORDS[(index * 7 + 3 * place) % len(WORDS)] for place in range(length))
 
 
-class Recordings:
+class Recordings(Sequence):
     """Records of noise, some of which cannot be read."""
 
     def __init__(self, bad: frozenset[int] = frozenset()):
@@ -199,6 +200,13 @@ def test_a_preprocessor_that_drops_the_position_is_an_error_that_says_so():
     add("stream_forgets", sources.SequenceSource(texts), [forget, *objectives.masked_language_model()])
     with pytest.raises(ValueError, match="_pos"):
         opened(dataclasses.replace(SETTINGS, mixture="stream_forgets"))
+
+
+def test_a_language_without_a_token_is_an_error_that_names_it():
+    texts = {"train": [{"id": "a", "lang": "xx", "text": "red green blue", "audio": np.ones(4000, np.int16)}]}
+    add("stream_foreign", sources.SequenceSource(texts), objectives.recognition(language="{lang}"))
+    with pytest.raises(ValueError, match="task 'stream_foreign'.*language without a token.*xx"):
+        opened(dataclasses.replace(SETTINGS, mixture="stream_foreign")).draw(1)
 
 
 def test_masks_of_a_record_differ_from_epoch_to_epoch_and_repeat_with_the_seed():

@@ -1,0 +1,72 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rows
+from flax import nnx
+
+from speechlm_jax import batch as batches
+from speechlm_jax import vocabulary
+
+ROW = batches.Row(audio_seconds=2.4, inputs=16, targets=24, segments=4)
+EXAMPLES = (
+    rows.example(0, seconds=0.83, prompt=2, targets=7),
+    rows.example(1, inputs=9, targets=6),
+    rows.example(2, seconds=0.6, inputs=5, targets=4),
+)
+STEPS = 9
+
+
+def teacher_forced(encodes):
+    graph, params = rows.model()
+    batch = rows.batch(ROW, [EXAMPLES[2], EXAMPLES[0]], [EXAMPLES[1]])
+
+    @rows.compiled
+    def decode(params, batch):
+        model = nnx.merge(graph, params)
+        return model.decode(batch.targets, model.encode(batch) if encodes else None)
+
+    return batch, rows.places(decode(params, batch), batch.targets.segment_ids)
+
+
+def step_by_step(batch, encodes):
+    graph, params = rows.model()
+    own = rows.places(batch.targets.tokens, batch.targets.segment_ids)
+
+    @rows.compiled
+    def start(params, batch):
+        model = nnx.merge(graph, params)
+        return model.start(model.encode(batch) if encodes else None, 2, ROW.segments, STEPS)
+
+    @rows.compiled
+    def step(params, tokens, cache):
+        return nnx.merge(graph, params).step(tokens, cache)
+
+    cache, logits = start(params, batch), []
+    before = np.full((2, ROW.segments), vocabulary.BOS, np.int32)
+    for number in range(STEPS):
+        value, cache = step(params, jnp.asarray(before), cache)
+        logits.append(np.asarray(value))
+        for (row, segment), tokens in own.items():
+            before[row, segment - 1] = tokens[number] if number < len(tokens) else vocabulary.PAD
+    return np.stack(logits, axis=2)
+
+
+@pytest.mark.parametrize("encodes", [True, False])
+def test_decoding_step_by_step_gives_the_logits_of_all_steps_at_once(encodes):
+    batch, wanted = teacher_forced(encodes)
+    found = step_by_step(batch, encodes)
+    assert set(wanted) == {(0, 1), (0, 2), (1, 1)}
+    for (row, segment), logits in wanted.items():
+        np.testing.assert_allclose(found[row, segment - 1, : len(logits)], logits, atol=1e-5)
+
+
+def test_a_token_is_predicted_from_those_before_it_in_its_segment():
+    batch, wanted = teacher_forced(True)
+    graph, params = rows.model()
+    decode = rows.compiled(lambda p, b, lane: nnx.merge(graph, p).decode(lane, nnx.merge(graph, p).encode(b)))
+    place = 4 + 3  # The fourth step of the second segment.
+    lane = batch.targets._replace(tokens=batch.targets.tokens.at[0, place].add(1))
+    found = rows.places(decode(params, batch, lane), batch.targets.segment_ids)
+    assert np.array_equal(found[0, 1], wanted[0, 1])
+    np.testing.assert_allclose(found[0, 2][:4], wanted[0, 2][:4], atol=1e-6)
+    assert np.abs(found[0, 2][4:] - wanted[0, 2][4:]).max() > 1e-3
