@@ -24,9 +24,9 @@ QUICKSTART = "gin_configs/recipes/quickstart.gin"
 
 def utterances(number: int, seconds: float) -> list[dict]:
     """Records of about `seconds` of speech each, with their text."""
-    from tasks import embedded
-
     import numpy as np
+
+    from tasks import embedded
 
     reader = embedded.SOURCE.reader("train")
     made, index = [], 0
@@ -38,7 +38,9 @@ def utterances(number: int, seconds: float) -> list[dict]:
             index += 1
             waves.append(np.asarray(record["audio"]))
             texts.append(record["spoken"])
-        made.append({"id": f"utterance-{number_}", "text": " ".join(texts), "lang": "en", "audio": np.concatenate(waves)})
+        made.append(
+            {"id": f"utterance-{number_}", "text": " ".join(texts), "lang": "en", "audio": np.concatenate(waves)}
+        )
     return made
 
 

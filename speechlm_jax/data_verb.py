@@ -3,13 +3,20 @@
 import argparse
 from typing import Any
 
+from speechlm_jax import runtime
 from speechlm_jax.data import config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this verb."""
-    parser.add_argument("--train_vocabulary", type=int, metavar="SIZE", help="train Data.vocabulary with SIZE pieces, and end")
-    parser.add_argument("--text_field", action="append", help="a field whose text the vocabulary is trained on (default: those that the tasks tokenize)")
+    parser.add_argument(
+        "--train_vocabulary", type=int, metavar="SIZE", help="train Data.vocabulary with SIZE pieces, and end"
+    )
+    parser.add_argument(
+        "--text_field",
+        action="append",
+        help="a field whose text the vocabulary is trained on (default: those that the tasks tokenize)",
+    )
     parser.add_argument("--languages", help="language codes that get a token, comma-separated")
     parser.add_argument("--propose_row", action="store_true", help="propose the room of each lane for this mixture")
     parser.add_argument("--examples", type=int, help="examples to measure (default: 1000)")
@@ -34,6 +41,7 @@ def run(
 
     Raises ValueError where the mixture or its vocabulary is not there.
     """
+    runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.data import report
 
     if train_vocabulary is not None:

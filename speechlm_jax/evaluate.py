@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from speechlm_jax import runtime
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this verb."""
@@ -30,6 +32,7 @@ def run(
 
     Raises ValueError for a checkpoint, task or split that is not there.
     """
+    runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.inference import scoring
 
     return scoring.score(

@@ -5,10 +5,14 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this verb."""
-    parser.add_argument("inputs", nargs="*", help="audio files, folders of them, or a manifest (.jsonl, .jsonl.gz, .tsv)")
+    parser.add_argument(
+        "inputs", nargs="*", help="audio files, folders of them, or a manifest (.jsonl, .jsonl.gz, .tsv)"
+    )
     parser.add_argument("--checkpoint", help="a run's folder, its checkpoints folder, or one step")
     parser.add_argument("--language", help="language that is spoken (default: en), where a manifest does not say")
-    parser.add_argument("--search", choices=("decoder", "ctc"), help="greedy over the decoder (default) or the CTC head")
+    parser.add_argument(
+        "--search", choices=("decoder", "ctc"), help="greedy over the decoder (default) or the CTC head"
+    )
     parser.add_argument("--out", help="write the lines here instead of standard output")
 
 

@@ -6,24 +6,24 @@ it. Where the targets hold no word at all it is 0 without errors, else 1.
 
 import importlib.metadata
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jiwer
 import numpy as np
 
-Metric = Callable[[Sequence[str], Sequence[str]], dict[str, float | str]]
+Metric = Callable[[Sequence[str], Sequence[str]], Mapping[str, float | str]]
 
 _EAST_ASIAN = "\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _SPACE_BESIDE_EAST_ASIAN = re.compile(rf"(?<=[{_EAST_ASIAN}]) | (?=[{_EAST_ASIAN}])")
 
 
-def wer(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float | str]:
+def wer(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
     """Word error rate: substituted, deleted and inserted words. Words are what white space parts."""
     errors, words = word_errors(targets, predictions)
     return {"wer": _rate(errors, words), "wer_errors": int(errors.sum()), "wer_words": int(words.sum())}
 
 
-def cer(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float | str]:
+def cer(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
     """Character error rate, spaces between words included; spaces beside Chinese characters and kana do not count."""
     errors, characters = character_errors(targets, predictions)
     return {
@@ -33,7 +33,7 @@ def cer(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float |
     }
 
 
-def token_accuracy(targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]]) -> dict[str, float | str]:
+def token_accuracy(targets: Sequence[Sequence[int]], predictions: Sequence[Sequence[int]]) -> dict[str, float]:
     """The share of target tokens that the prediction has at the same place; what it lacks at its end is wrong."""
     _check(targets, predictions)
     right = [

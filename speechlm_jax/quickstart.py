@@ -1,6 +1,6 @@
 """The main job from end to end on one machine: pretrain, finetune, evaluate, and say how to go on.
 
-    python -m speechlm_jax.quickstart            (what `make quickstart` runs)
+python -m speechlm_jax.quickstart            (what `make quickstart` runs)
 """
 
 import json

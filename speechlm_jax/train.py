@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from speechlm_jax import runtime
 from speechlm_jax.training import config
 
 
@@ -11,6 +12,7 @@ def run(*, recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     config_text: the recipe as gin read it, kept in the run's folder and in every checkpoint.
     Raises ValueError where the recipe contradicts itself, its vocabulary, or the checkpoint it goes on from.
     """
+    runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.training import loop
 
     return loop.train(recipe, config_text)

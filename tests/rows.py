@@ -94,7 +94,9 @@ def places(values: Any, segment_ids: Any) -> dict[tuple[int, int], np.ndarray]:
 def lines(values: Any, rows: batches.Batch) -> dict[tuple[int, int], np.ndarray]:
     """(row, segment id) -> the line of that segment in a table "B E ..."."""
     values = np.asarray(values)
-    return {(int(row), int(line) + 1): values[row, line] for row, line in np.argwhere(np.asarray(rows.segments.weights))}
+    return {
+        (int(row), int(line) + 1): values[row, line] for row, line in np.argwhere(np.asarray(rows.segments.weights))
+    }
 
 
 def check_packing_is_exact(

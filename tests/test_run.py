@@ -9,7 +9,7 @@ import soundfile
 
 from speechlm_jax import cli
 
-WORDS = "red green blue one two three four five six seven".split()
+WORDS = ["red", "green", "blue", "one", "two", "three", "four", "five", "six", "seven"]
 
 pytestmark = pytest.mark.slow
 

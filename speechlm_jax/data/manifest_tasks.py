@@ -78,7 +78,9 @@ def _lines(opened: manifest.Manifest, choices: config.Manifest) -> dict[str, man
             if value in there or name == "train"
         }
     else:
-        lines = {name: manifest.Lines(share=share, exclude=exclude, limit=choices.limit) for name, share in SHARES.items()}
+        lines = {
+            name: manifest.Lines(share=share, exclude=exclude, limit=choices.limit) for name, share in SHARES.items()
+        }
     if choices.held_out:
         lines["held_out"] = manifest.Lines(where=exclude, limit=choices.limit)
     return lines

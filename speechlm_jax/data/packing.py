@@ -52,8 +52,11 @@ def misfit(needed: np.ndarray, row: batch.Row) -> str | None:
 
 
 class Packer(Generic[Item]):
-    """Best fit over open rows: an example goes where it leaves the least room in a lane; when it fits nowhere, the fullest
-    row is closed, or one that has seen many others close: an almost full row would block a place for ever."""
+    """Best fit over open rows: an example goes where it leaves the least room in a lane.
+
+    When it fits nowhere the fullest row is closed, or one that has seen many others close: a row that is almost full
+    would block a place for ever.
+    """
 
     PATIENCE = 16
     """A row sees at most this many times `open_rows` others close."""
@@ -67,7 +70,7 @@ class Packer(Generic[Item]):
         self._scale = 1.0 / np.maximum(room, 1)
 
     def add(self, item: Item, needed: np.ndarray) -> list[Item] | None:
-        """Lays an item of demand `needed` (at most a row's room) into a row; returns the row that closed, if one did."""
+        """Lays an item of demand `needed` (at most a row's room) into a row; returns the row that closed, if any."""
         closed = None
         left = self._left[: len(self.open)]
         after = left - needed
@@ -123,9 +126,7 @@ def write_row(out: batch.Batch, index: int, examples: Sequence[Example], row: ba
     for line, example in enumerate(examples):
         segment = line + 1
         if out.audio is not None:
-            at["audio"] += _write_audio(
-                out.audio, index, at["audio"], example["audio"], segment, row.subsampling
-            )
+            at["audio"] += _write_audio(out.audio, index, at["audio"], example["audio"], segment, row.subsampling)
         if out.target_audio is not None:
             at["target_audio"] += _write_audio(
                 out.target_audio, index, at["target_audio"], example["target_audio"], segment, row.reduction

@@ -146,4 +146,3 @@ class Reader:
             self._asked += 1
             self._quarantine.count_read()
             yield position
-

@@ -22,15 +22,16 @@ class Prefetch:
                 if self._stop.is_set():
                     return
             self._put((None, StopIteration()))
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that asks
+        except BaseException as error:
             self._put((None, error))
 
     def _put(self, entry: tuple[Any, BaseException | None]) -> None:
         while not self._stop.is_set():
             try:
-                return self._queue.put(entry, timeout=0.1)
+                self._queue.put(entry, timeout=0.1)
             except queue.Full:
                 continue
+            return
 
     def __iter__(self) -> Iterator[Any]:
         return self

@@ -304,4 +304,3 @@ def check_fingerprint(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
             + "; ".join(changed)
             + ". Bring it back, or start a new run (Recipe.run_dir), taking the weights by Recipe.finetune."
         )
-

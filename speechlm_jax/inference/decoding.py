@@ -79,4 +79,4 @@ def greedy(
 def collapse(path: Sequence[int] | np.ndarray, blank: int = vocabulary.PAD) -> list[int]:
     """The labels of one segment's CTC path (token of each position): repeats joined, then blanks left out."""
     tokens = [int(token) for token in path]
-    return [token for before, token in zip([blank, *tokens[:-1]], tokens) if token not in (before, blank)]
+    return [token for before, token in zip([blank, *tokens], tokens, strict=False) if token not in (before, blank)]

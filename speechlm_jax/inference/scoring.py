@@ -68,4 +68,3 @@ def score(
 def in_words(scores: Mapping[str, Any]) -> str:
     """The numbers among scores, on one line."""
     return "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if isinstance(value, (int, float)))
-

@@ -12,8 +12,8 @@ import numpy as np
 
 from speechlm_jax import audio, layout, runtime, sharding
 from speechlm_jax import batch as batch_room
-from speechlm_jax.data import manifest, one_pass, packing
-from speechlm_jax.inference import evaluation, loading
+from speechlm_jax.data import batches, manifest, packing
+from speechlm_jax.inference import generate, loading
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 MANIFESTS = (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz")
@@ -33,13 +33,11 @@ def transcribe(
     loaded = loading.load(checkpoint)
     if search == "ctc" and not loaded.has_ctc:
         raise ValueError(f"transcribing with {loaded.folder}: it has no CTC head. Use --search=decoder.")
-    evaluator = evaluation.Evaluator(
+    generator = generate.Generator(
         loaded.graphdef,
-        vocabulary=loaded.vocabulary,
-        data=loaded.data,
+        row=loaded.data.row,
         mesh=sharding.make_mesh(layout.Layout(data=1), devices=jax.local_devices()[:1]),
-        heads={},
-        decode_steps=decode_steps,
+        steps=decode_steps,
     )
     lines: dict[int, dict[str, Any]] = {}
     written = 0
@@ -47,8 +45,8 @@ def transcribe(
         out = stack.enter_context(open(out_path, "w", encoding="utf-8")) if out_path else sys.stdout
         progress = stack.enter_context(runtime.Progress("transcribing", total=len(recordings), unit="recordings"))
         examples = _examples(recordings, loaded, language, lines)
-        for packed in one_pass.pack(examples, loaded.data.row, rows=loaded.data.rows):
-            for decoded in evaluator.decode(loaded.params, packed):
+        for packed in batches.pack(examples, loaded.data.row, rows=loaded.data.rows):
+            for decoded in generator(loaded.params, packed):
                 tokens = decoded.ctc_tokens if search == "ctc" else decoded.tokens
                 example = decoded.example
                 lines[example["number"]] = {
@@ -80,7 +78,9 @@ def find(inputs: Sequence[str]) -> Iterator[dict[str, Any]]:
         if path.is_dir():
             found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
             if not found:
-                raise ValueError(f"transcribing the folder '{name}': wanted files of {', '.join(SUFFIXES)}, found none.")
+                raise ValueError(
+                    f"transcribing the folder '{name}': wanted files of {', '.join(SUFFIXES)}, found none."
+                )
             yield from ({"id": str(file.relative_to(path)), "path": file} for file in found)
         elif name.endswith(MANIFESTS):
             yield from _of_manifest(name)

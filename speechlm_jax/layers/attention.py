@@ -67,9 +67,7 @@ class Attention(nnx.Module):
             scale=out_scale,
         )
 
-    def queries(
-        self, x: Float[Array, "B U D"], rotation: positions.Rotation | None = None
-    ) -> Float[Array, "B U H K"]:
+    def queries(self, x: Float[Array, "B U D"], rotation: positions.Rotation | None = None) -> Float[Array, "B U H K"]:
         """Queries of `x`, turned by `rotation`."""
         queries_BUHK = jnp.einsum("BUD,DHK->BUHK", x, self.query_DHK[...].astype(x.dtype))
         return queries_BUHK if rotation is None else positions.rotate(queries_BUHK, rotation)

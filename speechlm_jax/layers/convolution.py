@@ -31,9 +31,7 @@ class Halve(nnx.Module):
         return jnp.einsum("BTI,IC->BTC", windows_BTI, kernel_IC) + self.bias_C[...].astype(x.dtype)[None, None, :]
 
 
-def same_segment(
-    ids: Int[Array, "B P"], other_ids: Int[Array, "B P"]
-) -> Bool[Array, "B P"]:
+def same_segment(ids: Int[Array, "B P"], other_ids: Int[Array, "B P"]) -> Bool[Array, "B P"]:
     """Where a tap counts: the place it reads is of the same segment as the centre."""
     return ids == other_ids
 
@@ -101,9 +99,7 @@ class ConformerConvolution(nnx.Module):
         self.value_DC = weights.matrix(rngs, (width, width), (axes.EMBED, axes.CHANNELS), fan_in=width)
         self.taps_KC = weights.matrix(rngs, (taps, width), (axes.KERNEL, axes.CHANNELS), fan_in=taps)
         self.norm = norms.RmsNorm(width, axis=axes.CHANNELS)
-        self.out_CD = weights.matrix(
-            rngs, (width, width), (axes.CHANNELS, axes.EMBED), fan_in=width, scale=out_scale
-        )
+        self.out_CD = weights.matrix(rngs, (width, width), (axes.CHANNELS, axes.EMBED), fan_in=width, scale=out_scale)
 
     def __call__(self, x: Float[Array, "B P D"], segment_ids: Int[Array, "B P"]) -> Float[Array, "B P D"]:
         gate_BPC = jnp.einsum("BPD,DC->BPC", x, self.gate_DC[...].astype(x.dtype))

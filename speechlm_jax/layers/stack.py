@@ -23,7 +23,7 @@ def build(make_layer: Callable[[nnx.Rngs], nnx.Module], num_layers: int, *, rngs
 
 def run(
     layers: nnx.Module,
-    body: Callable[[nnx.Module, Any, Any], tuple[Any, Any]],
+    body: Callable[..., tuple[Any, Any]],
     carry: Any,
     per_layer: Any = None,
     *,

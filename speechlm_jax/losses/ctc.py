@@ -68,7 +68,7 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
 
 def lattice(lane: batches.TargetsLane, num_segments: int) -> Lattice:
     """The states of each row's transcripts: U + E slots, those of one segment side by side."""
-    num_rows, num_tokens = lane.tokens.shape
+    num_tokens = lane.tokens.shape[1]
     is_label_BU = _labels(lane)
     members_BEU = segments.members(lane.segment_ids, num_segments) & is_label_BU[:, None, :]
     ranks_BEU = jnp.cumsum(members_BEU, axis=-1) - 1

@@ -24,5 +24,6 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
     if batch.inputs is None:
         return jnp.zeros_like(lines.weights)
     lane = batch.inputs
+    assert outputs.masked_tokens is not None  # The model reads every inputs lane.
     losses_BS = lane.masked_weights * targets.cross_entropy(outputs.masked_tokens, lane.masked_tokens)
     return lines.weights * segments.total(losses_BS, lane.segment_ids, lines.weights.shape[1])

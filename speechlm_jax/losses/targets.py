@@ -24,6 +24,7 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
     if batch.targets is None:
         return jnp.zeros_like(lines.weights)
     lane = batch.targets
+    assert outputs.targets is not None  # The model decodes every targets lane.
     losses_BU = lane.weights * cross_entropy(outputs.targets, lane.tokens)
     return lines.weights * segments.total(losses_BU, lane.segment_ids, lines.weights.shape[1])
 

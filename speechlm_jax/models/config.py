@@ -58,4 +58,7 @@ class Model:
         if self.conv_kernel % 2 == 0:
             raise ValueError(f"a Conformer's kernel is centred, so odd: found Model.conv_kernel = {self.conv_kernel}.")
         if self.subsampling not in (2, 4, 8):
-            raise ValueError(f"the stem halves the frame rate once to three times: Model.subsampling = {self.subsampling}, wanted 2, 4 or 8.")
+            raise ValueError(
+                "the stem halves the frame rate once to three times: wanted Model.subsampling 2, 4 or 8, found "
+                f"{self.subsampling}."
+            )

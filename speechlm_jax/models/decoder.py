@@ -54,7 +54,7 @@ class Block(nnx.Module):
 
         y_BUD = self.attention_norm(x)
         x += drop(self.attention(y_BUD, self.attention.memory(y_BUD, rotation), mask, rotation))
-        if encoded is not None:
+        if encoded is not None and cross_mask is not None:
             memory = self.cross_attention.memory(encoded)
             x += drop(self.cross_attention(self.cross_norm(x), memory, cross_mask))
         return x + drop(self.feed_forward(self.norm(x)))
@@ -86,7 +86,7 @@ class Block(nnx.Module):
             jnp.broadcast_to(until_now_U[None, None, :], (num_rows * num_segments, 1, num_steps)),
         )
         x += self.attention.out(attended.reshape(queries_BEHK.shape))
-        if encoded is not None:
+        if encoded is not None and cross_mask is not None:
             x += self.cross_attention(self.cross_norm(x), encoded, cross_mask)
         return x + self.feed_forward(self.norm(x)), new
 
@@ -111,8 +111,8 @@ class Decoder(nnx.Module):
             hidden_BSD, cross_mask_BUS = encoded.hidden, attention.segment_mask(ids_BU, encoded.segment_ids)
         x_BUD, keys = lane.hidden, None
         if key is not None:
-            key, own_key = jax.random.split(key)
-            keys = jax.random.split(key, self.choice.decoder_layers)
+            own_key, stack_key = jax.random.split(key)
+            keys = jax.random.split(stack_key, self.choice.decoder_layers)
             x_BUD = dropout.dropout(x_BUD, self.choice.dropout, own_key)
 
         def body(block: Block, x_BUD: Array, key: PRNGKeyArray | None) -> tuple[Array, None]:
@@ -121,9 +121,7 @@ class Decoder(nnx.Module):
         x_BUD, _ = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat)
         return self.norm(x_BUD)
 
-    def start(
-        self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int
-    ) -> Cache:
+    def start(self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int) -> Cache:
         """The cache before the first of at most `num_steps` steps."""
         choice = self.choice
         shape = (choice.decoder_layers, num_rows, num_segments, num_steps, choice.num_heads, choice.head_width)
@@ -140,9 +138,7 @@ class Decoder(nnx.Module):
     def step(self, x: Float[Array, "B E D"], cache: Cache) -> tuple[Float[Array, "B E D"], Cache]:
         """Hidden states of the next step of every segment of every row, and the cache after it."""
         num_rows, num_segments, _ = x.shape
-        rotation = positions.rotation(
-            jnp.broadcast_to(cache.step, (num_rows, num_segments)), self.choice.head_width
-        )
+        rotation = positions.rotation(jnp.broadcast_to(cache.step, (num_rows, num_segments)), self.choice.head_width)
         cross_mask_BES = None
         if cache.encoded_ids is not None:
             ids_BE = jnp.broadcast_to(jnp.arange(1, num_segments + 1)[None, :], (num_rows, num_segments))

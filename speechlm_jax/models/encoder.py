@@ -115,8 +115,8 @@ class Encoder(nnx.Module):
         )
         keys = None
         if key is not None:
-            key, own_key = jax.random.split(key)
-            keys = jax.random.split(key, self.choice.encoder_layers)
+            own_key, stack_key = jax.random.split(key)
+            keys = jax.random.split(stack_key, self.choice.encoder_layers)
             x_BSD = dropout.dropout(x_BSD, self.choice.dropout, own_key)
 
         def body(block: Block, x_BSD: Array, key: PRNGKeyArray | None) -> tuple[Array, None]:

@@ -28,9 +28,7 @@ class Speech(nnx.Module):
         )
         self.dtype = jnp.dtype(choice.dtype)
 
-    def __call__(
-        self, features: Float[Array, "B T M"], segment_ids: Int[Array, "B T"]
-    ) -> Float[Array, "B P D"]:
+    def __call__(self, features: Float[Array, "B T M"], segment_ids: Int[Array, "B T"]) -> Float[Array, "B P D"]:
         """Zeros at dead positions. The rows' features must be zeros at dead frames."""
         x_BTC = features.astype(self.dtype)
         for halve in self.halves:

@@ -68,15 +68,11 @@ class SpeechText(nnx.Module):
         steps = encoder.Lane(self.text(before_BU), lane.segment_ids, lane.positions)
         return self.text.logits(self.decoder(steps, encoded, key))
 
-    def start(
-        self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int
-    ) -> decoder.Cache:
+    def start(self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int) -> decoder.Cache:
         """The cache of at most `num_steps` decoding steps, of `num_segments` segments in each row."""
         return self.decoder.start(encoded, num_rows, num_segments, num_steps)
 
-    def step(
-        self, tokens: Int[Array, "B E"], cache: decoder.Cache
-    ) -> tuple[Float[Array, "B E V"], decoder.Cache]:
+    def step(self, tokens: Int[Array, "B E"], cache: decoder.Cache) -> tuple[Float[Array, "B E V"], decoder.Cache]:
         """Logits of the token after `tokens` in every segment of every row; the first tokens are vocabulary.BOS."""
         hidden_BED, cache = self.decoder.step(self.text(tokens), cache)
         return self.text.logits(hidden_BED), cache
@@ -89,9 +85,7 @@ class SpeechText(nnx.Module):
         """Logits at the places of the inputs lane; None without that lane."""
         return None if encoded is None or encoded.inputs is None else self.masked_tokens(encoded.inputs, self.text)
 
-    def _audio(
-        self, lane: batches.AudioLane, lines: batches.Segments, key: PRNGKeyArray | None
-    ) -> encoder.Lane:
+    def _audio(self, lane: batches.AudioLane, lines: batches.Segments, key: PRNGKeyArray | None) -> encoder.Lane:
         choice = self.choice
         mel_BTM = log_mel.features(lane.samples, lane.segment_ids, lines.weights.shape[1], choice.mels)
         if key is not None and choice.spec_augment is not None:

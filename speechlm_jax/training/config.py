@@ -58,7 +58,7 @@ class Finetune:
     checkpoint: str = ""
     """A run's folder, its checkpoints folder, or one step."""
     fresh: tuple[str, ...] = ()
-    """These parameters start anew. A parameter that the checkpoint lacks or has in another shape is an error unless named here."""
+    """These parameters start anew. One that the checkpoint lacks or has in another shape must be named here."""
     frozen: tuple[str, ...] = ()
     """These parameters are not trained."""
     use_ema: bool = True

@@ -13,9 +13,10 @@ import seqio
 from jax.experimental import multihost_utils
 
 from speechlm_jax import checkpoints, runtime, sharding, vocabulary
+from speechlm_jax.data import config as data_config
 from speechlm_jax.data import pipeline, prefetch, quarantine, registration, stream
 from speechlm_jax.inference import evaluation
-from speechlm_jax.training import config, monitor, program, state
+from speechlm_jax.training import config, lora, monitor, program, state
 
 VOCABULARY = "vocabulary.model"
 """The copy of the vocabulary in a run's folder: with it a checkpoint can be used anywhere."""
@@ -29,7 +30,9 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     registration.register(recipe.data)
     tasks, _ = pipeline.tasks_and_rates(recipe.data.stream.mixture, recipe.data.stream.split)
     if len(tasks) > recipe.task_slots:
-        raise ValueError(f"training on {len(tasks)} tasks: Recipe.task_slots = {recipe.task_slots} has no room for them.")
+        raise ValueError(
+            f"training on {len(tasks)} tasks: Recipe.task_slots = {recipe.task_slots} has no room for them."
+        )
     fingerprint = stream.fingerprint(
         recipe.data.stream, recipe.data.row, rows=recipe.data.rows, seed=recipe.seed, vocabulary=words.hash
     )
@@ -64,7 +67,8 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     )
     # The first batches are read while the step is compiled.
     train_step = made.compile()
-    evaluator = _evaluator(recipe, made, words)
+    measured = recipe.evaluation
+    evaluator = None if measured is None else _evaluator(measured, made, words)
     scores: dict[str, Any] = {}
 
     writer = monitor.Monitor(folder, start=done, steps=recipe.steps)
@@ -82,8 +86,8 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
                 writer.write(step, numbers)
                 writer.show(step, numbers)
                 window = _Window()
-            if evaluator is not None and (step % recipe.evaluation.every == 0 or step == recipe.steps):
-                scores = _evaluate(evaluator, recipe, state.evaluation_params(now))
+            if evaluator is not None and measured is not None and (step % measured.every == 0 or step == recipe.steps):
+                scores = _evaluate(evaluator, measured, recipe.data, state.evaluation_params(now))
                 _tell(writer, step, scores)
                 window = _Window()
             if step % recipe.checkpoints.every == 0 or step == recipe.steps:
@@ -209,30 +213,29 @@ def _gather(shards: stream.State) -> stream.State:
 
 
 def _evaluator(
-    recipe: config.Recipe, made: program.Program, words: vocabulary.Vocabulary
-) -> evaluation.Evaluator | None:
-    if recipe.evaluation is None:
-        return None
+    measured: config.Evaluation, made: program.Program, words: vocabulary.Vocabulary
+) -> evaluation.Evaluator:
     return evaluation.Evaluator(
         made.graphdef,
         vocabulary=words,
-        data=recipe.data,
+        data=made.recipe.data,
         mesh=made.mesh,
         heads=made.heads,
-        decode_steps=recipe.evaluation.decode_steps,
+        decode_steps=measured.decode_steps,
     )
 
 
-def _evaluate(evaluator: evaluation.Evaluator, recipe: config.Recipe, params: Any) -> dict[str, Any]:
-    """Scores by task."""
-    assert recipe.evaluation is not None
-    split = recipe.evaluation.split
-    names = recipe.evaluation.tasks or (recipe.data.stream.mixture,)
+def _evaluate(
+    evaluator: evaluation.Evaluator, measured: config.Evaluation, data: data_config.Data, params: Any
+) -> dict[str, Any]:
+    """Scores by task, of those that have the split."""
+    names = measured.tasks or (data.stream.mixture,)
     tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
+    merged = jax.jit(lora.merge)(params)
     return {
-        name: evaluator.score(params, task, split, limit=recipe.evaluation.max_examples)
+        name: evaluator.score(merged, task, measured.split, limit=measured.max_examples)
         for name, task in tasks.items()
-        if split in task.splits
+        if measured.split in task.splits
     }
 
 

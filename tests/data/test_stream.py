@@ -9,12 +9,22 @@ import seqio
 import tensorflow as tf
 
 from speechlm_jax import audio, batch, vocabulary
-from speechlm_jax.data import config, features, objectives, pipeline, prefetch, preprocessors, quarantine, sources, stream
+from speechlm_jax.data import (
+    config,
+    features,
+    objectives,
+    pipeline,
+    prefetch,
+    preprocessors,
+    quarantine,
+    sources,
+    stream,
+)
 
 ROW = batch.Row(audio_seconds=3.0, inputs=40, targets=48, segments=6)
 SETTINGS = config.Stream(mixture="stream_test", data_shards=4, open_rows=3)
 SPEECH, TEXT = 53, 31
-WORDS = "red green blue one two three four five six seven left right up down".split()
+WORDS = ["red", "green", "blue", "one", "two", "three", "four", "five", "six", "seven", "left", "right", "up", "down"]
 
 
 def sentence(index: int, length: int = 6) -> str:
@@ -69,9 +79,7 @@ def tasks(tmp_path_factory):
     add("stream_masked", sources.SequenceSource(texts), objectives.masked_language_model())
     bad = sources.SequenceSource({"train": Recordings(frozenset({3, 11}))}, FIELDS)
     add("stream_bad", bad, objectives.recognition())
-    seqio.MixtureRegistry.add(
-        "stream_test", [("stream_speech", 2.0), ("stream_spans", 1.0), ("stream_masked", 1.0)]
-    )
+    seqio.MixtureRegistry.add("stream_test", [("stream_speech", 2.0), ("stream_spans", 1.0), ("stream_masked", 1.0)])
     with features.bound(path):
         yield
     seqio.MixtureRegistry.remove("stream_test")
@@ -171,9 +179,7 @@ def test_too_many_bad_records_end_the_run_with_the_reasons():
 def test_an_example_too_large_for_a_row_is_skipped_and_told():
     told: list[quarantine.BadRecord] = []
     small = dataclasses.replace(ROW, audio_seconds=0.6)
-    settings = dataclasses.replace(
-        SETTINGS, mixture="stream_speech", bad_records=config.BadRecords(max_share=1.0)
-    )
+    settings = dataclasses.replace(SETTINGS, mixture="stream_speech", bad_records=config.BadRecords(max_share=1.0))
     source = stream.Stream(settings, small, rows=8, seed=1, on_bad=told.append)
     made = next(source)
     source.close()
@@ -186,9 +192,8 @@ def test_a_filter_that_drops_everything_is_an_error():
     drop = preprocessors.keep_where(lambda example: tf.constant(False))
     texts = {"train": [{"id": "a", "text": "red green blue"}]}
     add("stream_nothing", sources.SequenceSource(texts), [drop, *objectives.masked_language_model()])
-    source = None
+    source = opened(dataclasses.replace(SETTINGS, mixture="stream_nothing"))
     with pytest.raises(ValueError, match="none of .* records in a row passed"):
-        source = opened(dataclasses.replace(SETTINGS, mixture="stream_nothing"))
         source.draw(1)
 
 

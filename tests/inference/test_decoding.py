@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ STEPS = 6
 PROMPT = 3
 NO_TOKEN = -1
 ROW = batches.Row(audio_seconds=2.4, inputs=16, targets=PROMPT + STEPS, segments=3)
+GRAPH = rows.model()[0]
+PARAMS = jax.tree.map(lambda leaf: 3 * leaf, rows.model()[1])
+"""Large enough that one token does not follow another for ever."""
 EXAMPLES = (
     rows.example(0, seconds=0.83, prompt=2, targets=1),
     rows.example(1, inputs=9, targets=1),
@@ -27,22 +31,26 @@ def search(batch, members, eos=NO_TOKEN):
         for line, example in enumerate(examples):
             lengths[row, line] = len(example["prompt"])
             prompts[row, line, : lengths[row, line]] = example["prompt"]
-    tokens, written = _search(rows.model()[1], batch, jnp.asarray(prompts), jnp.asarray(lengths), jnp.asarray(eos))
-    assert np.all(np.asarray(tokens)[np.arange(STEPS) >= np.asarray(written)[..., None]] == 0)
-    places = {(row, line) for row, examples in enumerate(members) for line in range(len(examples))}
-    assert np.all(np.asarray(written)[[p for p in np.ndindex(written.shape) if p not in places][0]] == 0)
-    return {place: np.asarray(tokens)[place][: written[place]].tolist() for place in places}
+    found = _search(PARAMS, batch, jnp.asarray(prompts), jnp.asarray(lengths), jnp.asarray(eos))
+    tokens, written = map(np.asarray, found)
+    assert np.all(tokens[np.arange(STEPS) >= written[..., None]] == 0)
+    assert np.all(written[np.asarray(batch.segments.weights) == 0] == 0)
+    return {
+        (row, line): tokens[row, line, : written[row, line]].tolist()
+        for row, examples in enumerate(members)
+        for line in range(len(examples))
+    }
 
 
 @rows.compiled
 def _search(params, batch, prompts, lengths, eos):
-    model = nnx.merge(rows.model()[0], params)
+    model = nnx.merge(GRAPH, params)
     return decoding.greedy(model, batch, model.encode(batch), prompts, lengths, STEPS, eos=eos)
 
 
 @rows.compiled
 def _decode(params, batch, lane):
-    model = nnx.merge(rows.model()[0], params)
+    model = nnx.merge(GRAPH, params)
     return model.decode(lane, model.encode(batch))
 
 
@@ -55,7 +63,7 @@ def slowly(example):
         tokens = np.zeros(lane.tokens.shape, np.int32)
         tokens[0, : len(written)] = written
         lane = lane._replace(tokens=jnp.asarray(tokens), segment_ids=jnp.ones_like(places), positions=places)
-        written.append(int(_decode(rows.model()[1], batch, lane)[0, len(written)].argmax()))
+        written.append(int(_decode(PARAMS, batch, lane)[0, len(written)].argmax()))
     return written[len(example["prompt"]) :]
 
 
@@ -89,12 +97,11 @@ def test_a_ctc_path_joins_repeats_and_leaves_out_blanks(path, labels):
 def test_the_first_token_follows_the_start_token():
     """A prompt is only forced: search without one begins at <s>."""
     batch = rows.batch(ROW, [EXAMPLES[1]])
-    graph, params = rows.model()
 
     @rows.compiled
     def first(params, batch):
-        model = nnx.merge(graph, params)
+        model = nnx.merge(GRAPH, params)
         tokens = jnp.full((1, ROW.segments), vocabulary.BOS, jnp.int32)
         return model.step(tokens, model.start(model.encode(batch), 1, ROW.segments, 1))[0].argmax(-1)
 
-    assert search(batch, [[EXAMPLES[1]]])[0, 0][0] == first(params, batch)[0, 0]
+    assert search(batch, [[EXAMPLES[1]]])[0, 0][0] == first(PARAMS, batch)[0, 0]

@@ -17,7 +17,9 @@ def normal(seed, *shape):
 
 def check_attention(causal, memory_ids):
     """Against a softmax of each segment alone, in float64."""
-    queries, keys, values = (normal(seed, 2, ids.shape[1], 2, 4) for seed, ids in enumerate((IDS, memory_ids, memory_ids)))
+    queries, keys, values = (
+        normal(seed, 2, ids.shape[1], 2, 4) for seed, ids in enumerate((IDS, memory_ids, memory_ids))
+    )
     mask = attention.segment_mask(IDS, memory_ids, causal=causal)
     found = rows.places(attention.attend(queries, keys, values, mask), IDS)
     own_keys, own_values = rows.places(keys, memory_ids), rows.places(values, memory_ids)
@@ -39,9 +41,7 @@ def test_a_segment_attends_to_itself(causal, memory_ids):
 
 @pytest.mark.parametrize("memory_ids", [IDS, MEMORY_IDS])
 def test_the_check_sees_a_mask_that_lets_neighbours_in(memory_ids, monkeypatch):
-    monkeypatch.setattr(
-        attention, "segment_mask", lambda q, m, causal=False: jnp.ones((*q.shape, m.shape[1]), bool)
-    )
+    monkeypatch.setattr(attention, "segment_mask", lambda q, m, causal=False: jnp.ones((*q.shape, m.shape[1]), bool))
     with pytest.raises(AssertionError):
         check_attention(False, memory_ids)
 
@@ -65,4 +65,7 @@ def test_an_attention_layer_sees_distances_and_not_places():
         return layer(x, layer.memory(x, rotation), attention.segment_mask(ones, ones), rotation)
 
     np.testing.assert_allclose(run(0), run(700), atol=1e-4)
-    assert np.abs(np.asarray(run(0)) - np.asarray(layer(x, layer.memory(x), attention.segment_mask(ones, ones)))).max() > 1e-3
+    assert (
+        np.abs(np.asarray(run(0)) - np.asarray(layer(x, layer.memory(x), attention.segment_mask(ones, ones)))).max()
+        > 1e-3
+    )

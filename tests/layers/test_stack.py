@@ -60,7 +60,9 @@ def test_what_is_computed_again_changes_no_gradient(remat):
     keys = jax.random.split(jax.random.key(1), 3)
 
     def gradient(remat):
-        loss = lambda params: jnp.square(run(nnx.merge(graph, params), X, keys, remat)).sum()
+        def loss(params):
+            return jnp.square(run(nnx.merge(graph, params), X, keys, remat)).sum()
+
         return jax.tree.leaves(rows.compiled(jax.grad(loss))(params))
 
     for one, other in zip(gradient(remat), gradient("none"), strict=True):

@@ -1,10 +1,9 @@
+import jax
+import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
 import rows
-
-import jax
-import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from speechlm_jax import batch as batches

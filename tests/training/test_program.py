@@ -48,9 +48,7 @@ def test_the_step_compiles_with_every_file_of_data_out_of_reach(monkeypatch):
     made = program.Program(recipe())
     compiled = made.compile()
     assert compiled.cost_analysis()["flops"] > 0
-    for shape, array in zip(
-        jax.tree.leaves(made.rows()), jax.tree.leaves(batch.empty(ROW, 8)), strict=True
-    ):
+    for shape, array in zip(jax.tree.leaves(made.rows()), jax.tree.leaves(batch.empty(ROW, 8)), strict=True):
         assert (shape.shape, shape.dtype) == (array.shape, array.dtype)
 
 

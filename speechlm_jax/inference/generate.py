@@ -1,0 +1,79 @@
+"""Greedy text of packed examples, by the decoder and by the CTC head. Needs no TensorFlow."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import nnx
+
+from speechlm_jax import batch, sharding
+from speechlm_jax.data import batches
+from speechlm_jax.inference import decoding
+from speechlm_jax.models import speech_text
+
+PROMPT_TOKENS = 16
+"""Room for a decoder prompt."""
+
+
+class Decoded(NamedTuple):
+    """What the model wrote for one example."""
+
+    example: Mapping[str, Any]
+    tokens: list[int]
+    ctc_tokens: list[int] | None
+    """The CTC head's best path, where the example is speech that CTC may align with text."""
+
+
+class Generator:
+    """Writes text for packed rows, all segments of a batch at once.
+
+    row: the shape of the rows. steps: tokens that may be written.
+    """
+
+    def __init__(self, graphdef: nnx.GraphDef, *, row: batch.Row, mesh: jax.sharding.Mesh, steps: int):
+        self._row, self._mesh = row, mesh
+        self._decode = jax.jit(functools.partial(_decode, graphdef, steps), out_shardings=sharding.replicated(mesh))
+
+    def __call__(self, params: nnx.State, packed: batches.Packed) -> Iterator[Decoded]:
+        """The greedy text of every example of a packed batch."""
+        rows = sharding.global_batch(self._mesh, packed.batch)
+        prompts, prompt_lengths = _prompts(packed, self._row.segments)
+        tokens, lengths, ctc_paths = jax.device_get(self._decode(params, rows, prompts, prompt_lengths))
+        for index, members in enumerate(packed.rows):
+            for line, example in enumerate(members):
+                written = tokens[index, line, : lengths[index, line]].tolist()
+                ctc_tokens = None
+                if ctc_paths is not None and packed.batch.audio is not None and example["ctc"][0]:
+                    segments = packed.batch.audio.segment_ids[index, :: self._row.subsampling]
+                    ctc_tokens = decoding.collapse(ctc_paths[index][segments == line + 1])
+                yield Decoded(example, written, ctc_tokens)
+
+
+def _prompts(packed: batches.Packed, segments: int) -> tuple[np.ndarray, np.ndarray]:
+    """The decoder prompts of a batch: "B E W" and their lengths "B E"."""
+    prompts = np.zeros((len(packed.rows), segments, PROMPT_TOKENS), np.int32)
+    lengths = np.zeros((len(packed.rows), segments), np.int32)
+    for index, members in enumerate(packed.rows):
+        for line, example in enumerate(members):
+            prompt = example["prompt"]
+            if len(prompt) > PROMPT_TOKENS:
+                raise ValueError(
+                    f"decoding example '{example['id']}': its prompt has {len(prompt)} tokens, wanted at most "
+                    f"{PROMPT_TOKENS}."
+                )
+            prompts[index, line, : len(prompt)] = prompt
+            lengths[index, line] = len(prompt)
+    return prompts, lengths
+
+
+def _decode(
+    graphdef: nnx.GraphDef, steps: int, params: Any, rows: batch.Batch, prompts: jax.Array, lengths: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """Greedy tokens "B E U", their number "B E", and the best CTC token of each audio position "B P"."""
+    model: speech_text.SpeechText = nnx.merge(graphdef, params)
+    encoded = model.encode(rows)
+    tokens, written = decoding.greedy(model, rows, encoded, prompts, lengths, steps)
+    ctc = model.ctc_logits(encoded)
+    return tokens, written, None if ctc is None else ctc.argmax(-1)
