@@ -4,12 +4,10 @@ A reader is what a source opens for a split: `len(reader)`, `reader[i]` (a dict,
 `reader.fields` (the kind of each field), `reader.name(i)` (for messages) and `reader.fingerprint()`. Threads share it.
 """
 
-import collections
 import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent import futures
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,12 +17,11 @@ import tensorflow as tf
 from speechlm_jax import audio
 from speechlm_jax.data import fields as kinds
 from speechlm_jax.data import manifest as manifests
-from speechlm_jax.data import order, records, sequences
+from speechlm_jax.data import order, read_ahead, records, sequences
 
 POSITION = "_pos"
 """The field that carries an example's position in the run."""
 
-_AHEAD_PER_THREAD = 8
 _MIN_BAD_RUN = 100
 _logger = logging.getLogger(__name__)
 
@@ -139,7 +136,7 @@ class RandomAccessSource(seqio.DataSource):
 
         def generate() -> Iterator[dict[str, Any]]:
             bad_in_a_row = 0
-            for position, name, example, reason in _read_ahead(fetch, positions(), threads):
+            for position, name, example, reason in read_ahead.in_order(fetch, positions(), threads):
                 if example is not None:
                     bad_in_a_row = 0
                     yield example
@@ -149,7 +146,7 @@ class RandomAccessSource(seqio.DataSource):
                 if bad_in_a_row >= max(len(reader), _MIN_BAD_RUN):
                     raise ValueError(f"{bad_in_a_row} records of split '{split}' in a row are bad; the last: {reason}")
 
-        return tf.data.Dataset.from_generator(generate, output_signature=self.spec(split))
+        return tf.data.Dataset.from_generator(read_ahead.ends_in_time(generate), output_signature=self.spec(split))
 
     def get_dataset(
         self,
@@ -271,24 +268,6 @@ class SequenceSource(RandomAccessSource):
         """The items of a split."""
         items = self._items[split]
         return sequences.Reader(split, items() if callable(items) else items, self._fields)
-
-
-def _read_ahead(fetch: Callable[[int], Any], positions: Iterable[int], threads: int) -> Iterator[Any]:
-    """fetch(position) of each position, in order, read ahead by threads that end with the iterator."""
-    if threads == 0:
-        yield from map(fetch, positions)
-        return
-    executor = futures.ThreadPoolExecutor(threads, thread_name_prefix="read")
-    pending: collections.deque = collections.deque()
-    try:
-        for position in positions:
-            pending.append(executor.submit(fetch, position))
-            if len(pending) > _AHEAD_PER_THREAD * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _tensor_spec(kind: str) -> tf.TensorSpec:

@@ -5,9 +5,10 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 from flax import nnx
 
-from speechlm_jax import batch, checkpoints, vocabulary
+from speechlm_jax import batch, checkpoints, low_rank, vocabulary
 from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as model_config
 from speechlm_jax.models import speech_text
@@ -45,7 +46,8 @@ def load(checkpoint: str) -> Loaded:
     model = describe(model_config.Model, weights.meta["model"])
     graphdef, _ = nnx.split(nnx.eval_shape(lambda: speech_text.SpeechText(model, rngs=nnx.Rngs(0))))
     data = dataclasses.replace(data, vocabulary=str(words.path))
-    return Loaded(str(folder), weights.step, graphdef, weights.params, words, data, model.ctc)
+    params = jax.jit(low_rank.merge)(weights.params)
+    return Loaded(str(folder), weights.step, graphdef, params, words, data, model.ctc)
 
 
 _NESTED: dict[type, dict[str, type]] = {

@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from speechlm_jax import axes, checkpoints, parameters, sharding
+from speechlm_jax import axes, checkpoints, low_rank, parameters, sharding
 from speechlm_jax.training import config, lora
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,9 @@ def take(
     """
     paths = parameters.by_path(params)
     fresh = set(_matching(choices.fresh, paths, "Finetune.fresh"))
-    wanted = {path: leaf for path, leaf in paths.items() if path not in fresh and not path.startswith(f"{lora.ROOT}/")}
+    wanted = {
+        path: leaf for path, leaf in paths.items() if path not in fresh and not path.startswith(f"{low_rank.ROOT}/")
+    }
     doing = f"taking parameters from {choices.checkpoint}"
     folder = checkpoints.find(choices.checkpoint)
     meta = checkpoints.read_meta(folder)
@@ -61,18 +63,18 @@ def take(
     lines = [f"{line} (nearest there: {_near(line, stored)})" if line.startswith("missing") else line for line in lines]
     mend = "Bring the model to the checkpoint's size, or name what is to start anew in Finetune.fresh."
     parameters.raise_differences(lines, doing=doing, mend=mend)
-    unused = [path for path in stored if path not in paths and not path.startswith(f"{lora.ROOT}/")]
+    unused = [path for path in stored if path not in paths and not path.startswith(f"{low_rank.ROOT}/")]
     if unused:
         _log.warning("%s: the model has no place for %s", doing, ", ".join(unused))
     # A low-rank update is only told from what it belongs to: with any, all is read.
-    has_updates = any(path.startswith(f"{lora.ROOT}/") for path in stored)
+    has_updates = any(path.startswith(f"{low_rank.ROOT}/") for path in stored)
     weights = checkpoints.restore_params(
         folder, mesh=mesh, use_ema=choices.use_ema, only=lambda path: has_updates or path in wanted
     )
     merged = weights.params
     if has_updates:
-        places = sharding.param_shardings(mesh, jax.eval_shape(lora.merge, merged))
-        merged = jax.jit(lora.merge, out_shardings=places)(merged)
+        places = sharding.param_shardings(mesh, jax.eval_shape(low_rank.merge, merged))
+        merged = jax.jit(low_rank.merge, out_shardings=places)(merged)
     arrays = parameters.by_path(merged)
     return {path: parameters.array(arrays[path]) for path in wanted}
 

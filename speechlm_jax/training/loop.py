@@ -5,18 +5,18 @@ import os
 import pathlib
 import shutil
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import seqio
 from jax.experimental import multihost_utils
 
-from speechlm_jax import checkpoints, runtime, sharding, vocabulary
-from speechlm_jax.data import config as data_config
+from speechlm_jax import checkpoints, low_rank, runtime, sharding, vocabulary
 from speechlm_jax.data import pipeline, prefetch, quarantine, registration, stream
 from speechlm_jax.inference import evaluation
-from speechlm_jax.training import config, lora, monitor, program, state
+from speechlm_jax.training import config, monitor, program, state
 
 VOCABULARY = "vocabulary.model"
 """The copy of the vocabulary in a run's folder: with it a checkpoint can be used anywhere."""
@@ -25,6 +25,63 @@ VOCABULARY = "vocabulary.model"
 def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """Trains until Recipe.steps; returns the scores of the last evaluation and the run's figures. See `train.run`."""
     started = time.monotonic()
+    run = _open(recipe, config_text)
+    now, shards, done = run.state, run.shards, int(run.state.step)
+    if done >= recipe.steps:
+        runtime.say(f"{run.folder} has done its {done} steps; Recipe.steps = {recipe.steps}.")
+    source = _source(recipe, run)
+    ahead = prefetch.Prefetch(
+        source,
+        recipe.data.stream.prefetch,
+        lambda made: (sharding.global_batch(run.made.mesh, made.batch), made.state),
+    )
+    # The first batches are read while the step is compiled.
+    train_step = run.made.compile()
+    evaluate = _evaluation(recipe, run)
+    writer = monitor.Monitor(run.folder, start=done, steps=recipe.steps)
+    window, scores = _Window(), {}
+    try:
+        for step in range(done + 1, recipe.steps + 1):
+            rows, shards = window.fetch(ahead)
+            now, metrics = train_step(now, rows)
+            window.add(metrics)
+            writer.advance()
+            last = step == recipe.steps
+            if last or step % recipe.log_every == 0:
+                numbers = window.numbers(run.made, source)
+                writer.write(step, numbers)
+                writer.show(step, numbers)
+                window = _Window()
+            if recipe.evaluation is not None and (last or step % recipe.evaluation.every == 0):
+                scores = evaluate(state.evaluation_params(now))
+                _tell(writer, step, scores)
+                window = _Window()
+            if last or step % recipe.checkpoints.every == 0:
+                position = {"fingerprint": run.fingerprint, "shards": _gather(shards)}
+                run.saved.save(step, now, stream=position, meta=run.made.meta(run.words.hash, config_text))
+        run.saved.wait()
+    finally:
+        for part in (source, ahead, writer, run.saved):
+            part.close()
+    return {"scores": scores, "seconds": time.monotonic() - started, "skipped": source.bad_records.skipped}
+
+
+class _Run(NamedTuple):
+    """A run before its first step of this life."""
+
+    folder: pathlib.Path
+    words: vocabulary.Vocabulary
+    made: program.Program
+    saved: checkpoints.Folder
+    fingerprint: dict[str, Any]
+    """What the order of the data depends on."""
+    state: state.TrainState
+    shards: stream.State | None
+    """Where the data stand; None at the beginning."""
+
+
+def _open(recipe: config.Recipe, config_text: str) -> _Run:
+    """The run's folder, program, and state: the first one, or that of the last checkpoint."""
     words = _vocabulary_of(recipe)
     folder = _open_folder(recipe, words, config_text)
     registration.register(recipe.data)
@@ -36,75 +93,26 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     fingerprint = stream.fingerprint(
         recipe.data.stream, recipe.data.row, rows=recipe.data.rows, seed=recipe.seed, vocabulary=words.hash
     )
-
     made = program.Program(recipe)
     saved = checkpoints.Folder(folder, keep=recipe.checkpoints.keep)
     if saved.latest() is None:
-        now, shards = made.first_state(words.hash), None
-    else:
-        restored = saved.restore(made.plan, vocabulary=words.hash)
-        stream.check_fingerprint(restored.stream["fingerprint"], fingerprint)
-        now, shards = restored.state, restored.stream["shards"]
-        runtime.say(f"going on from step {restored.step} of {folder}")
-    done = int(now.step)
-    if done >= recipe.steps:
-        runtime.say(f"{folder} has done its {done} steps; Recipe.steps = {recipe.steps}.")
+        return _Run(folder, words, made, saved, fingerprint, made.first_state(words.hash), None)
+    restored = saved.restore(made.plan, vocabulary=words.hash)
+    stream.check_fingerprint(restored.stream["fingerprint"], fingerprint)
+    runtime.say(f"going on from step {restored.step} of {folder}")
+    return _Run(folder, words, made, saved, fingerprint, restored.state, restored.stream["shards"])
 
-    shards_here = _shards_here(made, recipe)
-    source = stream.Stream(
+
+def _source(recipe: config.Recipe, run: _Run) -> stream.Stream:
+    return stream.Stream(
         recipe.data.stream,
         recipe.data.row,
         rows=recipe.data.rows,
         seed=recipe.seed,
-        shards=shards_here,
-        state=shards,
-        on_bad=_BadRecords(folder),
+        shards=_shards_here(run.made, recipe),
+        state=run.shards,
+        on_bad=_BadRecords(run.folder),
     )
-    ahead = prefetch.Prefetch(
-        source,
-        recipe.data.stream.prefetch,
-        lambda made_step: (sharding.global_batch(made.mesh, made_step.batch), made_step.state),
-    )
-    # The first batches are read while the step is compiled.
-    train_step = made.compile()
-    measured = recipe.evaluation
-    evaluator = None if measured is None else _evaluator(measured, made, words)
-    scores: dict[str, Any] = {}
-
-    writer = monitor.Monitor(folder, start=done, steps=recipe.steps)
-    window = _Window()
-    waited = 0.0
-    try:
-        for step in range(done + 1, recipe.steps + 1):
-            rows, shards = window.fetch(ahead)
-            now, metrics = train_step(now, rows)
-            window.add(metrics)
-            writer.advance()
-            if step % recipe.log_every == 0 or step == recipe.steps:
-                waited += window.waited
-                numbers = window.numbers(made, source)
-                writer.write(step, numbers)
-                writer.show(step, numbers)
-                window = _Window()
-            if evaluator is not None and measured is not None and (step % measured.every == 0 or step == recipe.steps):
-                scores = _evaluate(evaluator, measured, recipe.data, state.evaluation_params(now))
-                _tell(writer, step, scores)
-                window = _Window()
-            if step % recipe.checkpoints.every == 0 or step == recipe.steps:
-                saved.save(
-                    step,
-                    now,
-                    stream={"fingerprint": fingerprint, "shards": _gather(shards)},
-                    meta=made.meta(words.hash, config_text),
-                )
-        saved.wait()
-    finally:
-        source.close()
-        ahead.close()
-        writer.close()
-        saved.close()
-    seconds = time.monotonic() - started
-    return {"scores": scores, "seconds": seconds, "data_wait_seconds": waited, "skipped": source.bad_records.skipped}
 
 
 class _Window:
@@ -212,30 +220,26 @@ def _gather(shards: stream.State) -> stream.State:
     return merged
 
 
-def _evaluator(
-    measured: config.Evaluation, made: program.Program, words: vocabulary.Vocabulary
-) -> evaluation.Evaluator:
-    return evaluation.Evaluator(
-        made.graphdef,
-        vocabulary=words,
-        data=made.recipe.data,
-        mesh=made.mesh,
-        heads=made.heads,
-        decode_steps=measured.decode_steps,
+def _evaluation(recipe: config.Recipe, run: _Run) -> Callable[[Any], dict[str, Any]]:
+    """The function (parameters) -> scores by task, of those that have the split."""
+    choices = recipe.evaluation
+    if choices is None:
+        return lambda params: {}
+    evaluator = evaluation.Evaluator(
+        run.made.graphdef,
+        vocabulary=run.words,
+        data=recipe.data,
+        mesh=run.made.mesh,
+        heads=run.made.heads,
+        decode_steps=choices.decode_steps,
     )
-
-
-def _evaluate(
-    evaluator: evaluation.Evaluator, measured: config.Evaluation, data: data_config.Data, params: Any
-) -> dict[str, Any]:
-    """Scores by task, of those that have the split."""
-    names = measured.tasks or (data.stream.mixture,)
+    names = choices.tasks or (recipe.data.stream.mixture,)
     tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
-    merged = jax.jit(lora.merge)(params)
-    return {
-        name: evaluator.score(merged, task, measured.split, limit=measured.max_examples)
+    merge = jax.jit(low_rank.merge)
+    return lambda params: {
+        name: evaluator.score(merge(params), task, choices.split, limit=choices.max_examples)
         for name, task in tasks.items()
-        if measured.split in task.splits
+        if choices.split in task.splits
     }
 
 

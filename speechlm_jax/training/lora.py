@@ -10,18 +10,17 @@ import re
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
-from speechlm_jax import axes, parameters
+from speechlm_jax import axes, low_rank, parameters
 from speechlm_jax.training import config, optimizers
-
-ROOT = "lora"
-ALPHA = f"{ROOT}/alpha"
 
 
 def targets(params: nnx.State, choices: config.Lora) -> list[str]:
     """Paths of the matrices that get an update. Raises ValueError where the pattern matches none."""
-    leaves = {path: leaf for path, leaf in parameters.by_path(params).items() if not path.startswith(f"{ROOT}/")}
+    leaves = {
+        path: leaf for path, leaf in parameters.by_path(params).items() if not path.startswith(f"{low_rank.ROOT}/")
+    }
     matrices = [path for path, leaf in leaves.items() if _is_target(parameters.words(leaf))]
     found = [path for path in matrices if re.search(choices.pattern, path)]
     if not found:
@@ -49,7 +48,7 @@ def attach(params: nnx.State, choices: config.Lora, key: PRNGKeyArray) -> nnx.St
     """
     leaves = dict(parameters.by_path(params))
     found = targets(params, choices)
-    leaves[ALPHA] = nnx.Param(jnp.asarray(choices.alpha, jnp.float32), axes=())
+    leaves[low_rank.ALPHA] = nnx.Param(jnp.asarray(choices.alpha, jnp.float32), axes=())
     for number, path in enumerate(found):
         words, shape = parameters.words(leaves[path]), parameters.array(leaves[path]).shape
         stacked = int(words[:1] == (axes.LAYERS,))
@@ -62,38 +61,11 @@ def attach(params: nnx.State, choices: config.Lora, key: PRNGKeyArray) -> nnx.St
             )
         down = jax.random.normal(jax.random.fold_in(key, number), (*shape[:cut], choices.rank)) * inputs**-0.5
         up = jnp.zeros((*shape[:stacked], choices.rank, *shape[cut:]))
-        leaves[f"{ROOT}/{path}/down"] = nnx.Param(down, axes=(*words[:cut], None))
-        leaves[f"{ROOT}/{path}/up"] = nnx.Param(up, axes=(*words[:stacked], None, *words[cut:]))
+        leaves[f"{low_rank.ROOT}/{path}/down"] = nnx.Param(down, axes=(*words[:cut], None))
+        leaves[f"{low_rank.ROOT}/{path}/up"] = nnx.Param(up, axes=(*words[:stacked], None, *words[cut:]))
     return parameters.from_paths(leaves)
 
 
 def is_trained(path: str) -> bool:
     """True for the leaves of a low-rank update that are trained."""
-    return path.startswith(f"{ROOT}/") and path != ALPHA
-
-
-def merge(params: nnx.State) -> nnx.State:
-    """The model's own parameters with their low-rank updates added; `params` itself where there are none.
-    Differentiable."""
-    if ROOT not in params:
-        return params
-    leaves = parameters.by_path(params)
-    alpha = parameters.array(leaves[ALPHA])
-    merged = {path: leaf for path, leaf in leaves.items() if not path.startswith(f"{ROOT}/")}
-    for path, leaf in merged.items():
-        if (down := leaves.get(f"{ROOT}/{path}/down")) is not None:
-            up = leaves[f"{ROOT}/{path}/up"]
-            stacked = parameters.words(leaf)[:1] == (axes.LAYERS,)
-            product = _stacked_product if stacked else _product
-            update = product(parameters.array(down), parameters.array(up))
-            rank = parameters.array(down).shape[-1]
-            merged[path] = leaf.replace(parameters.array(leaf) + alpha / rank * update)
-    return parameters.from_paths(merged)
-
-
-def _product(down: Float[Array, "*In r"], up: Float[Array, "r *Out"]) -> Float[Array, "..."]:
-    # Accelerators would multiply in bfloat16 by default.
-    return jnp.tensordot(down, up, axes=1, precision=jax.lax.Precision.HIGHEST)
-
-
-_stacked_product = jax.vmap(_product)
+    return path.startswith(f"{low_rank.ROOT}/") and path != low_rank.ALPHA

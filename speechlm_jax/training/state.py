@@ -45,8 +45,7 @@ def initialiser(make_model: Callable[[], nnx.Module]) -> Callable[[], nnx.State]
 
 def _first(params: nnx.State, optimizer: optimizers.Optimizer) -> TrainState:
     trained, _ = optimizer.split(params)
-    # The average starts as a copy: two parts of a donated state must not be one buffer.
-    ema = None if optimizer.ema_decay is None else jax.tree.map(jnp.copy, trained)
+    ema = None if optimizer.ema_decay is None else trained
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.transform.init(trained), ema)
 
 

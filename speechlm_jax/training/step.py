@@ -12,8 +12,8 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from speechlm_jax import batch, losses, sharding
-from speechlm_jax.training import config, lora, optimizers, state
+from speechlm_jax import batch, losses, low_rank, sharding
+from speechlm_jax.training import config, optimizers, state
 
 TASK_SLOTS = 64
 """Room for per-task sums: the program does not change with the number of tasks."""
@@ -99,7 +99,7 @@ def make_train_step(
         trained: nnx.State, frozen: nnx.State, part: batch.Batch, key: PRNGKeyArray, scales: Mapping[str, Any]
     ) -> tuple[Float[Array, ""], Float[Array, "heads slots"]]:
         with sharding.tracing_on(mesh):
-            params = sharding.gather_outside_stacks(mesh, lora.merge(nnx.merge_state(trained, frozen)))
+            params = sharding.gather_outside_stacks(mesh, low_rank.merge(nnx.merge_state(trained, frozen)))
             model = nnx.merge(graphdef, params)
             totals = _totals(heads, model(part, key=key), part)
         loss = sum((scales[name] * total.sum() for name, total in totals.items()), start=jnp.zeros(()))
@@ -128,10 +128,7 @@ def make_train_step(
 
         gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
-        updates, opt_state = optimizer.transform.update(gradients, old.opt_state, trained, step=old.step)
-        updated: Any = optax.apply_updates(trained, updates)
-        ema = None if old.ema is None else optimizer.moving_average(old.ema, updated, old.step)
-        new = state.TrainState(old.step, nnx.merge_state(frozen, updated), opt_state, ema)
+        new = _updated(old, gradients, optimizer)
         new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)
 
         task_weights = _by_task(weights, rows, task_slots)
@@ -153,6 +150,15 @@ def make_train_step(
     )
 
 
+def _updated(old: state.TrainState, gradients: nnx.State, optimizer: optimizers.Optimizer) -> state.TrainState:
+    """The state after an update; its step is not counted yet."""
+    trained, frozen = optimizer.split(old.params)
+    updates, opt_state = optimizer.transform.update(gradients, old.opt_state, trained, step=old.step)
+    updated: Any = optax.apply_updates(trained, updates)
+    ema = None if old.ema is None else optimizer.moving_average(old.ema, updated, old.step)
+    return state.TrainState(old.step, nnx.merge_state(frozen, updated), opt_state, ema)
+
+
 def make_eval_step(
     graphdef: nnx.GraphDef, heads: Mapping[str, Head], *, mesh: Mesh, task_slots: int = TASK_SLOTS
 ) -> Callable[[nnx.State, batch.Batch], Sums]:
@@ -161,7 +167,7 @@ def make_eval_step(
     def eval_step(params: nnx.State, rows: batch.Batch) -> Sums:
         sharding.check_rows(mesh, rows.segments.weights.shape[0])
         with sharding.tracing_on(mesh):
-            model = nnx.merge(graphdef, sharding.gather_outside_stacks(mesh, lora.merge(params)))
+            model = nnx.merge(graphdef, sharding.gather_outside_stacks(mesh, low_rank.merge(params)))
             totals = _totals(heads, model(rows, key=None), rows)
         weights = {name: head.weights(rows) for name, head in heads.items()}
         return Sums(_by_task(totals, rows, task_slots), _by_task(weights, rows, task_slots), *_counts(rows, task_slots))

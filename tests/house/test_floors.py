@@ -22,7 +22,18 @@ FLOORS = [
     {"layers"},
     {"data"},
     {
-        *{"axes", "batch", "layout", "audio", "vocabulary", "metrics", "sharding", "checkpoints", "parameters"},
+        *{
+            "axes",
+            "batch",
+            "layout",
+            "audio",
+            "vocabulary",
+            "metrics",
+            "sharding",
+            "checkpoints",
+            "low_rank",
+            "parameters",
+        },
         *{"runtime", "endings", "settings", "configurables", "recipe_text", "flags"},
     },
 ]

@@ -116,6 +116,8 @@ def test_masks_hide_no_more_than_their_share(examples):
             assert (np.diff(times.astype(int)) == 1).sum() + times[0] <= 1
             assert (np.diff(mels.astype(int)) == 1).sum() + mels[0] <= 1
             assert (value == (times[:, None] | mels[None, :])).all()
+    first, second, third = (bands[segment::3] for segment in range(3))
+    assert first != second and second != third, "the segments of a row are masked alike"
     assert max(widths) <= 0.25 + 0.05 and 0.08 < np.mean(widths) < 0.17
     assert max(bands) <= 10 and 4 < np.mean(bands) < 6
 

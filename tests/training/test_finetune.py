@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny_model
 
-from speechlm_jax import checkpoints, layout, parameters, sharding
+from speechlm_jax import checkpoints, layout, low_rank, parameters, sharding
 from speechlm_jax.training import config, finetune, lora, optimizers, state
 
 MESH = sharding.make_mesh(layout.Layout(2, 2, 2))
@@ -142,6 +142,6 @@ def test_low_rank_updates_start_beside_what_is_taken_and_are_merged_when_taken_i
     filled = _filled(abstract, 3)
     second = _save(tmp_path, filled)
     again = finetune.take(_params(), config.Finetune(checkpoint=second), mesh=MESH)
-    tiny_model.assert_close(tiny_model.values(again), tiny_model.values(lora.merge(filled)), 1e-5)
+    tiny_model.assert_close(tiny_model.values(again), tiny_model.values(low_rank.merge(filled)), 1e-5)
     path = "encoder/stack/feed_forward/in_DF"
     assert not np.allclose(again[path], tiny_model.values(filled)[path], atol=1e-2)

@@ -7,7 +7,7 @@ import pytest
 import tiny_model
 from flax import nnx
 
-from speechlm_jax import layout, parameters, sharding
+from speechlm_jax import layout, low_rank, parameters, sharding
 from speechlm_jax.training import config, finetune, lora, optimizers, state, step
 
 CHOICES = config.Lora(rank=2, alpha=6.0)
@@ -66,7 +66,7 @@ def test_only_the_updates_of_the_chosen_matrices_move(trained):
 def test_merging_is_the_sum_of_a_matrix_and_its_scaled_product(trained):
     _, now, _ = trained
     values = {path: array.astype(np.float64) for path, array in tiny_model.values(now.params).items()}
-    merged = tiny_model.values(lora.merge(now.params))
+    merged = tiny_model.values(low_rank.merge(now.params))
     shapes = {
         "attention/query_DHK": (16, 2, 16),
         "attention/out_HKD": (16, 2, 16),
@@ -89,8 +89,8 @@ def test_merged_parameters_give_the_outputs_of_the_updates(trained):
     mesh = sharding.make_mesh(layout.Layout(2, 2, 2))
     rows = sharding.global_batch(mesh, tiny_model.batch())
     evaluate = step.make_eval_step(graphdef, tiny_model.HEADS_OF_LOSS, mesh=mesh, task_slots=tiny_model.SLOTS)
-    merged = lora.merge(now.params)
-    assert lora.merge(merged) is merged
+    merged = low_rank.merge(now.params)
+    assert low_rank.merge(merged) is merged
     tiny_model.assert_close(evaluate(now.params, rows), evaluate(merged, rows), 1e-6)
 
 
@@ -121,5 +121,5 @@ def test_unstacked_matrices_are_updated_too():
     leaves = parameters.by_path(attached)
     up = jnp.ones((2, 4))
     leaves["lora/feed_forward/up"] = leaves["lora/feed_forward/up"].replace(up)
-    merged = lora.merge(parameters.from_paths(leaves))
+    merged = low_rank.merge(parameters.from_paths(leaves))
     np.testing.assert_allclose(merged["feed_forward"][...], leaves["lora/feed_forward/down"][...] @ up, rtol=1e-6)

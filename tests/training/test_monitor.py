@@ -76,6 +76,12 @@ def test_skipped_steps_are_counted_and_weigh_nothing():
     assert math.isnan(monitor.summarise(steps[:1], seconds=1.0, **NAMES)["loss"])
 
 
+def test_small_losses_are_not_lost_beside_large_sums():
+    large, small = (_metrics(np.full((2, 3), total), np.ones((2, 3))).sums for total in (2.0**24, 1.0))
+    assert monitor.total([large, small]).totals[0, 0] == 2**24 + 1
+    assert monitor.total([large] * 2).audio_frames == 4_000_000_000
+
+
 def test_more_tasks_than_slots_are_refused():
     with pytest.raises(ValueError, match=r"4 tasks do not fit in 3 slots\. Set Recipe\.task_slots"):
         monitor.summarise(
