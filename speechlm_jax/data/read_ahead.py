@@ -2,21 +2,15 @@
 
 import atexit
 import collections
-import functools
-import threading
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from typing import Any
 
 _AHEAD_PER_THREAD = 8
-_QUIET_SECONDS = 0.2
+_QUIET_SECONDS = 0.5
 _PATIENCE_SECONDS = 10.0
-
-_ending = threading.Event()
-_started: set[object] = set()
-_busy: set[object] = set()
-_steps = collections.Counter[str]()
 
 
 def in_order(call: Callable[[Any], Any], arguments: Iterable[Any], threads: int) -> Iterator[Any]:
@@ -49,37 +43,45 @@ def ends_in_time(make: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any
     """
 
     def generate() -> Iterator[Any]:
-        this = object()
-        values = make()
-        _started.add(this)
+        this, values = object(), make()
         try:
-            while not _ending.is_set():
-                _busy.add(this)
-                _steps["taken"] += 1
+            while not _work.ending:
+                _work.begin(this)
                 try:
                     value = next(values)
                 except StopIteration:
                     return
                 finally:
-                    _busy.discard(this)
+                    _work.rest(this)
                 yield value
         finally:
-            _started.discard(this)
+            _work.rest(this)
 
-    return functools.wraps(make)(generate)
-
-
-def _end() -> None:
-    """Ends all iterators, and waits until nobody is at work in one."""
-    _ending.set()
-    give_up = time.monotonic() + _PATIENCE_SECONDS
-    quiet_since, seen = time.monotonic(), -1
-    while _started and time.monotonic() < give_up:
-        if _busy or _steps["taken"] != seen:
-            quiet_since, seen = time.monotonic(), _steps["taken"]
-        elif time.monotonic() - quiet_since > _QUIET_SECONDS:
-            return
-        time.sleep(0.01)
+    return generate
 
 
-atexit.register(_end)
+class _Work:
+    """Who is at work, and when somebody last was."""
+
+    def __init__(self):
+        self.ending = False
+        self._busy: set[object] = set()
+        self._last = -math.inf
+
+    def begin(self, who: object) -> None:
+        self._busy.add(who)
+
+    def rest(self, who: object) -> None:
+        self._busy.discard(who)
+        self._last = time.monotonic()
+
+    def end(self) -> None:
+        """Lets nobody begin, and waits until all rest and TensorFlow's threads have had time to leave Python."""
+        self.ending = True
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        while (now := time.monotonic()) < give_up and (self._busy or now < self._last + _QUIET_SECONDS):
+            time.sleep(0.01)
+
+
+_work = _Work()
+atexit.register(_work.end)

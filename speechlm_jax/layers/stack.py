@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax
 from flax import nnx
 
-from speechlm_jax import axes
+from speechlm_jax import axes, sharding
 
 REMAT_POLICIES = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
 
@@ -37,7 +37,7 @@ def run(
 
     def step(carry: Any, inputs: tuple[Any, Any]) -> tuple[Any, Any]:
         layer_params, layer_inputs = inputs
-        return body(nnx.merge(graph, layer_params), carry, layer_inputs)
+        return body(nnx.merge(graph, layer_params), sharding.cut_rows(carry), layer_inputs)
 
     if remat != "none":
         step = jax.checkpoint(step, policy=REMAT_POLICIES[remat], prevent_cse=False)

@@ -60,12 +60,11 @@ def test_an_attention_layer_sees_distances_and_not_places():
     layer = attention.Attention(8, 2, rngs=nnx.Rngs(0))
     x, ones = normal(0, 1, 5, 8), jnp.ones((1, 5), jnp.int32)
 
-    def run(offset):
-        rotation = positions.rotation(offset + jnp.arange(5, dtype=jnp.int32)[None, :], 4)
+    @rows.compiled
+    def run(places):
+        rotation = positions.rotation(places, 4)
         return layer(x, layer.memory(x, rotation), attention.segment_mask(ones, ones), rotation)
 
-    np.testing.assert_allclose(run(0), run(700), atol=1e-4)
-    assert (
-        np.abs(np.asarray(run(0)) - np.asarray(layer(x, layer.memory(x), attention.segment_mask(ones, ones)))).max()
-        > 1e-3
-    )
+    places = jnp.arange(5, dtype=jnp.int32)[None, :]
+    np.testing.assert_allclose(run(places), run(places + 700), atol=1e-4)
+    assert np.abs(np.asarray(run(places) - run(2 * places))).max() > 1e-3
