@@ -138,7 +138,7 @@ def test_starting_over_to_free_memory_changes_no_batch(monkeypatch):
 def test_every_epoch_of_a_task_holds_each_record_once():
     settings = dataclasses.replace(SETTINGS, mixture="stream_speech")
     seen = []
-    for made in take(opened(settings), 20):
+    for made in take(opened(settings), 45):
         lines = made.batch.segments
         for shard, draw, _ in lines.origins[lines.weights > 0]:
             seen.append(int(shard) + SETTINGS.data_shards * int(draw))
