@@ -22,6 +22,9 @@ from sentencepiece import sentencepiece_model_pb2
 PAD, EOS, UNK, BOS, MASK = range(5)
 """Padding, which is the blank of CTC too; end of text; what no piece covers; the decoder's first input; masked text."""
 
+FILE = "vocabulary.model"
+"""The copy of the vocabulary in a run's folder: with it a checkpoint can be used anywhere."""
+
 TASKS = ("transcribe", "translate", "speak", "answer", "classify", "match", "denoise", "continue")
 LANGUAGES = (
     *("en", "de", "fr", "es", "zh", "pl", "ru", "ja", "ko", "it", "pt", "nl"),

@@ -13,9 +13,6 @@ from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as model_config
 from speechlm_jax.models import speech_text
 
-VOCABULARY = "vocabulary.model"
-"""The copy of the vocabulary in a run's folder: with it a checkpoint can be used anywhere."""
-
 
 class Loaded(NamedTuple):
     """A trained model."""
@@ -40,7 +37,7 @@ def load(checkpoint: str) -> Loaded:
     folder = checkpoints.find(checkpoint)
     weights = checkpoints.restore_params(folder)
     data = describe(data_config.Data, weights.meta["data"])
-    beside = pathlib.Path(folder).parents[1] / VOCABULARY
+    beside = pathlib.Path(folder).parents[1] / vocabulary.FILE
     words = vocabulary.Vocabulary.load(beside if beside.exists() else data.vocabulary)
     checkpoints.check_vocabulary(weights.meta, words.hash, doing=f"loading {folder} with {words.path}")
     model = describe(model_config.Model, weights.meta["model"])

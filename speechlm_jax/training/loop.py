@@ -18,9 +18,6 @@ from speechlm_jax.data import pipeline, prefetch, quarantine, registration, stre
 from speechlm_jax.inference import evaluation
 from speechlm_jax.training import config, monitor, program, state
 
-VOCABULARY = "vocabulary.model"
-"""The copy of the vocabulary in a run's folder: with it a checkpoint can be used anywhere."""
-
 
 def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """Trains until Recipe.steps; returns the scores of the last evaluation and the run's figures. See `train.run`."""
@@ -182,7 +179,7 @@ def _open_folder(recipe: config.Recipe, words: vocabulary.Vocabulary, config_tex
     folder.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         (folder / "recipe.gin").write_text(config_text, encoding="utf-8")
-        kept = folder / VOCABULARY
+        kept = folder / vocabulary.FILE
         if kept.exists():
             vocabulary.check_same(vocabulary.Vocabulary.load(kept).hash, words, f"the run in {folder}")
         else:

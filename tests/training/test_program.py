@@ -6,23 +6,12 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import rows
 
 from speechlm_jax import batch
 from speechlm_jax.data import config as data_config
-from speechlm_jax.models import config as model_config
 from speechlm_jax.training import config, program
 
-TINY = model_config.Model(
-    vocabulary_size=128,
-    width=16,
-    num_heads=2,
-    mlp_width=32,
-    encoder_layers=2,
-    decoder_layers=2,
-    conv_kernel=3,
-    mels=16,
-    stem_channels=16,
-)
 ROW = batch.Row(audio_seconds=1.28, inputs=16, targets=16, segments=3)
 
 
@@ -30,7 +19,7 @@ def recipe(**model) -> config.Recipe:
     return config.Recipe(
         steps=10,
         data=data_config.Data(row=ROW, rows=8, vocabulary="/nowhere/vocabulary.model"),
-        model=dataclasses.replace(TINY, **model),
+        model=dataclasses.replace(rows.MODEL, **model),
     )
 
 
