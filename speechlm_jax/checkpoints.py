@@ -56,7 +56,7 @@ class Folder:
         """`folder`: the run's. Only the last `keep` steps are kept."""
         if keep < 1:
             raise ValueError(f"at least one checkpoint is kept, found {keep}. Set Checkpoints.keep.")
-        self.path = epath.Path(folder) / NAME
+        self.path = _absolute(folder) / NAME
         _set_aside_broken(self.path)
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.path, options=options, item_names=_ITEMS)
@@ -133,7 +133,7 @@ def latest(folder: str | epath.PathLike) -> int | None:
 
 def find(path: str | epath.PathLike) -> epath.Path:
     """The folder of the step that `path` means: a run's folder, its checkpoints folder, or one step."""
-    given = epath.Path(path)
+    given = _absolute(path)
     if given.name.isdigit() and (given / "state").exists():
         if not _is_whole(given):
             raise ValueError(f"reading checkpoint {given}: it is not whole. Name another step.")
@@ -184,6 +184,11 @@ def restore_params(
     arrays = _read(folder, wanted, leaves)
     params = {rest: abstract[rest].replace(arrays[name]) for rest, name in chosen.items()}
     return Weights(int(folder.name), parameters.from_paths(params), meta)
+
+
+def _absolute(path: str | epath.PathLike) -> epath.Path:
+    """Orbax wants whole paths; those with a scheme, such as gs://, are."""
+    return epath.Path(path) if "://" in str(path) else epath.Path(path).absolute()
 
 
 def read_meta(folder: epath.Path) -> dict[str, Any]:

@@ -124,15 +124,16 @@ def test_recordings_become_json_lines_in_order_and_bad_ones_say_why(folder, tmp_
         assert lines[0]["seconds"] == pytest.approx(soundfile.info(files[0]).duration, abs=0.001)
 
 
-def test_a_finetuned_run_takes_the_weights_that_its_rule_names(folder, capsys):
+def test_a_finetuned_run_takes_the_weights_that_its_rule_names(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)  # Folders may be named from where one stands.
     words = [
         "train",
         f"--gin_file={folder}/recipe.gin",
         "--gin.Stream.mixture=manifest_recognition",
-        f"--gin.Recipe.run_dir={folder}/tuned",
+        "--gin.Recipe.run_dir=tuned",
         "--gin.Recipe.steps=1",
         "--gin.Recipe.finetune=@Finetune()",
-        f"--gin.Finetune.checkpoint={folder}/run",
+        "--gin.Finetune.checkpoint=run",
     ]
     assert cli.main([*words, '--gin.Finetune.fresh=("no_such_part",)']) == 2
     assert "no_such_part" in capsys.readouterr().err

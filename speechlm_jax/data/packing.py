@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from speechlm_jax import audio, batch
+from speechlm_jax import audio, batch, vocabulary
 
 Example = Mapping[str, Any]
 Item = TypeVar("Item")
@@ -147,9 +147,16 @@ def write_row(out: batch.Batch, index: int, examples: Sequence[Example], row: ba
         segments = out.segments
         segments.task_ids[index, line] = example["task"]
         segments.weights[index, line] = example["weight"][0]
-        segments.ctc[index, line] = example["ctc"][0]
+        segments.ctc[index, line] = example["ctc"][0] * _can_be_aligned(example, row)
         segments.mask_shares[index, line] = example["mask_share"][0]
         segments.origins[index, line] = example["origin"]
+
+
+def _can_be_aligned(example: Example, row: batch.Row) -> bool:
+    """Whether CTC has a position for each label, and one for a blank between any two that are the same."""
+    labels = example["targets"][example["targets"] != vocabulary.EOS]
+    needed = max(1, len(labels) + int((labels[1:] == labels[:-1]).sum()))
+    return -(-(len(example["audio"]) // batch.HOP) // row.subsampling) >= needed
 
 
 def _write_tokens(lane: Any, index: int, start: int, tokens: np.ndarray, segment: int, first: int = 0) -> slice:

@@ -64,6 +64,16 @@ def test_a_row_gives_back_every_lane_of_its_examples_under_one_segment_id():
     assert not any(array[0].any() for array in (out.audio.samples, out.inputs.tokens, out.segments.weights))
 
 
+def test_ctc_is_off_where_a_transcript_is_longer_than_its_speech():
+    random = np.random.default_rng(7)
+    fits = example(random, audio=160 * 4 * 5, targets=6)
+    fits["targets"] = np.array([7, 7, 8, 9, 1], np.int32)  # Four labels, a blank between the first two, and the end.
+    short = {**fits, "audio": fits["audio"][: 160 * 4 * 4]}
+    out = batch.empty(ROW, 1)
+    packing.write_row(out, 0, [fits, short], ROW)
+    assert out.segments.ctc[0, :2].tolist() == [1.0, 0.0]
+
+
 def test_between_slots_frames_are_dead_at_every_rate_of_the_stem():
     random = np.random.default_rng(1)
     for subsampling in (2, 4, 8):
