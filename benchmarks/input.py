@@ -25,10 +25,12 @@ QUICKSTART = "gin_configs/recipes/quickstart.gin"
 def utterances(number: int, seconds: float) -> list[dict]:
     """Records of about `seconds` of speech each, with their text."""
     import numpy as np
+    import seqio
 
-    from tasks import embedded
+    from speechlm_jax.data import registration
 
-    reader = embedded.SOURCE.reader("train")
+    registration.import_tasks("tasks.embedded")
+    reader = seqio.TaskRegistry.get("embedded_recognition_en").source.reader("train")
     made, index = [], 0
     random = np.random.default_rng(0)
     for number_ in range(number):
