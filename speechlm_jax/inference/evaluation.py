@@ -59,15 +59,19 @@ class Evaluator:
         targets = [_postprocess(task, self._reference(d.example), d.example, True) for d in decoded]
         predictions = [_postprocess(task, self._vocabulary.decode(d.tokens), d.example, False) for d in decoded]
         scores |= _run_metrics(task, targets, predictions)
+        chosen = np.linspace(0, len(decoded) - 1, min(5, len(decoded))).astype(int).tolist()
+        scores["samples"] = [
+            {"id": _text(decoded[i].example["id"]), "target": str(targets[i]), "prediction": str(predictions[i])}
+            for i in chosen
+        ]
         aligned = [index for index, d in enumerate(decoded) if d.ctc_tokens is not None]
         if aligned:
             paths = [self._vocabulary.decode(decoded[index].ctc_tokens or []) for index in aligned]
             ctc_scores = _run_metrics(task, [targets[index] for index in aligned], paths)
             scores |= {f"ctc/{name}": value for name, value in ctc_scores.items()}
-        scores["samples"] = [
-            {"id": _text(decoded[i].example["id"]), "target": str(targets[i]), "prediction": str(predictions[i])}
-            for i in np.linspace(0, len(decoded) - 1, min(5, len(decoded))).astype(int)
-        ]
+            written = dict(zip(aligned, paths, strict=True))
+            for sample, i in zip(scores["samples"], chosen, strict=True):
+                sample["ctc_prediction"] = written.get(i, "")
         return scores
 
     def _reference(self, example: Mapping[str, Any]) -> str:
