@@ -233,11 +233,16 @@ def _evaluation(recipe: config.Recipe, run: _Run) -> Callable[[Any], dict[str, A
     names = choices.tasks or (recipe.data.stream.mixture,)
     tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
     merge = jax.jit(low_rank.merge)
-    return lambda params: {
-        name: evaluator.score(merge(params), task, choices.split, limit=choices.max_examples)
-        for name, task in tasks.items()
-        if choices.split in task.splits
-    }
+
+    def scores(params: Any) -> dict[str, Any]:
+        merged = merge(params)
+        return {
+            name: evaluator.score(merged, task, choices.split, limit=choices.max_examples)
+            for name, task in tasks.items()
+            if choices.split in task.splits
+        }
+
+    return scores
 
 
 def _tell(writer: monitor.Monitor, step: int, scores: dict[str, Any]) -> None:
