@@ -3,6 +3,7 @@
 #   make quickstart   train, evaluate and listen to a small model on this machine
 #   make test         every test
 #   make check        formatting, lint, types and the quick tests
+#   make golden       renew the texts of what every recipe means (tests/contracts/golden)
 #   make constraints  renew the pinned versions of every dependency
 
 PYTHONS := $(PYTHON) python3.11 python3.12 python3 python
@@ -11,7 +12,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types quick constraints clean
+.PHONY: help quickstart test check lint types quick golden constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,6 +59,9 @@ quick: .venv/ready
 	echo "Python 3.11 or 3.12 with its venv module is needed, and none was found among: $(strip $(PYTHONS))." >&2; \
 	echo "Install one (on Debian and Ubuntu: python3.11 and python3.11-venv), or name it: make PYTHON=/path/to/python3.11 test" >&2; \
 	exit 1
+
+golden: .venv/ready
+	RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/contracts/test_golden.py
 
 constraints: .venv/ready
 	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-annotate --custom-compile-command "make constraints" \

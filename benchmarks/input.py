@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import platform
+import statistics
 import tempfile
 import time
 
@@ -81,8 +82,8 @@ def register(name: str, source) -> None:
     )
 
 
-def throughput(task: str, batches: int) -> float:
-    """Useful audio-seconds per CPU-second of a task's packed batches."""
+def throughput(task: str, batches: int, rounds: int = 5) -> float:
+    """Useful audio-seconds per CPU-second of a task's packed batches: of the median round, as machines are noisy."""
     from speechlm_jax import batch
     from speechlm_jax.data import config, stream
 
@@ -90,12 +91,14 @@ def throughput(task: str, batches: int) -> float:
     settings = config.Stream(mixture=task, data_shards=8, open_rows=8)
     source = stream.Stream(settings, row, rows=8, seed=0)
     next(source)
-    began, frames = time.process_time(), 0
-    for _ in range(batches):
-        frames += int((next(source).batch.audio.segment_ids > 0).sum())
-    spent = time.process_time() - began
+    rates = []
+    for _ in range(rounds):
+        began, frames = time.process_time(), 0
+        for _ in range(batches):
+            frames += int((next(source).batch.audio.segment_ids > 0).sum())
+        rates.append(frames * batch.HOP / batch.SAMPLE_RATE / (time.process_time() - began))
     source.close()
-    return frames * batch.HOP / batch.SAMPLE_RATE / spent
+    return statistics.median(rates)
 
 
 def data_wait_share(folder: pathlib.Path, vocabulary: pathlib.Path, steps: int = 60) -> float:
@@ -124,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=12.0, help="mean length of an utterance")
     parser.add_argument("--utterances", type=int, default=400)
-    parser.add_argument("--batches", type=int, default=12, help="batches of 8 rows of 60 s that are timed")
+    parser.add_argument("--batches", type=int, default=12, help="batches of 8 rows of 60 s in each of five rounds")
     choices = parser.parse_args()
     runtime.quiet()
 

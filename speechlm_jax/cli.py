@@ -222,13 +222,14 @@ def _is_literal(value: Any) -> bool:
 
 
 def _refuse_unused(bindings: Iterable[flags.Binding], known: Mapping[str, Any], module: ModuleType) -> None:
-    """Raises where a binding of the command line changes nothing: the verb uses no such macro or dataclass."""
-    used = gin.operative_config_str()
+    """Raises where a binding of the command line changes nothing: neither this verb nor another that the files bind
+    uses such a macro or dataclass. So one command line serves the verbs of a recipe."""
+    used, text = gin.operative_config_str(), gin.config_str()
     for binding in bindings:
         *scopes, target = binding.key.split("/")
         selector = target.rpartition(".")[0]
         if not selector:
-            if not re.search(rf"^{re.escape(binding.key)} = ", used, re.MULTILINE):
+            if not re.search(rf"^{re.escape(binding.key)} = ", used, re.MULTILINE) and f"%{binding.key}" not in text:
                 macros = re.findall(r"^(\w+) = ", used, re.MULTILINE)
                 hint = settings.nearest(binding.key, macros)
                 raise ValueError(f"--gin.{binding.key} sets a macro that this verb's recipe does not use.{hint}")
@@ -238,7 +239,8 @@ def _refuse_unused(bindings: Iterable[flags.Binding], known: Mapping[str, Any], 
             continue
         scope = "".join(f"{part}/" for part in scopes)
         name = full.rpartition(".")[2]
-        if not re.search(rf"^# Parameters for {scope}(?:\w+/)*(?:\w+\.)*{name}:$", used, re.MULTILINE):
+        made = re.search(rf"^# Parameters for {scope}(?:\w+/)*(?:\w+\.)*{name}:$", used, re.MULTILINE)
+        if not made and not re.search(rf"@{scope}(?:\w+/)*(?:\w+\.)*{name}\b", text):
             raise ValueError(
                 f"--gin.{binding.key} changes nothing here: {flags.run_name(module)} is given nothing that is made of "
                 f"{scope}{name}. Bind it where it belongs, as in SOMETHING = @{scope}{name}()."

@@ -203,6 +203,12 @@ def test_a_binding_that_changes_nothing_is_refused(capsys, tmp_path):
     assert "the gin files bind Part, and nothing is made of it" in refused(capsys, "try", f"--gin_file={file}")
 
 
+def test_one_command_line_serves_the_verbs_of_a_recipe(capsys):
+    recipe = "--gin_file=gin_configs/recipes/digits.gin"
+    assert cli.main(["try", recipe, "--gin.Recipe.run_dir=here", "--gin.STEPS=3"], VERBS) == 0
+    assert "changes nothing here" in refused(capsys, "try", recipe, "--gin.Finetune.use_ema=False")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
