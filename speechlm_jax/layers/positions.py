@@ -1,4 +1,4 @@
-"""Rotary positions, which restart in every segment and lane (arXiv 2104.09864)."""
+"""Positions that restart in every segment and lane: rotary (arXiv 2104.09864), and sinusoids (arXiv 1706.03762)."""
 
 from typing import NamedTuple
 
@@ -17,10 +17,14 @@ class Rotation(NamedTuple):
 
 def rotation(positions: Int[Array, "B S"], head_width: int) -> Rotation:
     """The angles by which channel pairs turn at `positions`."""
-    half = head_width // 2
-    rates_R = BASE ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angles_BSR = positions.astype(jnp.float32)[:, :, None] * rates_R[None, None, :]
+    angles_BSR = _angles(positions, head_width // 2)
     return Rotation(jnp.cos(angles_BSR), jnp.sin(angles_BSR))
+
+
+def sinusoids(positions: Int[Array, "B S"], width: int) -> Float[Array, "B S D"]:
+    """Sines, then cosines, of the angles at each position, float32; `width` is even."""
+    angles_BSR = _angles(positions, width // 2)
+    return jnp.concatenate([jnp.sin(angles_BSR), jnp.cos(angles_BSR)], axis=-1)
 
 
 def rotate(x: Float[Array, "B S H K"], by: Rotation) -> Float[Array, "B S H K"]:
@@ -35,3 +39,8 @@ def rotate(x: Float[Array, "B S H K"], by: Rotation) -> Float[Array, "B S H K"]:
         ],
         axis=-1,
     )
+
+
+def _angles(positions: Int[Array, "B S"], number: int) -> Float[Array, "B S R"]:
+    rates_R = BASE ** (-jnp.arange(number, dtype=jnp.float32) / number)
+    return positions.astype(jnp.float32)[:, :, None] * rates_R[None, None, :]

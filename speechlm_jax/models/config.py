@@ -35,6 +35,9 @@ class Model:
     """Speech frames in one encoder position; must equal Row.subsampling."""
     stem_channels: int = 256
     """Channels of the strided convolutions before the encoder."""
+    sinusoids: bool = True
+    """Whether absolute positions are added to what enters the stacks, beside the rotary ones in attention to a stack's
+    own. Attention from the decoder to the encoder has no others: with them it finds its place in speech much sooner."""
     ctc: bool = True
     """Whether there is a CTC head over encoder audio positions."""
     dropout: float = 0.1

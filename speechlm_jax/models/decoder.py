@@ -109,7 +109,7 @@ class Decoder(nnx.Module):
         hidden_BSD, cross_mask_BUS = None, None
         if encoded is not None:
             hidden_BSD, cross_mask_BUS = encoded.hidden, attention.segment_mask(ids_BU, encoded.segment_ids)
-        x_BUD, keys = lane.hidden, None
+        x_BUD, keys = self._placed(lane.hidden, lane.positions), None
         if key is not None:
             own_key, stack_key = jax.random.split(key)
             keys = jax.random.split(stack_key, self.choice.decoder_layers)
@@ -138,7 +138,8 @@ class Decoder(nnx.Module):
     def step(self, x: Float[Array, "B E D"], cache: Cache) -> tuple[Float[Array, "B E D"], Cache]:
         """Hidden states of the next step of every segment of every row, and the cache after it."""
         num_rows, num_segments, _ = x.shape
-        rotation = positions.rotation(jnp.broadcast_to(cache.step, (num_rows, num_segments)), self.choice.head_width)
+        steps_BE = jnp.broadcast_to(cache.step, (num_rows, num_segments))
+        rotation = positions.rotation(steps_BE, self.choice.head_width)
         cross_mask_BES = None
         if cache.encoded_ids is not None:
             ids_BE = jnp.broadcast_to(jnp.arange(1, num_segments + 1)[None, :], (num_rows, num_segments))
@@ -148,7 +149,7 @@ class Decoder(nnx.Module):
             own, encoded = memories
             return block.step(x_BED, cache.step, rotation, own, encoded, cross_mask_BES)
 
-        x_BED, new = stack.run(self.stack, body, x, (cache.own, cache.encoded))
+        x_BED, new = stack.run(self.stack, body, self._placed(x, steps_BE), (cache.own, cache.encoded))
         own = attention.Memory(
             *(
                 jax.lax.dynamic_update_slice_in_dim(old, now[:, :, :, None], cache.step, axis=3)
@@ -156,3 +157,9 @@ class Decoder(nnx.Module):
             )
         )
         return self.norm(x_BED), cache._replace(own=own, step=cache.step + 1)
+
+    def _placed(self, x: Float[Array, "B U D"], positions_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
+        """`x` with its absolute positions, where the model has them."""
+        if not self.choice.sinusoids:
+            return x
+        return x + positions.sinusoids(positions_BU, self.choice.width).astype(x.dtype)

@@ -108,6 +108,8 @@ class Encoder(nnx.Module):
         )
         ids_BS = jnp.concatenate([lane.segment_ids for lane, _ in present], axis=1)
         positions_BS = jnp.concatenate([lane.positions for lane, _ in present], axis=1)
+        if self.choice.sinusoids:
+            x_BSD += positions.sinusoids(positions_BS, self.choice.width).astype(x_BSD.dtype)
         around = Surroundings(
             mask=attention.segment_mask(ids_BS, ids_BS),
             rotation=positions.rotation(positions_BS, self.choice.head_width),
