@@ -29,6 +29,11 @@ MODEL = config.Model(
     mels=20,
     stem_channels=16,
 )
+EVERY_HEAD = {
+    "masked_speech": config.MaskedSpeech(codebooks=2, codes=16, code_width=4, span=3),
+    "speech_out": config.SpeechOut(mels=12, levels=5, reduction=2, hidden=16, dropout=0.1),
+}
+"""What MODEL lacks of what a model may have."""
 
 compiled = functools.partial(jax.jit, compiler_options=FAST_COMPILE)
 
@@ -45,14 +50,27 @@ def model(**changes: Any) -> tuple[nnx.GraphDef, nnx.State]:
     return nnx.split(abstract)[0], jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in moved])
 
 
-def example(seed: int, *, seconds: float = 0.0, inputs: int = 0, prompt: int = 0, targets: int = 0) -> dict[str, Any]:
+def example(
+    seed: int,
+    *,
+    seconds: float = 0.0,
+    inputs: int = 0,
+    prompt: int = 0,
+    targets: int = 0,
+    target_seconds: float = 0.0,
+    mask_share: float = 0.0,
+) -> dict[str, Any]:
     """A random example with these lengths, as the stream hands it to the packer."""
     random = np.random.default_rng(seed)
+
+    def speech(length: float) -> np.ndarray:
+        loudness = random.uniform(0.2, 2)
+        return (random.normal(0, 3_000, int(length * batches.SAMPLE_RATE)) * loudness).astype(np.int16)
 
     def tokens(length: int) -> np.ndarray:
         return random.integers(5, VOCABULARY, length).astype(np.int32)
 
-    samples = (random.normal(0, 3_000, int(seconds * batches.SAMPLE_RATE)) * random.uniform(0.2, 2)).astype(np.int16)
+    samples = speech(seconds)
     out = tokens(targets)
     # Repeated labels need a blank between them, which is where CTC goes wrong first.
     out[2:4] = out[1] if targets > 5 else out[2:4]
@@ -62,11 +80,11 @@ def example(seed: int, *, seconds: float = 0.0, inputs: int = 0, prompt: int = 0
         "inputs": tokens(inputs),
         "prompt": tokens(prompt),
         "targets": out,
-        "target_audio": np.zeros(0, np.int16),
+        "target_audio": speech(target_seconds),
         "masked_tokens": tokens(inputs),
         "masked_weights": (random.random(inputs) < 0.5).astype(np.float32),
         "ctc": np.array([int(seconds > 0 and targets > 0)], np.int32),
-        "mask_share": np.zeros(1, np.float32),
+        "mask_share": np.array([mask_share], np.float32),
         "weight": np.array([random.choice([0.5, 1.0, 2.0])], np.float32),
         "task": 0,
         "origin": (0, seed, 0),

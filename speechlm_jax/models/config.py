@@ -17,6 +17,50 @@ class SpecAugment:
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskedSpeech:
+    """Codes of hidden speech told from the rest of it: BEST-RQ (arXiv 2202.01855)."""
+
+    codebooks: int = 4
+    """Random quantisers, each with a head of its own."""
+    codes: int = 1024
+    """Entries of a codebook."""
+    code_width: int = 16
+    """Width that speech is projected to before the nearest entry is looked up."""
+    span: int = 10
+    """Encoder positions that are hidden at a stretch."""
+    seed: int = 0
+    """Of the quantisers, which are never trained."""
+
+    def __post_init__(self):
+        for field in ("codebooks", "codes", "code_width", "span"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"masked speech: MaskedSpeech.{field} = {getattr(self, field)}, wanted 1 or more.")
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeechOut:
+    """Speech out of the decoder as log-mel frames in a few levels a channel: dMel (arXiv 2407.15835)."""
+
+    mels: int = 80
+    levels: int = 16
+    range_db: float = 60.0
+    """What lies further below an utterance's loudest channel is its lowest level."""
+    reduction: int = 2
+    """Speech frames in one decoder step; must equal Row.reduction."""
+    hidden: int = 256
+    """Width of the network that speech passes on its way into the decoder."""
+    dropout: float = 0.3
+    """Of that network: the decoder is not to lean on the frames before alone."""
+
+    def __post_init__(self):
+        if self.levels < 2 or self.mels < 1 or self.range_db <= 0:
+            raise ValueError(
+                "speech out of the decoder: wanted two levels or more, a channel or more and a range above 0, found "
+                f"SpeechOut.levels = {self.levels}, .mels = {self.mels}, .range_db = {self.range_db}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class Model:
     """An encoder-decoder over speech and text."""
 
@@ -40,6 +84,10 @@ class Model:
     own. Attention from the decoder to the encoder has no others: with them it finds its place in speech much sooner."""
     ctc: bool = True
     """Whether there is a CTC head over encoder audio positions."""
+    masked_speech: MaskedSpeech | None = None
+    """How speech is hidden and told; None: the model has no such head."""
+    speech_out: SpeechOut | None = None
+    """Speech out of the decoder; None: it writes text alone."""
     dropout: float = 0.1
     spec_augment: SpecAugment | None = SpecAugment()
     remat: Literal["none", "dots", "full"] = "none"

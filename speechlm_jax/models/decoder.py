@@ -1,6 +1,8 @@
-"""The causal stack over target tokens, which looks at the encoder positions of its own segment."""
+"""The causal stack over target tokens and target speech, which looks at the encoder positions of its own segment."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -92,7 +94,7 @@ class Block(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """Blocks over target tokens: all at once in training, step by step in decoding."""
+    """Blocks over the steps of text and of speech: all at once in training, step by step in decoding."""
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.choice = choice
@@ -100,16 +102,23 @@ class Decoder(nnx.Module):
         self.norm = norms.RmsNorm(choice.width)
 
     def __call__(
-        self, lane: encoder.Lane, encoded: encoder.Encoded | None, key: PRNGKeyArray | None = None
-    ) -> Float[Array, "B U D"]:
-        """Hidden states at every step of `lane`, whose steps of one segment stand in order."""
-        ids_BU = lane.segment_ids
-        mask_BUU = attention.segment_mask(ids_BU, ids_BU, causal=True)
-        rotation = positions.rotation(lane.positions, self.choice.head_width)
+        self, lanes: Sequence[encoder.Lane], encoded: encoder.Encoded | None, key: PRNGKeyArray | None = None
+    ) -> list[Float[Array, "B U D"]]:
+        """Hidden states at every step of each lane. The steps of a segment stand in order, and lanes do not see each
+        other."""
+        ids_BU = jnp.concatenate([lane.segment_ids for lane in lanes], axis=1)
+        # To attention a segment's steps in two lanes are two segments.
+        own_ids_BU = jnp.concatenate(
+            [jnp.where(lane.segment_ids > 0, len(lanes) * lane.segment_ids + n, 0) for n, lane in enumerate(lanes)], 1
+        )
+        mask_BUU = attention.segment_mask(own_ids_BU, own_ids_BU, causal=True)
+        positions_BU = jnp.concatenate([lane.positions for lane in lanes], axis=1)
+        rotation = positions.rotation(positions_BU, self.choice.head_width)
         hidden_BSD, cross_mask_BUS = None, None
         if encoded is not None:
             hidden_BSD, cross_mask_BUS = encoded.hidden, attention.segment_mask(ids_BU, encoded.segment_ids)
-        x_BUD, keys = self._placed(lane.hidden, lane.positions), None
+        x_BUD = self._placed(jnp.concatenate([lane.hidden for lane in lanes], axis=1), positions_BU)
+        keys = None
         if key is not None:
             own_key, stack_key = jax.random.split(key)
             keys = jax.random.split(stack_key, self.choice.decoder_layers)
@@ -119,7 +128,8 @@ class Decoder(nnx.Module):
             return block(x_BUD, mask_BUU, rotation, hidden_BSD, cross_mask_BUS, key), None
 
         x_BUD, _ = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat)
-        return self.norm(x_BUD)
+        edges = list(itertools.accumulate(lane.segment_ids.shape[1] for lane in lanes))[:-1]
+        return jnp.split(self.norm(x_BUD), edges, axis=1)
 
     def start(self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int) -> Cache:
         """The cache before the first of at most `num_steps` steps."""

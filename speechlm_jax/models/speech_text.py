@@ -1,29 +1,32 @@
-"""The model: speech and text in, text out."""
+"""The model: speech and text in, text and speech out."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
-from speechlm_jax.models import config, decoder, encoder, frontends, heads, log_mel
+from speechlm_jax.models import config, decoder, encoder, frontends, heads, log_mel, masking, speech_out
 
 
 class Outputs(NamedTuple):
     """float32 logits; None where the batch lacks the lane or the model the head."""
 
-    targets: Float[Array, "B U V"] | None
-    masked_tokens: Float[Array, "B S V"] | None
-    ctc: Float[Array, "B P V"] | None
+    targets: Float[Array, "B U V"] | None = None
+    masked_tokens: Float[Array, "B S V"] | None = None
+    ctc: Float[Array, "B P V"] | None = None
+    masked_speech: masking.Masked | None = None
+    target_audio: speech_out.Told | None = None
 
 
 class SpeechText(nnx.Module):
-    """An encoder over speech and text, a decoder of text, and heads that read the encoder.
+    """An encoder over speech and text, a decoder of text and speech, and heads that read the encoder.
 
-    A lane that is None in a batch is not in the program. Without a key there is no dropout and no SpecAugment.
+    A lane that is None in a batch is not in the program. Without a key there is no dropout and no SpecAugment, and what
+    is hidden of speech follows from where an example came from alone.
     """
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
@@ -35,38 +38,51 @@ class SpeechText(nnx.Module):
         self.masked_tokens = heads.MaskedTokens(choice, rngs=rngs)
         if choice.ctc:
             self.ctc = heads.Ctc(choice, rngs=rngs)
+        if choice.masked_speech is not None:
+            self.masked_speech = masking.MaskedSpeech(choice, choice.masked_speech, rngs=rngs)
+        if choice.speech_out is not None:
+            self.speech_out = speech_out.SpeechOut(choice, choice.speech_out, rngs=rngs)
 
     def __call__(self, batch: batches.Batch, *, key: PRNGKeyArray | None = None) -> Outputs:
-        """Logits for every loss head, the decoder's with the true tokens before each."""
+        """What every loss head reads; the decoder's with the true tokens and frames before each."""
         encoder_key, decoder_key = (None, None) if key is None else jax.random.split(key)
-        encoded = self.encode(batch, key=encoder_key)
+        encoded, hidden = self._encode(batch, encoder_key)
+        targets, target_audio = self.decode(batch, encoded, key=decoder_key)
         return Outputs(
-            targets=None if batch.targets is None else self.decode(batch.targets, encoded, key=decoder_key),
+            targets=targets,
             masked_tokens=self.masked_token_logits(encoded),
             ctc=self.ctc_logits(encoded),
+            masked_speech=hidden,
+            target_audio=target_audio,
         )
 
     def encode(self, batch: batches.Batch, *, key: PRNGKeyArray | None = None) -> encoder.Encoded | None:
         """Encoder positions of the audio lane, then of the inputs lane; None where the batch has neither."""
-        self._check(batch)
-        speech_key, stack_key = (None, None) if key is None else jax.random.split(key)
-        audio = None if batch.audio is None else self._audio(batch.audio, batch.segments, speech_key)
-        inputs = None
-        if batch.inputs is not None:
-            lane = batch.inputs
-            inputs = encoder.Lane(self.text(lane.tokens), lane.segment_ids, lane.positions)
-        if audio is None and inputs is None:
-            return None
-        return self.encoder(audio, inputs, stack_key)
+        return self._encode(batch, key)[0]
 
     def decode(
-        self, lane: batches.TargetsLane, encoded: encoder.Encoded | None, *, key: PRNGKeyArray | None = None
-    ) -> Float[Array, "B U V"]:
-        """Logits of each token of `lane` from those before it in its segment."""
-        before_BU = jnp.pad(lane.tokens[:, :-1], ((0, 0), (1, 0)))
-        before_BU = jnp.where(lane.positions == 0, vocabulary.BOS, before_BU)
-        steps = encoder.Lane(self.text(before_BU), lane.segment_ids, lane.positions)
-        return self.text.logits(self.decoder(steps, encoded, key))
+        self, batch: batches.Batch, encoded: encoder.Encoded | None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Float[Array, "B U V"] | None, speech_out.Told | None]:
+        """Logits of the targets lane and of the target_audio lane, from what stands before in a segment's own lane."""
+        lanes, truth_BYRM = [], None
+        speech_key, stack_key = (None, None) if key is None else jax.random.split(key)
+        if batch.targets is not None:
+            lane = batch.targets
+            before_BU = jnp.where(lane.positions == 0, vocabulary.BOS, _shifted(lane.tokens))
+            lanes.append(encoder.Lane(self.text(before_BU), lane.segment_ids, lane.positions))
+        if batch.target_audio is not None and self.choice.speech_out is not None:
+            audio, reduction = batch.target_audio, self.choice.speech_out.reduction
+            truth_BYRM = speech_out.levels(audio, batch.segments.weights.shape[1], self.choice.speech_out)
+            positions_BY = audio.positions[:, ::reduction] // reduction
+            # Before the first step stands silence: every channel at its lowest level.
+            before_BYRM = jnp.where((positions_BY == 0)[:, :, None, None], 0, _shifted(truth_BYRM))
+            hidden_BYD = self.speech_out.into(before_BYRM, speech_key)
+            lanes.append(encoder.Lane(hidden_BYD, audio.segment_ids[:, ::reduction], positions_BY))
+        if not lanes:
+            return None, None
+        hidden = self.decoder(lanes, encoded, stack_key)
+        told = None if truth_BYRM is None else self.speech_out.out_of(hidden[-1], truth_BYRM)
+        return None if batch.targets is None else self.text.logits(hidden[0]), told
 
     def start(self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int) -> decoder.Cache:
         """The cache of at most `num_steps` decoding steps, of `num_segments` segments in each row."""
@@ -77,6 +93,11 @@ class SpeechText(nnx.Module):
         hidden_BED, cache = self.decoder.step(self.text(tokens), cache)
         return self.text.logits(hidden_BED), cache
 
+    def speech_step(self, levels: Int[Array, "B E R M"], cache: decoder.Cache) -> tuple[speech_out.Told, decoder.Cache]:
+        """What follows `levels`, a step of speech of every segment of every row; the first are zeros."""
+        hidden_BED, cache = self.decoder.step(self.speech_out.into(levels), cache)
+        return self.speech_out.out_of(hidden_BED), cache
+
     def ctc_logits(self, encoded: encoder.Encoded | None) -> Float[Array, "B P V"] | None:
         """Logits at encoder audio positions; None without an audio lane or a CTC head."""
         return None if encoded is None or encoded.audio is None or not self.choice.ctc else self.ctc(encoded.audio)
@@ -85,23 +106,60 @@ class SpeechText(nnx.Module):
         """Logits at the places of the inputs lane; None without that lane."""
         return None if encoded is None or encoded.inputs is None else self.masked_tokens(encoded.inputs, self.text)
 
-    def _audio(self, lane: batches.AudioLane, lines: batches.Segments, key: PRNGKeyArray | None) -> encoder.Lane:
-        choice = self.choice
-        mel_BTM = log_mel.features(lane.samples, lane.segment_ids, lines.weights.shape[1], choice.mels)
+    def _encode(
+        self, batch: batches.Batch, key: PRNGKeyArray | None
+    ) -> tuple[encoder.Encoded | None, masking.Masked | None]:
+        """What the encoder gives, and what it tells of hidden speech."""
+        self._check(batch)
+        speech_key, stack_key = (None, None) if key is None else jax.random.split(key)
+        audio, hidden_BP, codes_BPQ, inputs = None, None, None, None
+        if batch.audio is not None:
+            audio, hidden_BP, codes_BPQ = self._audio(batch.audio, batch.segments, speech_key)
+        if batch.inputs is not None:
+            lane = batch.inputs
+            inputs = encoder.Lane(self.text(lane.tokens), lane.segment_ids, lane.positions)
+        if audio is None and inputs is None:
+            return None, None
+        encoded = self.encoder(audio, inputs, stack_key)
+        if encoded.audio is None or hidden_BP is None or codes_BPQ is None:
+            return encoded, None
+        return encoded, masking.Masked(hidden_BP, codes_BPQ, self.masked_speech.logits(encoded.audio))
+
+    def _audio(
+        self, lane: batches.AudioLane, lines: batches.Segments, key: PRNGKeyArray | None
+    ) -> tuple[encoder.Lane, Bool[Array, "B P"] | None, Int[Array, "B P Q"] | None]:
+        """Encoder positions of speech, where it was hidden, and its codes."""
+        choice, num_segments = self.choice, lines.weights.shape[1]
+        mel_BTM = log_mel.features(lane.samples, lane.segment_ids, num_segments, choice.mels)
+        hidden_BP, codes_BPQ = None, None
+        if choice.masked_speech is not None:
+            codes_BPQ = self.masked_speech.codes(mel_BTM, lane, num_segments)
+            mask_key = jax.random.key(0) if key is None else jax.random.fold_in(key, 1)
+            hidden_BP = masking.spans(lane, lines, choice.subsampling, choice.masked_speech.span, mask_key)
         if key is not None and choice.spec_augment is not None:
             mel_BTM = log_mel.augment(mel_BTM, lane, lines, choice.spec_augment, key)
-        return encoder.Lane(
+        if hidden_BP is not None:
+            mel_BTM = self.masked_speech.hide(mel_BTM, hidden_BP)
+        positions = encoder.Lane(
             self.speech(mel_BTM, lane.segment_ids),
             lane.segment_ids[:, :: choice.subsampling],
             lane.positions[:, :: choice.subsampling] // choice.subsampling,
         )
+        return positions, hidden_BP, codes_BPQ
 
     def _check(self, batch: batches.Batch) -> None:
         if batch.target_audio is not None:
-            raise ValueError(
-                "encoding a batch: this model has no speech decoder, wanted no target_audio lane, found one of "
-                f"{batch.target_audio.segment_ids.shape[1]} frames. Set Row.target_audio_seconds = 0."
-            )
+            frames, speech = batch.target_audio.segment_ids.shape[1], self.choice.speech_out
+            if speech is None:
+                raise ValueError(
+                    "decoding a batch: this model writes no speech, wanted no target_audio lane, found one of "
+                    f"{frames} frames. Set Model.speech_out = @SpeechOut(), or Row.target_audio_seconds = 0."
+                )
+            if frames % speech.reduction:
+                raise ValueError(
+                    f"decoding a batch: wanted target_audio rows of a multiple of {speech.reduction} frames, found "
+                    f"{frames}. Set Row.reduction and SpeechOut.reduction to one value."
+                )
         if batch.audio is None:
             return
         frames, subsampling = batch.audio.segment_ids.shape[1], self.choice.subsampling
@@ -115,3 +173,8 @@ class SpeechText(nnx.Module):
                 f"encoding a batch: {frames} audio frames are {frames * batches.HOP} samples, found "
                 f"{batch.audio.samples.shape[1]}. Make batches with batch.empty and the packer."
             )
+
+
+def _shifted(values: Shaped[Array, "B U ..."]) -> Shaped[Array, "B U ..."]:
+    """Every step's place taken by the one before it, the first by zeros."""
+    return jnp.pad(values[:, :-1], ((0, 0), (1, 0)) + ((0, 0),) * (values.ndim - 2))

@@ -51,7 +51,7 @@ def _search(params, batch, prompts, lengths, eos):
 @rows.compiled
 def _decode(params, batch, lane):
     model = nnx.merge(GRAPH, params)
-    return model.decode(lane, model.encode(batch))
+    return model.decode(batch._replace(targets=lane), model.encode(batch))[0]
 
 
 def slowly(example):

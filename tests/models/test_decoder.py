@@ -23,7 +23,7 @@ def teacher_forced(encodes):
     @rows.compiled
     def decode(params, batch):
         model = nnx.merge(graph, params)
-        return model.decode(batch.targets, model.encode(batch) if encodes else None)
+        return model.decode(batch, model.encode(batch) if encodes else None)[0]
 
     return batch, rows.places(decode(params, batch), batch.targets.segment_ids)
 
@@ -63,10 +63,10 @@ def test_decoding_step_by_step_gives_the_logits_of_all_steps_at_once(encodes):
 def test_a_token_is_predicted_from_those_before_it_in_its_segment():
     batch, wanted = teacher_forced(True)
     graph, params = rows.model()
-    decode = rows.compiled(lambda p, b, lane: nnx.merge(graph, p).decode(lane, nnx.merge(graph, p).encode(b)))
+    decode = rows.compiled(lambda p, b: nnx.merge(graph, p).decode(b, nnx.merge(graph, p).encode(b))[0])
     place = 4 + 3  # The fourth step of the second segment.
     lane = batch.targets._replace(tokens=batch.targets.tokens.at[0, place].add(1))
-    found = rows.places(decode(params, batch, lane), batch.targets.segment_ids)
+    found = rows.places(decode(params, batch._replace(targets=lane)), batch.targets.segment_ids)
     assert np.array_equal(found[0, 1], wanted[0, 1])
     np.testing.assert_allclose(found[0, 2][:4], wanted[0, 2][:4], atol=1e-6)
     assert np.abs(found[0, 2][4:] - wanted[0, 2][4:]).max() > 1e-3

@@ -10,23 +10,30 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from speechlm_jax import batch as batches
 from speechlm_jax.layers import attention, convolution
-from speechlm_jax.losses import ctc, masked_tokens, targets
+from speechlm_jax.losses import ctc, masked_speech, masked_tokens, target_audio, targets
 from speechlm_jax.models import frontends
 
-ROW = batches.Row(audio_seconds=3.2, inputs=24, targets=30, segments=5)
-LONGER = batches.Row(audio_seconds=4.0, inputs=31, targets=35, segments=6)
+ROW = batches.Row(audio_seconds=3.2, inputs=24, targets=30, target_audio_seconds=2.4, segments=6)
+LONGER = batches.Row(audio_seconds=4.0, inputs=31, targets=35, target_audio_seconds=3.0, segments=7)
 EXAMPLES = (
     rows.example(0, seconds=0.83, prompt=2, targets=7),
-    rows.example(1, inputs=9, targets=6),
-    rows.example(2, seconds=0.6, inputs=5, prompt=1, targets=4),
+    rows.example(1, inputs=9, targets=6, target_seconds=0.5),
+    rows.example(2, seconds=0.6, inputs=5, prompt=1, targets=4, mask_share=0.4),
     rows.example(3, inputs=6),
+    rows.example(4, seconds=0.7, mask_share=0.5, target_seconds=0.61),
 )
-HEADS = {"targets": targets, "ctc": ctc, "masked_tokens": masked_tokens}
+HEADS = {
+    "targets": targets,
+    "ctc": ctc,
+    "masked_tokens": masked_tokens,
+    "masked_speech": masked_speech,
+    "target_audio": target_audio,
+}
 
 
 def packed(row=ROW):
-    """Four rows, so that the program is the one for examples alone."""
-    return rows.batch(row, [], [EXAMPLES[i] for i in (2, 0, 3, 1)], [], [])
+    """As many rows as examples, so that the program is the one for examples alone."""
+    return rows.batch(row, [], [EXAMPLES[i] for i in (2, 0, 3)], [EXAMPLES[i] for i in (4, 1)], [], [])
 
 
 def alone(row=ROW):
@@ -45,12 +52,19 @@ def evaluation(graph, params):
     def evaluate(batch):
         encoded, outputs, totals = run(params, batch)
         audio_ids = batch.audio.segment_ids[:, :: rows.MODEL.subsampling]
+        step_ids = batch.target_audio.segment_ids[:, :: ROW.reduction]
         return {
             "audio positions": rows.places(encoded.audio, audio_ids),
             "text positions": rows.places(encoded.inputs, batch.inputs.segment_ids),
             "targets": rows.places(outputs.targets, batch.targets.segment_ids),
             "masked tokens": rows.places(outputs.masked_tokens, batch.inputs.segment_ids),
             "ctc": rows.places(outputs.ctc, audio_ids),
+            "hidden speech": rows.places(outputs.masked_speech.hidden, audio_ids),
+            "codes": rows.places(outputs.masked_speech.codes, audio_ids),
+            "code logits": rows.places(outputs.masked_speech.logits, audio_ids),
+            "levels": rows.places(outputs.target_audio.levels, step_ids),
+            "true levels": rows.places(outputs.target_audio.truth, step_ids),
+            "stop": rows.places(outputs.target_audio.stop, step_ids),
         } | {f"loss {name}": rows.lines(value, batch) for name, value in totals.items()}
 
     return evaluate
@@ -63,7 +77,7 @@ def loss(graph, params, batch, key=None):
 
 @pytest.fixture(scope="module")
 def evaluate():
-    return evaluation(*rows.model())
+    return evaluation(*rows.model(**rows.EVERY_HEAD))
 
 
 def test_packed_and_unpacked_rows_have_one_loss(evaluate):
@@ -75,7 +89,7 @@ def test_the_length_of_rows_changes_nothing(evaluate):
 
 
 def test_packed_and_unpacked_rows_have_one_gradient():
-    graph, params = rows.model()
+    graph, params = rows.model(**rows.EVERY_HEAD)
     gradient = rows.compiled(jax.grad(functools.partial(loss, graph)))
     found, wanted = (nnx.to_flat_state(gradient(params, batch)) for batch in (packed(), alone()))
     for (path, one), (_, other) in zip(found, wanted, strict=True):
@@ -106,16 +120,16 @@ def _smeared(halve, x, sound=convolution.Halve.__call__):
 def test_the_check_sees_a_leak(room, name, leak, monkeypatch):
     monkeypatch.setattr(room, name, leak)
     with pytest.raises(AssertionError, match="positions of example"):
-        rows.check_packing_is_exact(evaluation(*rows.model(decoder_layers=1)), packed(), alone())
+        rows.check_packing_is_exact(evaluation(*rows.model(decoder_layers=1, **rows.EVERY_HEAD)), packed(), alone())
 
 
 def test_a_transformer_packs_exactly():
-    evaluate = evaluation(*rows.model(encoder_block="transformer", decoder_layers=1, subsampling=4))
+    evaluate = evaluation(*rows.model(encoder_block="transformer", decoder_layers=1, **rows.EVERY_HEAD))
     rows.check_packing_is_exact(evaluate, packed(), alone())
 
 
 def test_training_in_bfloat16_gives_finite_float32_gradients():
-    graph, params = rows.model(dtype="bfloat16", remat="dots")
+    graph, params = rows.model(dtype="bfloat16", remat="dots", **rows.EVERY_HEAD)
     step = rows.compiled(jax.value_and_grad(functools.partial(loss, graph)))
     batch = packed()
     value, gradient = step(params, batch, jax.random.key(0))
@@ -163,7 +177,7 @@ def test_rows_cut_over_devices_exchange_nothing_but_gradients():
     assert len(devices) >= 8
     mesh = jax.make_mesh((8,), ("rows",), axis_types=(AxisType.Auto,), devices=devices[:8])
     whole, by_rows = (NamedSharding(mesh, PartitionSpec(*names)) for names in ((), ("rows",)))
-    graph, params = rows.model()
+    graph, params = rows.model(**rows.EVERY_HEAD)
     batch = jax.device_put(rows.batch(ROW, *[EXAMPLES] * 8), by_rows)
     step = rows.compiled(jax.value_and_grad(functools.partial(loss, graph)), out_shardings=whole)
     compiled = step.lower(jax.device_put(params, whole), batch).compile()
@@ -178,7 +192,7 @@ def test_rows_cut_over_devices_exchange_nothing_but_gradients():
 @pytest.mark.parametrize(
     ("row", "hint"),
     [
-        (batches.Row(targets=8, target_audio_seconds=0.8), r"Row\.target_audio_seconds = 0"),
+        (batches.Row(targets=8, target_audio_seconds=0.8), r"Model\.speech_out = @SpeechOut"),
         (batches.Row(audio_seconds=0.98, targets=8, subsampling=2), r"Row\.subsampling and Model\.subsampling"),
     ],
 )

@@ -1,0 +1,52 @@
+"""Cross-entropy of the encoder over the codes of hidden speech (BEST-RQ, arXiv 2202.01855)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from speechlm_jax import batch as batches
+from speechlm_jax.layers import segments
+from speechlm_jax.models import speech_text
+
+
+def weights(batch: batches.Batch) -> Float[Array, "B E"]:
+    """Speech frames of each segment times the share that is to be hidden: so the loss is one of hidden frames."""
+    lines = batch.segments
+    if batch.audio is None:
+        return jnp.zeros_like(lines.weights)
+    frames_BE = segments.length(batch.audio.segment_ids, lines.weights.shape[1])
+    return lines.weights * lines.mask_shares * frames_BE
+
+
+def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B E"]:
+    """-log P(code | what is not hidden) in nats, its mean over the hidden positions of a segment and over codebooks
+    times the segment's weight. A segment of which nothing was hidden counts 0.
+
+    Raises:
+        ValueError: the batch has speech, and the model no head for hidden speech.
+    """
+    lines = batch.segments
+    if batch.audio is None:
+        return jnp.zeros_like(lines.weights)
+    if outputs.masked_speech is None:
+        raise ValueError(
+            "the loss head 'masked_speech' reads a head over codes of speech, and the model has none. Set "
+            "Model.masked_speech = @MaskedSpeech(), or leave 'masked_speech' out of Losses.coefficients."
+        )
+    masked = outputs.masked_speech
+    chosen_BPQZ = jnp.arange(masked.logits.shape[-1])[None, None, None, :] == masked.codes[:, :, :, None]
+    own_BPQ = jnp.sum(jnp.where(chosen_BPQZ, masked.logits, 0.0), axis=-1)
+    losses_BP = jnp.mean(jax.nn.logsumexp(masked.logits, axis=-1) - own_BPQ, axis=-1)
+    subsampling = batch.audio.segment_ids.shape[1] // losses_BP.shape[1]
+    ids_BP, num_segments = batch.audio.segment_ids[:, ::subsampling], lines.weights.shape[1]
+    hidden_BP = masked.hidden.astype(jnp.float32)
+    sums_BE = segments.total(losses_BP * hidden_BP, ids_BP, num_segments)
+    return weights(batch) * sums_BE / jnp.maximum(segments.total(hidden_BP, ids_BP, num_segments), 1.0)
+
+
+def code_counts(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "Q Z"]:
+    """How often each code stands at a hidden position: what tells whether the codebooks are in use."""
+    masked = outputs.masked_speech
+    assert masked is not None and batch.audio is not None
+    one_hot_BPQZ = jax.nn.one_hot(masked.codes, masked.logits.shape[-1]) * masked.hidden[:, :, None, None]
+    return one_hot_BPQZ.sum((0, 1))
