@@ -65,6 +65,8 @@ def test_lists_that_do_not_match_are_errors():
         metrics.wer(["a", "b"], ["a"])
     with pytest.raises(ValueError, match="at least one"):
         metrics.cer([], [])
+    with pytest.raises(ValueError, match="at least one"):
+        metrics.bootstrapped(metrics.cer)([], [])
 
 
 def test_token_accuracy_counts_places_of_the_target():
@@ -90,8 +92,77 @@ def test_a_normalized_metric_says_by_which_normalizer():
 
 
 def test_metrics_have_the_signature_that_seqio_asks_for():
-    for metric in (metrics.wer, metrics.cer, metrics.token_accuracy, metrics.normalized(metrics.wer)):
+    wrapped = (metrics.normalized(metrics.wer), metrics.bootstrapped(metrics.wer))
+    for metric in (metrics.wer, metrics.cer, metrics.token_accuracy, *wrapped):
         assert list(inspect.signature(metric).parameters) == ["targets", "predictions"]
+
+
+def sentences(examples: int = 60) -> tuple[list[str], list[str]]:
+    """Targets, and predictions with some of their words changed, dropped and doubled."""
+    random = np.random.default_rng(7)
+    targets = [" ".join(random.choice(list("abcdefgh"), random.integers(1, 15))) for _ in range(examples)]
+    choices = ("{}", "{}", "{}", "x", "", "{} {}")
+    predictions = [
+        " ".join(str(random.choice(choices)).format(word, word) for word in target.split()) for target in targets
+    ]
+    return targets, predictions
+
+
+@pytest.mark.parametrize("metric", [metrics.wer, metrics.cer, metrics.normalized(metrics.wer)])
+def test_a_bootstrap_by_sums_is_the_bootstrap_that_measures_each_resample(metric):
+    targets, predictions = sentences()
+
+    def unknown(targets, predictions):
+        return metric(targets, predictions)
+
+    quick = metrics.bootstrapped(metric, resamples=40, seed=5)(targets, predictions)
+    slow = metrics.bootstrapped(unknown, resamples=40, seed=5)(targets, predictions)
+    name, score = metrics.first(quick)
+    assert quick[f"{name}_low"] < score < quick[f"{name}_high"]
+    for end in ("low", "high"):
+        np.testing.assert_allclose(quick[f"{name}_{end}"], slow[f"{name}_{end}"], rtol=1e-12)
+    assert {key: quick[key] for key in metric(targets, predictions)} == metric(targets, predictions)
+
+
+def test_a_bootstrapped_token_accuracy_is_that_of_resamples_measured_anew():
+    random = np.random.default_rng(8)
+    targets = [random.integers(0, 4, random.integers(1, 9)).tolist() for _ in range(50)]
+    predictions = [random.integers(0, 4, random.integers(1, 9)).tolist() for _ in range(50)]
+    quick = metrics.bootstrapped(metrics.token_accuracy, resamples=40)(targets, predictions)
+    slow = metrics.bootstrapped(lambda *both: metrics.token_accuracy(*both), resamples=40)(targets, predictions)
+    assert quick == pytest.approx(slow, rel=1e-12)
+
+
+def test_a_bootstrapped_error_rate_has_the_interval_of_its_errors():
+    targets, predictions = sentences()
+    found = metrics.bootstrapped(metrics.wer, resamples=300, seed=2)(targets, predictions)
+    low, high = metrics.interval(*metrics.word_errors(targets, predictions), seed=2, resamples=300)
+    assert (found["wer_low"], found["wer_high"]) == (low, high)
+    assert found != metrics.bootstrapped(metrics.wer, resamples=300, seed=3)(targets, predictions)
+
+
+def test_a_bootstrap_wraps_and_is_wrapped_by_a_normalizer():
+    targets, predictions = ["It's one.", "Two!", "Three"], ["it is 1", "to", "three"]
+    inside = metrics.bootstrapped(metrics.normalized(metrics.wer))(targets, predictions)
+    assert inside == metrics.normalized(metrics.bootstrapped(metrics.wer))(targets, predictions)
+    assert (inside["wer_normalized_low"], inside["wer_normalized_high"]) == (0.0, 1.0)
+
+
+def test_resamples_without_a_score_do_not_count():
+    def shy(targets, predictions):
+        return {"shy": float("nan") if targets[0] == targets[-1] else 2.0}
+
+    assert metrics.bootstrapped(shy, resamples=50)(["a", "b"], ["", ""]) == {
+        "shy": 2.0,
+        "shy_low": 2.0,
+        "shy_high": 2.0,
+    }
+    assert np.isnan(metrics.bootstrapped(shy, resamples=5)(["a"], [""])["shy_low"])
+
+
+def test_a_bootstrap_without_resamples_is_an_error():
+    with pytest.raises(ValueError, match="resamples=0"):
+        metrics.bootstrapped(metrics.wer, resamples=0)
 
 
 def test_a_bootstrap_interval_repeats_and_holds_the_rate():

@@ -29,6 +29,10 @@ FLOORS = [
             "audio",
             "vocabulary",
             "metrics",
+            "answer_metrics",
+            "label_metrics",
+            "speech_metrics",
+            "translation_metrics",
             "sharding",
             "checkpoints",
             "low_rank",
@@ -132,7 +136,16 @@ def test_nothing_imports_tasks():
 
 
 def test_tasks_know_data_and_what_lies_below_it():
-    allowed = {"data", "vocabulary", "metrics", "audio"}
+    allowed = {
+        "data",
+        "vocabulary",
+        "metrics",
+        "answer_metrics",
+        "label_metrics",
+        "speech_metrics",
+        "translation_metrics",
+        "audio",
+    }
     strays = [
         f"{name(path)} imports {target}"
         for path in sources("tasks")
