@@ -5,6 +5,7 @@ languages, 256 bytes, then learned pieces. All but bytes and pieces are control 
 """
 
 import difflib
+import functools
 import hashlib
 import io
 import os
@@ -37,6 +38,9 @@ ROUND_TO = 128
 
 _ModelProto: Any = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
 _SPECIALS = ("<pad>", "</s>", "<unk>", "<s>", "<mask>")
+_SPACE = "\u2581"
+"""What SentencePiece writes for a space."""
+_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 _CODE = re.compile(r"(?!reserved_)[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
 
 
@@ -66,6 +70,7 @@ class Vocabulary:
         """Pieces, special ones included."""
         self.learned = range(first_byte + 256, self.size)
         """The ids of learned pieces: neither special nor bytes."""
+        self._answers = {self._controls[f"<{word}>"]: word for word in ("match", "mismatch")}
         self.num_sentinels = sum(name.startswith("<sentinel:") for name in self._controls)
         self.hash = _hash(proto)
         """16 hexadecimal digits of the content; the names of reserved languages are left out of it."""
@@ -85,6 +90,12 @@ class Vocabulary:
                 "`speechlm data --train_vocabulary=SIZE` wrote."
             )
         return cls(model, str(path))
+
+    @functools.cached_property
+    def begins_word(self) -> list[bool]:
+        """Of each id, whether it begins a word: after a space, or as a Chinese character."""
+        pieces = [self._processor.id_to_piece(i) for i in range(self.size)]
+        return [piece.startswith(_SPACE) or bool(_HAN.match(piece)) for piece in pieces]
 
     @property
     def padded_size(self) -> int:
@@ -106,11 +117,14 @@ class Vocabulary:
         return self._processor.encode(text)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text up to the first end token. Special tokens, padding and ids that are no piece are skipped."""
+        """The text up to the first end token. Special tokens, padding and ids that are no piece are skipped, but for
+        <match> and <mismatch>: where one stands, the text is its word."""
         kept = []
         for token in ids:
             if token == EOS:
                 break
+            if token in self._answers:
+                return self._answers[token]
             if len(self._controls) <= token < self.size:
                 kept.append(int(token))
         return self._processor.decode(kept)

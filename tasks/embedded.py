@@ -1,5 +1,8 @@
 """The embedded corpus: sentences of one meaning in five languages, spoken by espeak-ng; made on first use.
 
+Every objective has a task over all languages, `embedded_recognition`, and one for each, `embedded_recognition_en`;
+translations have one for each direction, `embedded_translation_en_zh` (text) and `embedded_speech_translation_en_zh`.
+
 Splits: train, validation, test_sentences (new sentences, voices of the training), test_voices (new sentences, new
 voices). SPEECHLM_DATA names the folder that it is kept in, by default ~/.cache/speechlm_jax.
 """
@@ -7,11 +10,21 @@ voices). SPEECHLM_DATA names the folder that it is kept in, by default ~/.cache/
 import functools
 import os
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import seqio
 
-from speechlm_jax import metrics
-from speechlm_jax.data import features, objectives, preprocessors, sources
+from speechlm_jax import answer_metrics, label_metrics, metrics, translation_metrics
+from speechlm_jax.data import (
+    features,
+    objectives,
+    others,
+    paired_objectives,
+    preprocessors,
+    sources,
+    speech_objectives,
+)
 from tasks.embedded_corpus import build, config, words
 
 SPLITS = ("train", "validation", "test_sentences", "test_voices")
@@ -35,32 +48,139 @@ TEXT = preprocessors.select("spoken")
 
 CORPORA = {"": ALL_LANGUAGES, **{f"_{language}": one_language(language) for language in words.LANGUAGES}}
 
-for suffix, corpus in CORPORA.items():
+SENTIMENTS = ("positive", "negative")
+INTENTS = (
+    *("set_alarm", "set_timer", "set_temperature", "send_message", "play_music", "call", "turn_on", "turn_off"),
+    *("volume_up", "volume_down", "ask_weather", "ask_hours", "remind"),
+)
+
+
+def _add(name: str, source: seqio.DataSource, steps: Sequence[Callable], metric_fns: Sequence[Any] = ()) -> None:
+    seqio.TaskRegistry.add(
+        name,
+        source=source,
+        preprocessors=list(steps),
+        output_features=features.OUTPUT_FEATURES,
+        metric_fns=[metrics.bootstrapped(metric) for metric in metric_fns],
+    )
+
+
+def _labels(*names: str) -> list[Any]:
+    return [label_metrics.in_label_set(label_metrics.accuracy, *names), label_metrics.macro_f1]
+
+
+def _register(suffix: str, corpus: config.EmbeddedCorpus) -> None:
+    """The tasks of a corpus."""
+    place = functools.partial(folder, corpus)
+    source = sources.RecordsSource(place, SPLITS)
+    claims = others.WithOthers(source, ("spoken",), count=4)
+    answers = [answer_metrics.exact_match, answer_metrics.f1]
+    classify = paired_objectives.classification
+
+    # Speech and text of one sentence.
+    _add(
+        f"embedded_recognition{suffix}", source, objectives.recognition("spoken", "{lang}"), [metrics.wer, metrics.cer]
+    )
+    _add(
+        f"embedded_matching{suffix}",
+        claims,
+        paired_objectives.matching("spoken", "other_spoken"),
+        _labels(paired_objectives.MATCH, paired_objectives.MISMATCH),
+    )
+    _add(
+        f"embedded_text_to_speech{suffix}",
+        source,
+        speech_objectives.text_to_speech("spoken", "{lang}", speaker="speaker"),
+    )
+
+    # Text, or speech, alone.
+    _add(f"embedded_span_corruption{suffix}", source, [TEXT, *objectives.span_corruption("spoken")])
+    _add(f"embedded_prefix_language_model{suffix}", source, [TEXT, *objectives.prefix_language_model("spoken")])
+    _add(f"embedded_masked_language_model{suffix}", source, [TEXT, *objectives.masked_language_model("spoken")])
+    _add(f"embedded_masked_speech{suffix}", source, speech_objectives.masked_speech())
+
+    # What it means.
+    for speech in (False, True):
+        kind = "spoken_" if speech else ""
+        texts = () if speech else ("text",)
+        _add(
+            f"embedded_{kind}sentiment{suffix}",
+            source,
+            classify("sentiment", SENTIMENTS, name="sentiment", texts=texts, speech=speech),
+            _labels(*SENTIMENTS),
+        )
+        _add(
+            f"embedded_{kind}intent{suffix}",
+            source,
+            classify("intent", INTENTS, name="intent", texts=texts, speech=speech),
+            _labels(*INTENTS),
+        )
+        _add(
+            f"embedded_{kind}question_answering{suffix}",
+            source,
+            paired_objectives.question_answering(passage=None if speech else "text"),
+            answers,
+        )
+    _add(
+        f"embedded_language_identification{suffix}",
+        source,
+        classify("lang", words.LANGUAGES, name="language", speech=True),
+        _labels(*words.LANGUAGES),
+    )
+
+
+def _register_translation(source_language: str, target_language: str) -> None:
+    """Text and speech of one language to text of another."""
+    corpus = one_language(source_language)
     source = sources.RecordsSource(functools.partial(folder, corpus), SPLITS)
-    seqio.TaskRegistry.add(
-        f"embedded_recognition{suffix}",
-        source=source,
-        preprocessors=objectives.recognition("spoken", "{lang}"),
-        output_features=features.OUTPUT_FEATURES,
-        metric_fns=[metrics.wer, metrics.cer],
-    )
-    seqio.TaskRegistry.add(
-        f"embedded_span_corruption{suffix}",
-        source=source,
-        preprocessors=[TEXT, *objectives.span_corruption("spoken")],
-        output_features=features.OUTPUT_FEATURES,
-    )
-    seqio.TaskRegistry.add(
-        f"embedded_masked_language_model{suffix}",
-        source=source,
-        preprocessors=[TEXT, *objectives.masked_language_model("spoken")],
-        output_features=features.OUTPUT_FEATURES,
-    )
+    target = f"translation/{target_language}"
+    metric_fns = [translation_metrics.bleu_for("zh" if target_language == "zh" else "13a"), translation_metrics.chrf]
+    for kind, text in (("", "text"), ("speech_", None)):
+        _add(
+            f"embedded_{kind}translation_{source_language}_{target_language}",
+            source,
+            paired_objectives.translation(target, source_language, target_language, text=text),
+            metric_fns,
+        )
+
+
+for _suffix, _corpus in CORPORA.items():
+    _register(_suffix, _corpus)
     seqio.MixtureRegistry.add(
-        f"embedded_pretraining{suffix}",
+        f"embedded_pretraining{_suffix}",
         [
-            (f"embedded_recognition{suffix}", 2.0),
-            (f"embedded_span_corruption{suffix}", 1.0),
-            (f"embedded_masked_language_model{suffix}", 1.0),
+            (f"embedded_recognition{_suffix}", 2.0),
+            (f"embedded_span_corruption{_suffix}", 1.0),
+            (f"embedded_masked_language_model{_suffix}", 1.0),
         ],
     )
+for _source in words.LANGUAGES:
+    for _target in words.LANGUAGES:
+        if _source != _target:
+            _register_translation(_source, _target)
+
+_OBJECTIVES = {
+    "recognition": 4.0,
+    "masked_speech": 1.0,
+    "matching": 1.5,
+    "text_to_speech": 2.0,
+    "span_corruption": 1.0,
+    "prefix_language_model": 0.5,
+    "masked_language_model": 1.5,
+    "sentiment": 0.5,
+    "spoken_sentiment": 0.5,
+    "intent": 0.5,
+    "spoken_intent": 0.5,
+    "question_answering": 2.0,
+    "spoken_question_answering": 1.5,
+}
+"""Every objective and how often it is drawn, of the mixture of two languages."""
+
+seqio.MixtureRegistry.add(
+    "embedded_objectives_en_zh",
+    [
+        *((f"embedded_{name}_{language}", rate) for name, rate in _OBJECTIVES.items() for language in ("en", "zh")),
+        *((f"embedded_translation_{pair}", 2.0) for pair in ("en_zh", "zh_en")),
+        *((f"embedded_speech_translation_{pair}", 2.0) for pair in ("en_zh", "zh_en")),
+    ],
+)

@@ -193,12 +193,16 @@ class Reader:
         return len(self._indices)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.values(index, tuple(self._columns))
+
+    def values(self, index: int, names: Sequence[str]) -> dict[str, Any]:
+        """Some fields of an example; recordings that are not among them are not decoded."""
         line = self._indices[index]
-        example = {name: column[line] for name, column in self._columns.items()}
+        example = {name: self._columns[name][line] for name in names}
         for name in AUDIO_FIELDS:
             if name in example:
                 example[name] = self._wave(example[name])
-        return kinds.conform(example, self.fields)
+        return kinds.conform(example, {name: self.fields[name] for name in names})
 
     def name(self, index: int) -> str:
         """The id of example `index`."""

@@ -83,14 +83,42 @@ def span_corruption(
     return _seeded(change, text)
 
 
-def masked_language_model(text: str = "text", *, share: float = 0.15, max_tokens: int = 512) -> list[Preprocessor]:
-    """Text some of whose tokens are to be told from the others (BERT, arXiv 1810.04805, section 3.1).
+def prefix_language_model(text: str = "text", *, max_tokens: int = 512) -> list[Preprocessor]:
+    """The beginning of a text to the rest of it (T5, arXiv 1910.10683, section 3.2.1), cut anywhere with equal chance.
+
+    max_tokens: of a longer text, a window that begins anywhere with equal chance. A text of fewer than two tokens is
+    dropped. Raises ValueError for numbers out of range.
+    """
+    if max_tokens < 2:
+        raise ValueError(f"cutting texts in two: wanted max_tokens >= 2, found {max_tokens}.")
+
+    def change(example: Example, seed: tf.Tensor) -> Example:
+        tokens, (draw,), _ = _window(example[_TOKENS], max_tokens, 1, seed)
+        cut = 1 + tf.cast(draw * tf.cast(tf.size(tokens) - 1, tf.float32), tf.int32)
+        cut = tf.minimum(cut, tf.size(tokens) - 1)
+        prompt = preprocessors.prompt_ids(example, "continue")
+        return {
+            **example,
+            "inputs": tokens[:cut],
+            "prompt": prompt,
+            "targets": preprocessors.with_eos(tokens[cut:]),
+        }
+
+    return _seeded(change, text)
+
+
+def masked_language_model(
+    text: str = "text", *, share: float = 0.15, max_tokens: int = 512, whole_words: bool = False
+) -> list[Preprocessor]:
+    """Text some of whose tokens are to be told from the others (BERT, arXiv 1810.04805, section 3.1); from speech, too,
+    where an example has `audio`.
 
     Of the chosen tokens 80% become <mask>, 10% another piece at random, 10% stay. `masked_tokens` holds them where
     `masked_weights` is 1; both are 0 elsewhere. Their number is rounded up or down at random, and at least one.
 
     max_tokens: of a longer text, a window that begins anywhere with equal chance. A text of fewer than two tokens is
-    dropped. Raises ValueError for numbers out of range.
+    dropped. whole_words: the tokens of a word are chosen together, which makes their number vary; a character of
+    Chinese is a word. Raises ValueError for numbers out of range.
     """
     doing = "masking tokens"
     if not (0 < share < 1 and max_tokens >= 2):
@@ -103,8 +131,14 @@ def masked_language_model(text: str = "text", *, share: float = 0.15, max_tokens
         tokens, (number_draw,), orders = _window(example[_TOKENS], max_tokens, 1, seed)
         size = tf.size(tokens)
         number = _round(tf.cast(size, tf.float32) * share, number_draw, 1, size)
-        places = tf.math.top_k(orders[:size], number, sorted=False).indices
-        chosen = tf.scatter_nd(places[:, None], tf.ones([number], tf.float32), [size])
+        draws = orders[:size]
+        if whole_words:
+            # Every token of a word has the draw of its first, so that the most chosen are whole words.
+            begins = tf.cast(tf.gather(tf.constant(words.begins_word), tokens), tf.int32)
+            word = tf.cumsum(begins) - begins[0]
+            draws = tf.gather(tf.math.segment_max(draws, word), word)
+        least = tf.math.top_k(draws, number).values[-1]
+        chosen = tf.cast(draws >= least, tf.float32)
         # The order of a token is independent of the order of its namesake in the second half.
         fate = orders[size : 2 * size]
         other = tf.cast((fate - 0.8) * (10 * len(words.learned)), tf.int32)

@@ -19,7 +19,7 @@ import re
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +260,11 @@ class Reader:
             return decode(self._readers[shard].read([place])[0], self.fields)
         except (RuntimeError, RecordError) as error:
             raise RecordError(f"{self.name(index)}: {' '.join(str(error).split())}") from error
+
+    def values(self, index: int, names: Sequence[str]) -> dict[str, Any]:
+        """Some fields of a record; audio is a view of what is read, and costs nothing more."""
+        example = self[index]
+        return {name: example[name] for name in names}
 
     def name(self, index: int) -> str:
         """Where record `index` lies, for messages: the file and the place in it."""

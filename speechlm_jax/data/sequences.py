@@ -30,6 +30,10 @@ class Reader:
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         return self._items[index]
 
+    def values(self, index: int, names: Sequence[str]) -> Mapping[str, Any]:
+        """Some fields of an item."""
+        return {name: self._items[index][name] for name in names}
+
     def name(self, index: int) -> str:
         """The split and the place in it."""
         return f"{self._split}[{index}]"

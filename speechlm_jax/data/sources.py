@@ -1,7 +1,8 @@
 """SeqIO sources whose records are read by index, so that any place of an endless shuffled run is found at once.
 
 A reader is what a source opens for a split: `len(reader)`, `reader[i]` (a dict, or an exception for a bad record),
-`reader.fields` (the kind of each field), `reader.name(i)` (for messages) and `reader.fingerprint()`. Threads share it.
+`reader.values(i, names)` (some of its fields: no recording is decoded that is not asked for), `reader.fields` (the kind
+of each field), `reader.name(i)` (for messages) and `reader.fingerprint()`. Threads share it.
 """
 
 import logging
@@ -39,6 +40,8 @@ class Reader(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+
+    def values(self, index: int, names: Sequence[str]) -> Mapping[str, Any]: ...
 
     def name(self, index: int) -> str: ...
 

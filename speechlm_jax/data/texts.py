@@ -30,6 +30,8 @@ def _of_task(task: seqio.Task, split: str, fields: Sequence[str] | None, max_exa
     tokenizing = [i for i, step in enumerate(steps) if hasattr(step, "texts")]
     before = steps[: tokenizing[0]] if tokenizing else []
     tokenized = [field for i in tokenizing for field in steps[i].texts]
+    if tokenizing and not tokenized and not fields:
+        return  # A task of speech alone.
     dataset = task.source.get_dataset(split, shuffle=False)
     dataset = task._preprocess_dataset(dataset, before)
     there = [name for name, spec in dataset.element_spec.items() if spec.dtype == tf.string]

@@ -1,0 +1,172 @@
+"""Objectives of text out of speech or text: translation, answers, labels, matching. Each function returns the
+preprocessors of a task, `lanes` included.
+
+What goes into the encoder is speech (the field `audio`), text, or both; a text that is None stays out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from speechlm_jax.data import features, preprocessors
+from speechlm_jax.data.preprocessors import Example, Preprocessor
+
+MATCH, MISMATCH = "match", "mismatch"
+"""What the matching of speech and text answers."""
+KINDS = (MATCH, "other", "near")
+"""How a claimed text comes about: it is the speech's own, another's, or its own but for one word."""
+
+
+def translation(
+    target: str, source_language: str, target_language: str, *, text: str | None = None
+) -> list[Preprocessor]:
+    """Speech, or the field `text`, to its translation, the field `target`.
+
+    source_language, target_language: codes, or fields in braces that hold them. text: None translates the speech.
+    """
+
+    def change(example: Example) -> Example:
+        doing = "making a translation example"
+        translated = preprocessors.field(example, target, doing)
+        made = _encoded(example, [] if text is None else [text], speech=text is None, doing=doing)
+        prompt = preprocessors.prompt_ids(example, "translate", source_language, target_language)
+        return {**made, **_answer(translated, prompt)}
+
+    return _task(change, [target] if text is None else [text, target], target)
+
+
+def question_answering(
+    question: str = "question", answer: str = "answer", *, passage: str | None = None
+) -> list[Preprocessor]:
+    """A question on a text, the field `passage`, or on the speech where it is None, to its answer."""
+
+    def change(example: Example) -> Example:
+        doing = "making a question-answering example"
+        replied = preprocessors.field(example, answer, doing)
+        texts = [question] if passage is None else [question, passage]
+        made = _encoded(example, texts, speech=passage is None, doing=doing)
+        return {**made, **_answer(replied, preprocessors.prompt_ids(example, "answer"))}
+
+    texts = [question, answer] if passage is None else [question, passage, answer]
+    return _task(change, texts, question, answer)
+
+
+def classification(
+    label: str, labels: Sequence[str] = (), *, name: str = "", texts: Sequence[str] = (), speech: bool = False
+) -> list[Preprocessor]:
+    """Texts, speech, or both, to the label in the field `label`, written as text.
+
+    labels: all there are; an example with another is an error, and one without a label is dropped. name: what is asked
+    for, such as 'sentiment', put before the texts. texts: fields, such as premise and hypothesis.
+    Raises ValueError where neither texts nor speech are to be looked at.
+    """
+    doing = f"making an example of the classification '{name or label}'"
+    if not texts and not speech:
+        raise ValueError(f"{doing}: it looks at nothing. Give it texts=(field, ...) or speech=True.")
+
+    def change(example: Example) -> Example:
+        given = tf.strings.strip(preprocessors.field(example, label, doing))
+        if labels:
+            known = tf.reduce_any(tf.equal(given, tf.constant(list(labels))))
+            message = f"{doing}: wanted a label of {', '.join(labels)}, found"
+            with tf.control_dependencies([tf.debugging.Assert(known, [message, given])]):
+                given = tf.identity(given)
+        made = _encoded(example, texts, speech=speech, doing=doing, before=name)
+        return {**made, **_answer(given, preprocessors.prompt_ids(example, "classify"))}
+
+    return _task(change, [*texts, label], label)
+
+
+def matching(
+    text: str = "text", others: str = "other_text", *, other_share: float = 0.25, near_share: float = 0.25
+) -> list[Preprocessor]:
+    """Is this the text of this speech? A match, another text, or a near miss: one word, or one character of Chinese,
+    changed for one of another text.
+
+    others: the field of other texts, such as sources.WithOthers brings. other_share, near_share: of the examples; the
+    rest match. A near miss is impossible for a text that shares all its words with the others: those match.
+    """
+    if min(other_share, near_share) < 0 or other_share + near_share > 1:
+        raise ValueError(
+            f"matching speech and text: shares are 0 to 1 together, found other_share={other_share}, "
+            f"near_share={near_share}."
+        )
+    bounds = np.cumsum([1 - other_share - near_share, other_share])
+
+    def claim(truth: bytes, candidates: np.ndarray, seed: np.ndarray) -> tuple[bytes, np.int32]:
+        random = np.random.default_rng(np.asarray(seed, np.int64).view(np.uint64))
+        kind = int(np.searchsorted(bounds, random.random(), side="right"))
+        return _claimed(truth.decode(), [one.decode() for one in np.ravel(candidates)], kind, random)
+
+    @tf.autograph.experimental.do_not_convert
+    def change(example: Example, seed: Any) -> Example:
+        doing = "matching speech and text"
+        truth = preprocessors.field(example, text, doing)
+        candidates = preprocessors.field(example, others, doing)
+        claimed, kind = tf.numpy_function(
+            claim, [truth, candidates, tf.cast(tf.stack(seed), tf.int64)], [tf.string, tf.int32], stateful=False
+        )
+        claimed, kind = tf.ensure_shape(claimed, []), tf.ensure_shape(kind, [])
+        made = _encoded({**example, _CLAIM: claimed}, [_CLAIM], speech=True, doing=doing)
+        matches = tf.equal(kind, KINDS.index(MATCH))
+        words = features.current()
+        token = tf.where(matches, words.token(f"<{MATCH}>"), words.token(f"<{MISMATCH}>"))
+        return {
+            **made,
+            "prompt": preprocessors.prompt_ids(example, "match"),
+            "targets": preprocessors.with_eos(token[None]),
+            "targets_pretokenized": tf.where(matches, MATCH, MISMATCH),
+            "kind": tf.gather(tf.constant(KINDS), kind),
+        }
+
+    stochastic: Any = seqio.map_over_dataset(change, num_seeds=1)
+    stochastic.texts = (text,)
+    return [preprocessors.drop_empty(text), stochastic, preprocessors.lanes(keep=("kind",))]
+
+
+_CLAIM = "_claim"
+
+
+def _claimed(truth: str, others: Sequence[str], kind: int, random: np.random.Generator) -> tuple[bytes, np.int32]:
+    """The text that is claimed, and the kind that it came out as."""
+    others = [other for other in others if other.strip() and other != truth]
+    if kind and others:
+        other = others[int(random.integers(len(others)))]
+        if kind == KINDS.index("other"):
+            return other.encode(), np.int32(kind)
+        words, joint = (truth.split(), " ") if " " in truth.strip() else (list(truth), "")
+        foreign = [word for word in (other.split() if joint else list(other)) if word not in words]
+        if foreign:
+            words[int(random.integers(len(words)))] = foreign[int(random.integers(len(foreign)))]
+            return joint.join(words).encode(), np.int32(kind)
+    return truth.encode(), np.int32(KINDS.index(MATCH))
+
+
+def _encoded(example: Example, texts: Sequence[str], *, speech: bool, doing: str, before: str = "") -> Example:
+    """What the encoder is given: texts one after the other, each but the last ended, and the speech."""
+    made = {name: example[name] for name in ("_pos", "id") if name in example}
+    written = [preprocessors.field(example, name, doing) for name in texts]
+    if before:
+        written = [tf.constant(before), *written]
+    if written:
+        ids = features.encode(written)
+        made["inputs"] = tf.concat([*(preprocessors.with_eos(part) for part in ids[:-1]), ids[-1]], 0)
+    if speech:
+        made["audio"] = preprocessors.field(example, "audio", doing)
+    return made
+
+
+def _answer(text: tf.Tensor, prompt: tf.Tensor) -> Example:
+    return {
+        "prompt": prompt,
+        "targets": preprocessors.with_eos(features.encode([text])[0]),
+        "targets_pretokenized": text,
+    }
+
+
+def _task(change: Any, texts: Sequence[str], *wanted: str) -> list[Preprocessor]:
+    """The preprocessors of a task without those examples that lack one of the texts `wanted`."""
+    return [preprocessors.drop_empty(*wanted), preprocessors.mapped(change, texts), preprocessors.lanes()]

@@ -1,0 +1,88 @@
+"""Objectives of speech alone, and of speech out. Each function returns a task's preprocessors, `lanes` included."""
+
+import tensorflow as tf
+
+from speechlm_jax import audio, batch
+from speechlm_jax.data import features, preprocessors
+from speechlm_jax.data.preprocessors import Example, Preprocessor
+
+
+def masked_speech(*, share: float = 0.4, min_seconds: float = 0.5) -> list[Preprocessor]:
+    """Speech some of which is hidden and to be told from the rest (BEST-RQ, arXiv 2202.01855); it needs no text.
+
+    share: of the speech that is hidden; spans are chosen on the device. min_seconds: shorter recordings have nothing
+    to hide, and are dropped. Raises ValueError for numbers out of range.
+    """
+    if not (0 < share < 1 and min_seconds >= 0):
+        raise ValueError(
+            f"masking speech: wanted 0 < share < 1 and min_seconds >= 0, found share={share}, "
+            f"min_seconds={min_seconds}."
+        )
+    least = max(int(min_seconds * batch.SAMPLE_RATE), audio.EDGE + 1)
+
+    def change(example: Example) -> Example:
+        recording = preprocessors.field(example, "audio", "masking speech")
+        return {"audio": recording, "mask_share": tf.constant([share]), **_named(example)}
+
+    return [
+        preprocessors.keep_where(lambda example: tf.size(example["audio"]) >= least),
+        preprocessors.mapped(change, []),
+        preprocessors.lanes(),
+    ]
+
+
+def text_to_speech(
+    text: str = "text", language: str = "en", *, speaker: str | None = None, prompt: str | None = None
+) -> list[Preprocessor]:
+    """Text to the recording `audio`: into the encoder go the task, the language, and the text.
+
+    language: a code, or a field in braces. speaker: the field that holds a speaker's name, which is spelled before the
+    text. prompt: the field of another recording of that voice, which goes into the encoder, such as 'other_audio' of
+    sources.WithOthers. Where one of them is named, an example without it is an error.
+    """
+    doing = "making a text-to-speech example"
+
+    def change(example: Example) -> Example:
+        written = preprocessors.field(example, text, doing)
+        parts = [preprocessors.prompt_ids(example, "speak", language)]
+        texts = [written]
+        if speaker is not None:
+            texts = [_filled(preprocessors.field(example, speaker, doing), f"{doing}: the field '{speaker}'"), written]
+        made = {
+            "inputs": tf.concat([*parts, *features.encode(texts)], 0),
+            "target_audio": preprocessors.field(example, "audio", doing),
+            "targets_pretokenized": written,
+        }
+        if prompt is not None:
+            made["audio"] = _filled(preprocessors.field(example, prompt, doing), f"{doing}: the field '{prompt}'")
+        return {**made, **_named(example)}
+
+    return [preprocessors.mapped(change, [text]), preprocessors.lanes()]
+
+
+def speech_to_speech(into: str, out_of: str = "audio", *, task: str = "denoise") -> list[Preprocessor]:
+    """One recording to another, such as noisy speech to what it was before: the field `into` goes into the encoder
+    beside the task's token, `out_of` is to come out of the decoder."""
+
+    def change(example: Example) -> Example:
+        doing = "making a speech-to-speech example"
+        return {
+            "audio": preprocessors.field(example, into, doing),
+            "inputs": preprocessors.prompt_ids(example, task),
+            "target_audio": preprocessors.field(example, out_of, doing),
+            **_named(example),
+        }
+
+    return [preprocessors.mapped(change, []), preprocessors.lanes()]
+
+
+def _named(example: Example) -> Example:
+    return {name: example[name] for name in ("_pos", "id") if name in example}
+
+
+def _filled(value: tf.Tensor, what: str) -> tf.Tensor:
+    """`value`, which must not be empty."""
+    size = tf.strings.length(value) if value.dtype == tf.string else tf.size(value)
+    check = tf.debugging.Assert(size > 0, [f"{what} is empty; a speaker without a prompt cannot be spoken as."])
+    with tf.control_dependencies([check]):
+        return tf.identity(value)

@@ -1,0 +1,133 @@
+"""Tests of objectives whose answer is text."""
+
+import collections
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_text import corpus
+
+from speechlm_jax import vocabulary
+from speechlm_jax.data import features, paired_objectives, seeds
+
+SPEECH = np.arange(800, dtype=np.int16)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def words(tmp_path_factory):
+    path = tmp_path_factory.mktemp("paired") / "words.model"
+    vocabulary.train(corpus(), path, 640)
+    with features.bound(path) as words:
+        yield words
+
+
+def run(steps, *, seed=0, count=1, **fields):
+    """The examples that become of `count` records with these fields."""
+    columns = {name: [value] * count for name, value in fields.items()}
+    dataset = tf.data.Dataset.from_tensor_slices(
+        {**columns, "_pos": np.arange(count), "id": [f"record-{i}" for i in range(count)]}
+    )
+    with seeds.position_seeds(seed, "task"):
+        for step in steps:
+            dataset = step(dataset)
+    return list(dataset.as_numpy_iterator())
+
+
+def prompt(words, task, *languages):
+    return [words.token(f"<task:{task}>"), *map(words.language, languages)]
+
+
+def test_translated_speech_goes_in_and_the_other_language_comes_out(words):
+    steps = paired_objectives.translation("german", "{lang}", "de")
+    (found,) = run(steps, audio=SPEECH, german="guten Tag", lang="en")
+    assert found["prompt"].tolist() == prompt(words, "translate", "en", "de")
+    assert found["targets"].tolist() == [*words.encode("guten Tag"), vocabulary.EOS]
+    assert found["targets_pretokenized"] == b"guten Tag"
+    assert len(found["audio"]) == 800 and not len(found["inputs"]) and found["ctc"].tolist() == [0]
+
+
+def test_translated_text_leaves_the_speech_alone(words):
+    (found,) = run(paired_objectives.translation("de", "en", "de", text="en"), audio=SPEECH, en="good day", de="Tag")
+    assert found["inputs"].tolist() == words.encode("good day") and not len(found["audio"])
+
+
+def test_a_language_without_a_token_is_an_error_that_names_it():
+    with pytest.raises(Exception, match=r"a language without a token.*xx"):
+        run(paired_objectives.translation("de", "{lang}", "de"), audio=SPEECH, de="Tag", lang="xx")
+
+
+def test_a_question_stands_before_its_passage_and_an_end_between_them(words):
+    fields = {"question": "who?", "answer": "Anna", "text": "Anna was it."}
+    (found,) = run(paired_objectives.question_answering(passage="text"), **fields)
+    assert found["inputs"].tolist() == [*words.encode("who?"), vocabulary.EOS, *words.encode("Anna was it.")]
+    assert words.decode(found["targets"].tolist()) == "Anna"
+    (spoken,) = run(paired_objectives.question_answering(), audio=SPEECH, **fields)
+    assert spoken["inputs"].tolist() == words.encode("who?") and len(spoken["audio"]) == 800
+
+
+def test_records_without_question_or_label_are_left_out():
+    assert not run(paired_objectives.question_answering(passage="text"), question=" ", answer="a", text="b")
+    assert not run(paired_objectives.classification("label", texts=("text",)), label="", text="b")
+
+
+def test_a_label_is_asked_for_by_name_and_written_as_text(words):
+    steps = paired_objectives.classification("mood", ("glad", "sad"), name="mood", texts=("text",), speech=True)
+    (found,) = run(steps, mood="glad", text="I sing", audio=SPEECH)
+    assert found["inputs"].tolist() == [*words.encode("mood"), vocabulary.EOS, *words.encode("I sing")]
+    assert found["prompt"].tolist() == prompt(words, "classify")
+    assert words.decode(found["targets"].tolist()) == "glad" and len(found["audio"]) == 800
+
+
+def test_a_label_that_is_not_in_the_set_is_an_error_that_names_both():
+    steps = paired_objectives.classification("mood", ("glad", "sad"), texts=("text",))
+    with pytest.raises(Exception, match=r"wanted a label of glad, sad, found.*angry"):
+        run(steps, mood="angry", text="I sing")
+
+
+def test_a_classification_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"looks at nothing. Give it texts"):
+        paired_objectives.classification("label")
+
+
+TRUTH = "the red house is big"
+OTHERS = ["a cat sleeps there", "my dog runs"]
+
+
+def claims(count, seed=0, truth=TRUTH, others=OTHERS, **shares):
+    return run(
+        paired_objectives.matching(**shares), seed=seed, count=count, text=truth, other_text=others, audio=SPEECH
+    )
+
+
+def test_claims_come_in_the_asked_shares_and_answers_are_true(words):
+    found = claims(600, other_share=0.3, near_share=0.2)
+    kinds = collections.Counter(example["kind"].decode() for example in found)
+    for kind, share in (("match", 0.5), ("other", 0.3), ("near", 0.2)):
+        assert abs(kinds[kind] / 600 - share) < 0.06
+    foreign = {word for other in OTHERS for word in other.split()}
+    for example in found:
+        claimed, kind = words.decode(example["inputs"].tolist()), example["kind"].decode()
+        answer = "match" if claimed == TRUTH else "mismatch"
+        assert example["targets_pretokenized"].decode() == answer == words.decode(example["targets"].tolist())
+        assert (kind == "match") == (claimed == TRUTH) and (kind == "other") == (claimed in OTHERS)
+        if kind == "near":
+            changed = [word for word, true in zip(claimed.split(), TRUTH.split(), strict=True) if word != true]
+            assert len(changed) == 1 and changed[0] in foreign
+
+
+def test_claims_are_repeated_by_the_seed_alone():
+    first, again, other = (claims(60, seed) for seed in (0, 0, 1))
+    assert [one["inputs"].tolist() for one in first] == [one["inputs"].tolist() for one in again]
+    assert [one["inputs"].tolist() for one in first] != [one["inputs"].tolist() for one in other]
+
+
+def test_a_near_miss_in_chinese_changes_one_character(words):
+    found = claims(40, truth="我喜欢吃苹果", others=["他在学校"], other_share=0.0, near_share=1.0)
+    for example in found:
+        claimed = words.decode(example["inputs"].tolist())
+        assert sum(a != b for a, b in zip(claimed, "我喜欢吃苹果", strict=True)) == 1
+
+
+def test_shares_that_are_more_than_all_are_refused():
+    with pytest.raises(ValueError, match=r"other_share=0.9, near_share=0.2"):
+        paired_objectives.matching(other_share=0.9, near_share=0.2)
