@@ -1,0 +1,152 @@
+"""Speech from a model: its levels step by step, and a waveform from them by Griffin-Lim."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Int16, Integer, PRNGKeyArray
+
+from speechlm_jax import batch, sharding
+from speechlm_jax.data import batches
+from speechlm_jax.models import config, decoder, encoder, speech_text
+
+PEAK = 0.7
+"""Of full scale: where the loudest sample of a synthesised waveform stands."""
+
+
+class _State(NamedTuple):
+    levels: Int[Array, "B E Y R M"]
+    lengths: Int[Array, "B E"]
+    ended: Bool[Array, "B E"]
+    cache: decoder.Cache
+
+
+def sample(
+    model: speech_text.SpeechText,
+    rows: batch.Batch,
+    encoded: encoder.Encoded | None,
+    max_steps: int,
+    *,
+    temperature: float = 1.0,
+    key: PRNGKeyArray,
+) -> tuple[Int[Array, "B E {max_steps} R M"], Int[Array, "B E"]]:
+    """Steps of speech drawn one after the other, for all segments of all rows at once; to be called under jit.
+
+    Each channel is drawn by itself from softmax(logits / temperature); temperature 0 takes the most probable level.
+    A segment ends with the step that is more likely than not the last, which counts, or after `max_steps`. What is
+    drawn for a segment follows from the key and from where its example came from, not from the row that it lies in.
+    """
+    speech = model.choice.speech_out
+    assert speech is not None
+    num_rows, num_segments = rows.segments.weights.shape
+    shape = (num_rows, num_segments, speech.reduction, speech.mels)
+
+    def draw(logits_BERMZ: Array, step: Array) -> Array:
+        if temperature == 0:
+            return logits_BERMZ.argmax(-1).astype(jnp.int32)
+
+        def of_segment(origin_3: Array, logits_RMZ: Array) -> Array:
+            own_key = functools.reduce(jax.random.fold_in, origin_3, key)
+            return jax.random.categorical(jax.random.fold_in(own_key, step), logits_RMZ / temperature)
+
+        return jax.vmap(jax.vmap(of_segment))(rows.segments.origins, logits_BERMZ).astype(jnp.int32)
+
+    def unfinished(state: _State) -> Bool[Array, ""]:
+        return (state.cache.step < max_steps) & ~jnp.all(state.ended)
+
+    def advance(state: _State) -> _State:
+        step = state.cache.step
+        before_BERM = jax.lax.dynamic_index_in_dim(state.levels, jnp.maximum(step - 1, 0), axis=2, keepdims=False)
+        told, cache = model.speech_step(jnp.where(step == 0, 0, before_BERM), state.cache)
+        drawn_BERM = draw(told.levels, step)
+        live_BE = ~state.ended
+        drawn_BERM = jnp.where(live_BE[:, :, None, None], drawn_BERM, 0)
+        return _State(
+            levels=jax.lax.dynamic_update_index_in_dim(state.levels, drawn_BERM, step, axis=2),
+            lengths=state.lengths + live_BE,
+            ended=state.ended | (told.stop > 0),
+            cache=cache,
+        )
+
+    start = _State(
+        levels=jnp.zeros((*shape[:2], max_steps, *shape[2:]), jnp.int32),
+        lengths=jnp.zeros(shape[:2], jnp.int32),
+        ended=rows.segments.weights <= 0,
+        cache=model.start(encoded, num_rows, num_segments, max_steps),
+    )
+    end = jax.lax.while_loop(unfinished, advance, start)
+    return end.levels, end.lengths
+
+
+def mel_power(levels: Integer[np.ndarray, "T M"], speech: config.SpeechOut) -> Float[np.ndarray, "T M"]:
+    """The power of mel channels that levels stand for, the loudest level being 1."""
+    below_db = (levels / (speech.levels - 1) - 1) * speech.range_db
+    return np.where(levels > 0, 10 ** (below_db / 10), 0.0)
+
+
+def griffin_lim(power: Float[np.ndarray, "T M"], *, iterations: int = 32) -> Int16[np.ndarray, "N"]:
+    """A waveform, 16 kHz, whose mel power is near `power`: phases by Griffin and Lim (1984), as librosa does it."""
+    import librosa
+
+    if not power.any() or len(power) < 2:
+        return np.zeros(len(power) * batch.HOP, np.int16)
+    wave_N = librosa.feature.inverse.mel_to_audio(
+        power.T.astype(np.float32),
+        sr=batch.SAMPLE_RATE,
+        n_fft=batch.WINDOW,
+        hop_length=batch.HOP,
+        n_iter=iterations,
+    )
+    largest = np.abs(wave_N).max()
+    return np.round(wave_N * (PEAK * 32_767 / largest if largest else 0.0)).astype(np.int16)
+
+
+class Speaker:
+    """Speaks packed examples, all segments of a batch at once.
+
+    row: the shape of the rows. steps: of speech at most. vocoder: from mel power "T M" to samples.
+    Raises ValueError where the model writes no speech.
+    """
+
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        choice: config.Model,
+        *,
+        mesh: jax.sharding.Mesh,
+        steps: int,
+        temperature: float = 0.7,
+        seed: int = 0,
+        vocoder: Any = griffin_lim,
+    ):
+        if choice.speech_out is None:
+            raise ValueError(
+                "speaking: this checkpoint's model writes no speech, wanted one trained with Model.speech_out bound."
+            )
+        self._speech, self._mesh, self._vocoder = choice.speech_out, mesh, vocoder
+        self._sample = jax.jit(
+            functools.partial(_sample, graphdef, steps, temperature, seed), out_shardings=sharding.replicated(mesh)
+        )
+
+    def __call__(
+        self, params: nnx.State, packed: batches.Packed
+    ) -> Iterator[tuple[Mapping[str, Any], Int16[np.ndarray, "N"]]]:
+        """Each example of a packed batch, and what is spoken for it."""
+        rows = sharding.global_batch(self._mesh, packed.batch)
+        levels, lengths = jax.device_get(self._sample(params, rows))
+        for index, members in enumerate(packed.rows):
+            for line, example in enumerate(members):
+                own = levels[index, line, : lengths[index, line]].reshape(-1, self._speech.mels)
+                yield example, self._vocoder(mel_power(own, self._speech))
+
+
+def _sample(
+    graphdef: nnx.GraphDef, steps: int, temperature: float, seed: int, params: Any, rows: batch.Batch
+) -> tuple[jax.Array, jax.Array]:
+    model: speech_text.SpeechText = nnx.merge(graphdef, params)
+    key = jax.random.key(seed)
+    return sample(model, rows, model.encode(rows), steps, temperature=temperature, key=key)
