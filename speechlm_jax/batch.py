@@ -108,9 +108,11 @@ class Row:
                 f"a row's subsampling and reduction are 1, 2, 4 or 8 frames, found subsampling={self.subsampling}, "
                 f"reduction={self.reduction}. Set Row.subsampling or Row.reduction."
             )
-        for field in ("audio_seconds", "inputs", "targets", "target_audio_seconds", "segments"):
+        for field in ("audio_seconds", "inputs", "targets", "target_audio_seconds"):
             if getattr(self, field) < 0:
                 raise ValueError(f"a row's room cannot be negative: Row.{field} = {getattr(self, field)}.")
+        if self.segments < 1:
+            raise ValueError(f"a row has room for one example or more: Row.segments = {self.segments}.")
         if not any((self.audio_seconds, self.inputs, self.targets, self.target_audio_seconds)):
             raise ValueError("a row has no room in any lane. Set Row.audio_seconds, .inputs, .targets.")
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 from speechlm_jax import batch
+from speechlm_jax.data import limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,6 +13,9 @@ class BadRecords:
     max_share: float = 0.02
     """Of the records read so far, once more than `grace` were bad."""
     grace: int = 20
+
+    def __post_init__(self):
+        limits.at_least(self, 0, "max_share", "grace")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,9 @@ class Stream:
     prefetch: int = 2
     """Batches made ready before they are asked for."""
     bad_records: BadRecords = BadRecords()
+
+    def __post_init__(self):
+        limits.at_least(self, 1, "data_shards", "open_rows", "read_threads", "prefetch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +66,70 @@ class Manifest:
     max_seconds: float = 60.0
     """Longer recordings are bad records."""
 
+    def __post_init__(self):
+        limits.at_least(self, 1, "limit")
+        limits.at_least(self, 0, "max_seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How speech is changed at random before it is trained on: the lane `audio`, and only while training. A kind is
+    off until its range is set, band_limit until its share is; each kind draws for itself which examples it takes."""
+
+    speed: tuple[float, float] | None = None
+    """Factors, such as (0.9, 1.1): speech is played faster or slower, and its pitch moves along."""
+    speed_share: float = 1.0
+    """Of the examples, like every share here."""
+    room_seconds: tuple[float, float] | None = None
+    """Seconds in which a room's echoes fall by 60 dB, such as (0.1, 0.8). Length and level stay."""
+    room_direct_db: tuple[float, float] = (0.0, 12.0)
+    """How much louder the direct sound is than all its echoes together."""
+    room_share: float = 1.0
+    noise_db: tuple[float, float] | None = None
+    """Ratio of speech to noise over the whole recording, such as (5.0, 30.0); the noise is white, pink or brown."""
+    noise_share: float = 1.0
+    gain_db: tuple[float, float] | None = None
+    """Louder or quieter, such as (-12.0, 6.0). What would pass full scale is scaled down to it, never cut off."""
+    gain_share: float = 1.0
+    band_limit_share: float = 0.0
+    """A telephone line: 8 kHz, mu-law of 8 bits."""
+
+    def __post_init__(self):
+        for name, (least, most) in _AUGMENTATION_LIMITS.items():
+            found = getattr(self, name)
+            if found is not None and not least <= found[0] <= found[1] <= most:
+                raise ValueError(
+                    f"augmenting speech: wanted {least:g} <= low <= high <= {most:g}, found Augmentation.{name} = "
+                    f"{found}."
+                )
+        for name in ("speed_share", "room_share", "noise_share", "gain_share", "band_limit_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"augmenting speech: a share is 0 to 1, found Augmentation.{name} = {getattr(self, name)}."
+                )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Kind -> the share of examples that it takes, of the kinds that are on."""
+        shares = {
+            "speed": self.speed_share if self.speed else 0.0,
+            "room": self.room_share if self.room_seconds else 0.0,
+            "noise": self.noise_share if self.noise_db else 0.0,
+            "gain": self.gain_share if self.gain_db else 0.0,
+            "band_limit": self.band_limit_share,
+        }
+        return {kind: share for kind, share in shares.items() if share}
+
+
+_AUGMENTATION_LIMITS = {
+    "speed": (0.25, 4.0),
+    "room_seconds": (0.01, 10.0),
+    "room_direct_db": (-40.0, 60.0),
+    "noise_db": (-40.0, 100.0),
+    "gain_db": (-60.0, 60.0),
+}
+"""What each range of an augmentation must lie in: beyond it speech is gone, or percents were meant."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Data:
@@ -67,9 +138,14 @@ class Data:
     task_modules: tuple[str, ...] = ("tasks.embedded",)
     """Modules that register SeqIO tasks and mixtures; imported when the run starts."""
     vocabulary: str = ""
-    """The SentencePiece model, written by `speechlm data --vocabulary`."""
+    """The SentencePiece model, written by `speechlm data --train_vocabulary=...`."""
     manifest: Manifest | None = None
     row: batch.Row = batch.Row(audio_seconds=20, inputs=256, targets=256)
     rows: int = 8
     """Rows of the global batch."""
     stream: Stream = Stream()
+    augmentation: Augmentation | None = None
+    """What is done to speech in training. A run that goes on must keep it."""
+
+    def __post_init__(self):
+        limits.at_least(self, 1, "rows")

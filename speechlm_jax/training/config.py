@@ -5,6 +5,7 @@ from typing import Literal
 
 from speechlm_jax import layout as layout_config
 from speechlm_jax.data import config as data_config
+from speechlm_jax.data import limits
 from speechlm_jax.models import config as model_config
 
 
@@ -17,6 +18,9 @@ class Schedule:
     decay: Literal["cosine", "rsqrt", "constant"] = "cosine"
     """cosine: to `final_share` of the peak at the last step; rsqrt: peak * sqrt(warmup_steps / step)."""
     final_share: float = 0.05
+
+    def __post_init__(self):
+        limits.at_least(self, 0, "peak", "warmup_steps", "final_share")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,14 @@ class Optimizer:
     layer_decay: float = 1.0
     """The learning rate of layer l of n is multiplied by layer_decay ** (n - l): the deeper, the more."""
 
+    def __post_init__(self):
+        limits.at_least(self, 0, "eps", "weight_decay", "clip_norm", "layer_decay")
+        limits.at_least(self, 1, "accumulate")
+        for name in ("b1", "b2", "ema_decay"):
+            found = getattr(self, name)
+            if found is not None and not 0 <= found < 1:
+                raise ValueError(f"reading the recipe: wanted Optimizer.{name} from 0 to below 1, found {found}.")
+
 
 @dataclasses.dataclass(frozen=True)
 class Lora:
@@ -48,6 +60,9 @@ class Lora:
     alpha: float = 16.0
     pattern: str = r"(attention|mlp|feed_forward)"
     """Matrices whose parameter path matches this get an update."""
+
+    def __post_init__(self):
+        limits.at_least(self, 1, "rank")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +80,13 @@ class Finetune:
     """Take the moving average where the checkpoint has one."""
     lora: Lora | None = None
 
+    def __post_init__(self):
+        if not self.checkpoint:
+            raise ValueError(
+                "finetuning: wanted a checkpoint that the weights come from, found none. Set Finetune.checkpoint, or "
+                "Recipe.finetune = None to train from scratch."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoints:
@@ -72,6 +94,9 @@ class Checkpoints:
 
     every: int = 1000
     keep: int = 3
+
+    def __post_init__(self):
+        limits.at_least(self, 1, "every", "keep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +109,12 @@ class Evaluation:
     split: str = "validation"
     max_examples: int = 200
     """Of each task."""
-    decode_steps: int = 96
-    """Tokens that greedy decoding may write."""
+    decode_steps: int | None = None
+    """Tokens that greedy decoding may write; None: as many as Row.targets has room for."""
+
+    def __post_init__(self):
+        limits.at_least(self, 1, "every", "max_examples")
+        limits.at_least(self, 0, "decode_steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +129,8 @@ class Recipe:
     """All that a training run is told."""
 
     run_dir: str = ""
-    """Where checkpoints, metrics.jsonl, TensorBoard events and the recipe go. A run that is there goes on."""
+    """A local or mounted folder, where checkpoints, metrics.jsonl, TensorBoard events and the recipe go. A run that is
+    there goes on."""
     steps: int = 10_000
     seed: int = 0
     """Of the initial weights, the order of the data, dropout and masks."""
@@ -116,10 +146,22 @@ class Recipe:
     """Where the weights come from; None: they start anew."""
     log_every: int = 20
     """Steps between two lines of metrics."""
+    gradient_norms_every: int = 0
+    """Steps between two measurements of each loss head's own gradient norm, at a line of metrics; 0: never. One takes
+    as long as a step for each head."""
     task_slots: int = 64
     """Lines in the tables of metrics by task: room for the tasks of the mixture."""
+    max_skipped_steps: int = 20
+    """A step whose loss or gradients are not finite is skipped; after so many in a row the run stops."""
 
     def __post_init__(self):
+        limits.at_least(self, 0, "steps")
+        limits.at_least(self, 1, "log_every", "task_slots", "max_skipped_steps")
+        if "://" in self.run_dir:
+            raise ValueError(
+                f"reading the recipe: wanted a local folder for the run, found Recipe.run_dir = '{self.run_dir}'. "
+                "Mount the bucket, and name the folder that it is mounted on."
+            )
         if self.data.row.audio_seconds and self.model.subsampling != self.data.row.subsampling:
             raise ValueError(
                 f"matching rows to the model: Row.subsampling = {self.data.row.subsampling} and Model.subsampling = "
