@@ -36,8 +36,9 @@ def run(
     languages: str = "",
     json: str | None = None,
 ) -> dict[str, Any]:
-    """Reports what a mixture yields: records, hours, lengths by lane, rates asked and realised, useful share of each
-    lane when packed, bad records, and a few examples in words; or trains the mixture's vocabulary.
+    """Reports what a mixture yields: records, hours, lengths by lane, how many examples do not fit the row, rates asked
+    and realised, useful share of each lane when packed, bad records, and a few examples in words; or trains the
+    mixture's vocabulary.
 
     Raises ValueError where the mixture or its vocabulary is not there.
     """

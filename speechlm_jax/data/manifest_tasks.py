@@ -14,15 +14,16 @@ SHARES = {"train": (0.0, 0.9), "validation": (0.9, 0.95), "test": (0.95, 1.0)}
 """The part of a manifest without a field `split` that each split gets, by a hash of the id."""
 
 
-def register(choices: config.Manifest) -> None:
+def register(choices: config.Manifest, *, whole: str | None = None) -> None:
     """Registers the tasks and the mixture of a manifest, in place of those of an earlier one.
 
+    whole: a split that has all lines of a manifest without a field `split`, which then has no other.
     Raises ValueError where the manifest cannot be read, lacks the field that is to be its text or language, or an
     objective is not known.
     """
     opened = manifest.Manifest(choices.path)
     _check_fields(opened, choices)
-    splits = _lines(opened, choices)
+    splits = _lines(opened, choices, whole)
     speech = sources.ManifestSource(choices.path, splits, max_seconds=choices.max_seconds)
     text = sources.SequenceSource({split: functools.partial(_texts, opened, splits[split]) for split in splits})
     makers: dict[str, Callable[[], dict[str, Any]]] = {
@@ -66,8 +67,10 @@ def _check_fields(opened: manifest.Manifest, choices: config.Manifest) -> None:
             )
 
 
-def _lines(opened: manifest.Manifest, choices: config.Manifest) -> dict[str, manifest.Lines]:
+def _lines(opened: manifest.Manifest, choices: config.Manifest, whole: str | None) -> dict[str, manifest.Lines]:
     """The lines of each split."""
+    if whole is not None and "split" not in opened.fields:
+        return {whole: manifest.Lines()}
     exclude = dict(choices.held_out)
     if "split" in opened.fields:
         values = {"train": choices.train, "validation": choices.validation, "test": choices.test}

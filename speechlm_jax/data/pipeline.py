@@ -8,11 +8,11 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from speechlm_jax.data import features, order, seeds, sources
+from speechlm_jax.data import config, features, noisy, order, seeds, sources
 from speechlm_jax.data.quarantine import Quarantine
 
 LANES = tuple(features.OUTPUT_FEATURES)
-KEPT = (*LANES, "_pos", "id", "targets_pretokenized")
+KEPT = (*LANES, "_pos", "id", "targets_pretokenized", "kind")
 """Features of an example that outlive the preprocessors."""
 
 LOST = 20_000
@@ -68,7 +68,8 @@ class Reader:
     """The examples of a task at given positions of its endless order, made ahead of time.
 
     positions: a function that starts the iterator of positions to read; take() must be called in the same order.
-    A record that cannot be read goes to the quarantine. `closed` ends the reading.
+    A record that cannot be read goes to the quarantine. endless: whether the positions are, so that an end of the
+    examples is an error. augmentation: what is done to the lane `audio`, in training alone. `closed` ends the reading.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class Reader:
         quarantine: Quarantine,
         threads: int = 2,
         shuffle: bool = True,
+        endless: bool = False,
+        augmentation: config.Augmentation | None = None,
         closed: threading.Event | None = None,
     ):
         self._task, self._quarantine = task, quarantine
         self._asked = self._answered = 0
-        self._lost = False
+        self._endless, self._lost = endless, False
         self._closed = closed or threading.Event()
         source = source_of(task)
         dataset = source.at(
@@ -105,14 +108,18 @@ class Reader:
                 f"reading task '{task.name}': a preprocessor dropped the feature `_pos`, by which a record is found "
                 "again after a restart. Keep it, or end the preprocessors with speechlm_jax.data.preprocessors.lanes."
             )
-        dataset = dataset.map(lambda example: {name: example[name] for name in KEPT if name in example}).prefetch(4)
-        self._iterator = dataset.as_numpy_iterator()
+        dataset = dataset.map(lambda example: {name: example[name] for name in KEPT if name in example})
+        if augmentation is not None and augmentation.shares:
+            key = order.key(seed, "augmentation", task.name)
+            dataset = noisy.by_position(dataset, augmentation, key, threads=threads)
+        self._iterator: Any = dataset.prefetch(4).as_numpy_iterator()
         self._ahead: dict[str, Any] | None = self._next()
 
     def take(self, position: int) -> list[dict[str, Any]]:
         """What the record at a position became: no example, one or several.
 
-        Raises TooManyBadRecords, and ValueError when nothing of the task passes its preprocessors any more.
+        Raises TooManyBadRecords, and ValueError when nothing of the task passes its preprocessors any more, or when
+        what was to be endless has ended.
         """
         examples = []
         while self._ahead is not None and self._ahead["_pos"] == position:
@@ -124,6 +131,11 @@ class Reader:
                 raise ValueError(
                     f"reading task '{self._task.name}': none of {LOST} records in a row passed its preprocessors. "
                     "Does a filter drop everything, or is a text field empty?"
+                )
+            if self._endless and not self._closed.is_set():
+                raise ValueError(
+                    f"reading task '{self._task.name}': wanted examples without end, found none after "
+                    f"{self._asked} records. Does a preprocessor end its dataset (take, a cut by size)?"
                 )
         return examples
 

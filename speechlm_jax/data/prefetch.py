@@ -1,13 +1,18 @@
 """Making the next elements of an iterator in a thread, a few ahead."""
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+_logger = logging.getLogger(__name__)
+
 
 class Prefetch:
     """Makes the next elements of an iterator in a thread. An error of the iterator is raised where it is taken."""
+
+    PATIENCE_SECONDS = 10.0
 
     def __init__(self, source: Iterator[Any], depth: int, prepare: Callable[[Any], Any] = lambda element: element):
         self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(max(depth, 1))
@@ -44,6 +49,11 @@ class Prefetch:
         return element
 
     def close(self) -> None:
-        """Stops the thread and waits for it."""
+        """Stops the thread and waits for it; one that is still at work after `PATIENCE_SECONDS` is told to the log."""
         self._stop.set()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=self.PATIENCE_SECONDS)
+        if self._thread.is_alive():
+            _logger.warning(
+                "ending what makes batches ahead: its thread is still at work after %g seconds, and is left behind",
+                self.PATIENCE_SECONDS,
+            )

@@ -2,6 +2,9 @@
 
 import collections
 import dataclasses
+import json
+import os
+import pathlib
 import threading
 from collections.abc import Callable
 
@@ -21,13 +24,38 @@ class TooManyBadRecords(ValueError):
     """More records were bad than the run's budget allows."""
 
 
+class File:
+    """Writes each bad record as a line of JSON at the end of a file, as it is met; one that stands there already, from
+    before a restart, is not written again."""
+
+    def __init__(self, path: str | os.PathLike):
+        self._path = pathlib.Path(path)
+        content = self._path.read_text("utf-8", "replace") if self._path.exists() else ""
+        self._written = {key for line in content.splitlines() if (key := _key_of(line)) is not None}
+        # A process that was killed may have left half a line.
+        self._lead = "\n" if content and not content.endswith("\n") else ""
+
+    def __call__(self, record: BadRecord) -> None:
+        key = _key(record.task, record.id)
+        if key in self._written:
+            return
+        self._written.add(key)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(self._lead + json.dumps(dataclasses.asdict(record)) + "\n")
+        self._lead = ""
+
+
 class Quarantine:
-    """Counts what is read and what is skipped. Safe to share between threads; errors are raised by `check` alone."""
+    """Counts what is read and what is skipped. Safe to share between threads; errors are raised by `check` alone.
+
+    on_bad is told of each record once, however often it is met.
+    """
 
     def __init__(self, budget: config.BadRecords, on_bad: Callable[[BadRecord], None] | None = None):
         self._budget, self._on_bad = budget, on_bad
         self._lock = threading.Lock()
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[int] = set()
+        self._spent = False
         self.read = 0
         self.skipped = 0
         self.records: list[BadRecord] = []
@@ -39,9 +67,11 @@ class Quarantine:
         record = BadRecord(task, name, reason)
         with self._lock:
             self.skipped += 1
-            new = (task, name) not in self._told
-            if new and len(self._told) < 1000:
-                self._told.add((task, name))
+            spent = self.skipped > self._budget.grace and self.skipped > self._budget.max_share * self.read
+            self._spent = self._spent or spent
+            new = _key(task, name) not in self._told
+            self._told.add(_key(task, name))
+            if new and len(self.records) < 1000:
                 self.records.append(record)
         if new and self._on_bad:
             self._on_bad(record)
@@ -53,9 +83,9 @@ class Quarantine:
 
     @property
     def over_budget(self) -> bool:
-        """Whether more was skipped than may be."""
-        with self._lock:
-            return self.skipped > self._budget.grace and self.skipped > self._budget.max_share * self.read
+        """Whether more was skipped than may be: once it was, for good. Readers stop at that, and one that stopped must
+        not be forgotten because the others read on."""
+        return self._spent
 
     def check(self) -> None:
         """Raises TooManyBadRecords when the budget is spent."""
@@ -70,3 +100,16 @@ class Quarantine:
             f"reading records: {self.skipped} of {self.read} could not be used, the budget is {self._budget.grace} and "
             f"{self._budget.max_share:.1%}. Most often: {named}. Mend the data, or raise BadRecords.max_share."
         )
+
+
+def _key(task: str, record_id: str) -> int:
+    """A number for a record, good within this process: millions of them may be kept."""
+    return hash((task, record_id))
+
+
+def _key_of(line: str) -> int | None:
+    try:
+        written = json.loads(line)
+        return _key(written["task"], written["id"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -3,7 +3,9 @@
 import dataclasses
 import difflib
 import importlib
+import os
 import pkgutil
+import sys
 
 from speechlm_jax.data import config, features
 
@@ -24,7 +26,10 @@ def register(data: config.Data, *, bind_vocabulary: bool = True) -> None:
 
 
 def import_tasks(name: str) -> None:
-    """Imports one task module. Raises ValueError with the nearest name where it does not exist."""
+    """Imports one task module, also from the folder that the command is run in. Raises ValueError with the nearest
+    name where it does not exist."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -36,7 +41,7 @@ def import_tasks(name: str) -> None:
         near = difflib.get_close_matches(name, known, 1, 0.0)
         raise ValueError(
             f"importing task module '{name}': there is no such module. Nearest: '{near[0] if near else ''}'. "
-            "Set Data.task_modules to modules that Python can import."
+            "Set Data.task_modules to modules that Python can import, such as my_tasks.py in this folder."
         ) from None
 
 

@@ -12,36 +12,42 @@ import numpy as np
 from speechlm_jax import batch, runtime, vocabulary
 from speechlm_jax.data import capacities, config, packing, pipeline, quarantine, registration, stream, texts
 
+_BOUNDLESS = 10**9
+"""Room that no mixture fills."""
+
 UNITS = {"audio": "positions", "inputs": "tokens", "targets": "tokens", "target_audio": "steps"}
 
 
 def report(
     data: config.Data, *, seed: int, examples: int, show: int, propose_row: bool, json_path: str | None
 ) -> dict[str, Any]:
-    """Draws `examples` examples as training would, and tells what they are; see `data_verb.run`."""
+    """Draws `examples` examples as training would, whatever room the row has, and tells what they are; see
+    `data_verb.run`."""
     registration.register(data)
     tasks, rates = pipeline.tasks_and_rates(data.stream.mixture, data.stream.split)
     drawn, bad = _draw(data, seed, examples)
     row = data.row
     demands = np.stack([packing.demand(example, row) for example in drawn])
     contents = np.stack([capacities.content(example, row) for example in drawn])
-    counts = collections.Counter(example["task"] for example in drawn)
+    too_large = demands > packing.capacity(row)
+    fits = ~too_large.any(axis=1)
+    numbers = np.array([example["task"] for example in drawn])
     found: dict[str, Any] = {
         "mixture": data.stream.mixture,
         "split": data.stream.split,
         "measured": len(drawn),
         "tasks": {
             task.name: _of_task(
-                task.name,
                 pipeline.source_of(task).num_input_examples(data.stream.split),
                 rate,
-                counts[index] / len(drawn),
-                contents[[example["task"] == index for example in drawn]],
+                float((numbers == index).mean()),
+                contents[numbers == index],
+                too_large[numbers == index],
                 row,
             )
             for index, (task, rate) in enumerate(zip(tasks, rates, strict=True))
         },
-        "useful_shares": capacities.useful_shares(contents, demands, row, data.stream.open_rows),
+        "useful_shares": capacities.useful_shares(contents[fits], demands[fits], row, data.stream.open_rows),
         "bad_records": {
             "skipped": bad.skipped,
             "read": bad.read,
@@ -83,9 +89,17 @@ def train_vocabulary(
 
 
 def _draw(data: config.Data, seed: int, number: int) -> tuple[list[dict[str, Any]], quarantine.Quarantine]:
-    """The first examples that a one-shard stream of the mixture packs."""
+    """The first examples of a one-shard stream of the mixture, those too that do not fit the recipe's row."""
     settings = dataclasses.replace(data.stream, data_shards=1)
-    source = stream.Stream(settings, data.row, rows=1, seed=seed)
+    everything = dataclasses.replace(
+        data.row,
+        audio_seconds=_BOUNDLESS,
+        inputs=_BOUNDLESS,
+        targets=_BOUNDLESS,
+        target_audio_seconds=_BOUNDLESS,
+        segments=_BOUNDLESS,
+    )
+    source = stream.Stream(settings, everything, rows=1, seed=seed, augmentation=data.augmentation)
     try:
         return source.draw(number), source.bad_records
     finally:
@@ -93,7 +107,7 @@ def _draw(data: config.Data, seed: int, number: int) -> tuple[list[dict[str, Any
 
 
 def _of_task(
-    name: str, records: int, rate: float, realised: float, contents: np.ndarray, row: batch.Row
+    records: int, rate: float, realised: float, contents: np.ndarray, too_large: np.ndarray, row: batch.Row
 ) -> dict[str, Any]:
     lanes = {
         lane: {"unit": UNITS[lane], **capacities.lengths(contents[:, index])}
@@ -102,6 +116,11 @@ def _of_task(
     }
     seconds = batch.HOP * row.subsampling / batch.SAMPLE_RATE
     found: dict[str, Any] = {"records": records, "rate": round(rate, 5), "realised": round(realised, 5), "lanes": lanes}
+    found["too_large"] = {
+        "examples": int(too_large.any(axis=1).sum()),
+        "of": len(too_large),
+        "rooms": {packing.BINDINGS[d]: int(n) for d, n in enumerate(too_large.sum(axis=0)) if n},
+    }
     if "audio" in lanes:
         found["hours"] = round(float(contents[:, 0].mean()) * seconds * records / 3600, 2)
     return found
@@ -114,6 +133,10 @@ def _print(found: dict[str, Any]) -> None:
         print(f"  {name}: {task['records']:,} records{hours}, rate {task['rate']:.3f}, realised {task['realised']:.3f}")
         for lane, lengths in task["lanes"].items():
             print(f"    {lane:<13}" + "  ".join(f"{key} {value}" for key, value in lengths.items()))
+        large = task["too_large"]
+        if large["examples"]:
+            rooms = ", ".join(f"{binding} ({count})" for binding, count in large["rooms"].items())
+            print(f"    {large['examples']} of {large['of']} do not fit the row, and are skipped in training: {rooms}")
     print("useful share of each lane: " + "  ".join(f"{k} {v:.3f}" for k, v in found["useful_shares"].items()))
     bad = found["bad_records"]
     print(f"bad records: {bad['skipped']} of {bad['read']} read")

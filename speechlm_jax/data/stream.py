@@ -81,8 +81,9 @@ class Stream:
     """Packed batches of a mixture, for the data shards of this host. Iterate over it; each element is a Step.
 
     rows: rows of the global batch. shards: the data shards that this host holds. state: where they stand; None for
-    the beginning. on_bad is told of each record that is skipped.
-    Raises ValueError for a mixture that cannot be served, and while iterating when too many records are bad.
+    the beginning. augmentation: what is done to the lane `audio`. on_bad is told of each record that is skipped, once.
+    Raises ValueError for a mixture that cannot be served, and while iterating when too many records are bad. Any
+    thread may close it; then it ends, even while an element is being made.
     """
 
     MAX_QUEUED_ROWS = 32
@@ -98,6 +99,7 @@ class Stream:
         seed: int,
         shards: Sequence[int] | None = None,
         state: State | None = None,
+        augmentation: config.Augmentation | None = None,
         on_bad: Callable[[quarantine.BadRecord], None] | None = None,
     ):
         if rows % settings.data_shards:
@@ -105,7 +107,7 @@ class Stream:
                 f"cutting a global batch of {rows} rows into {settings.data_shards} data shards: the shards must "
                 "divide the rows. Set Data.rows or Stream.data_shards."
             )
-        self._settings, self._row, self._seed = settings, row, seed
+        self._settings, self._row, self._seed, self._augmentation = settings, row, seed, augmentation
         self._rows_per_shard = rows // settings.data_shards
         self._tasks, rates = pipeline.tasks_and_rates(settings.mixture, settings.split)
         self._bounds = list(itertools.accumulate(rates))[:-1]
@@ -113,6 +115,7 @@ class Stream:
         self._mixing_keys = {v: order.key(seed, "mix", v) for v in self._shard_indices}
         self._quarantine = quarantine.Quarantine(settings.bad_records, on_bad)
         self._closed = threading.Event()
+        self._readers_closed = threading.Event()
         self._start(state or {})
 
     @property
@@ -156,8 +159,9 @@ class Stream:
         return drawn
 
     def close(self) -> None:
-        """Stops the readers."""
+        """Stops the readers, and ends the iteration."""
         self._closed.set()
+        self._readers_closed.set()
 
     # Drawing.
 
@@ -182,6 +186,9 @@ class Stream:
         """The examples that the record of a draw became: none, one or several; those that fit no row are skipped."""
         items = []
         pieces = self._readers[task].take(self._position(shard, draw))
+        if self._closed.is_set():
+            # Readers that are closed have nothing to give, for ever.
+            raise StopIteration
         for piece, example in enumerate(pieces):
             needed = packing.demand(example, self._row)
             reason = packing.misfit(needed, self._row)
@@ -200,8 +207,10 @@ class Stream:
 
     def _start(self, state: State) -> None:
         """Opens the readers so that the next draw is the one after `state`, its open rows in their place."""
-        self._closed.set()
-        self._closed = threading.Event()
+        self._readers_closed.set()
+        self._readers_closed = threading.Event()
+        if self._closed.is_set():
+            self._readers_closed.set()
         fresh = {"draws": 0, "counts": [0] * len(self._tasks), "open": [], "ages": [], "pending": []}
         room = packing.capacity(self._row)
         self._shards = {
@@ -264,11 +273,21 @@ class Stream:
             seed=self._seed,
             threads=self._settings.read_threads,
             quarantine=self._quarantine,
-            closed=self._closed,
+            endless=True,
+            augmentation=self._augmentation,
+            closed=self._readers_closed,
         )
 
 
-def fingerprint(settings: config.Stream, row: batch.Row, *, rows: int, seed: int, vocabulary: str) -> dict[str, Any]:
+def fingerprint(
+    settings: config.Stream,
+    row: batch.Row,
+    *,
+    rows: int,
+    seed: int,
+    vocabulary: str,
+    augmentation: config.Augmentation | None = None,
+) -> dict[str, Any]:
     """What the order of a stream depends on: compare it before going on from a saved state."""
     tasks, rates = pipeline.tasks_and_rates(settings.mixture, settings.split)
     return {
@@ -278,6 +297,10 @@ def fingerprint(settings: config.Stream, row: batch.Row, *, rows: int, seed: int
         "open_rows": settings.open_rows,
         "row": dataclasses.asdict(row),
         "vocabulary": vocabulary,
+        # One that changes nothing is none.
+        "augmentation": dataclasses.asdict(augmentation) if augmentation and augmentation.shares else None,
+        # A list: references to examples say tasks by their place in it.
+        "tasks": [task.name for task in tasks],
         "rates": {task.name: round(rate, 9) for task, rate in zip(tasks, rates, strict=True)},
         "sources": {task.name: pipeline.source_of(task).fingerprint(settings.split) for task in tasks},
     }
@@ -286,6 +309,8 @@ def fingerprint(settings: config.Stream, row: batch.Row, *, rows: int, seed: int
 def check_fingerprint(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises ValueError that names what changed between two fingerprints."""
     saved, now = json.loads(json.dumps(saved)), json.loads(json.dumps(now))
+    # Fingerprints without a list of tasks have their rates in its order.
+    saved = {"tasks": list(saved.get("rates", {})), **saved}
     changed = []
     for name in sorted(saved.keys() | now.keys()):
         before, after = saved.get(name), now.get(name)

@@ -1,6 +1,7 @@
 """The stream: the same rows wherever it is cut, whoever holds its shards, whatever was bad on the way."""
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -197,6 +198,40 @@ def test_a_filter_that_drops_everything_is_an_error():
         source.draw(1)
 
 
+def test_a_task_whose_examples_end_is_an_error():
+    def few(dataset: tf.data.Dataset) -> tf.data.Dataset:
+        return dataset.take(5)
+
+    texts = {"train": [{"id": "a", "text": "red green blue"}]}
+    add("stream_few", sources.SequenceSource(texts), [*objectives.masked_language_model(), few])
+    source = opened(dataclasses.replace(SETTINGS, mixture="stream_few"))
+    with pytest.raises(ValueError, match="task 'stream_few': wanted examples without end"):
+        source.draw(20)
+
+
+@pytest.mark.parametrize("queued", [stream.Stream.MAX_QUEUED_ROWS, -1])
+def test_a_stream_that_is_closed_while_it_is_at_work_ends(queued, monkeypatch):
+    monkeypatch.setattr(stream.Stream, "MAX_QUEUED_ROWS", queued)
+    # A row that is not filled in a test's time, or one after which the stream starts over each time.
+    row = dataclasses.replace(ROW, segments=10**6, inputs=10**8) if queued > 0 else ROW
+    source = stream.Stream(dataclasses.replace(SETTINGS, mixture="stream_masked"), row, rows=8, seed=1)
+    begun, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        for _ in source:
+            pass
+        ended.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    begun.wait()
+    assert not ended.wait(0.5)
+    source.close()
+    assert ended.wait(10)
+    with pytest.raises(StopIteration):
+        source.draw(10)
+
+
 def test_a_preprocessor_that_drops_the_position_is_an_error_that_says_so():
     def forget(dataset: tf.data.Dataset) -> tf.data.Dataset:
         return dataset.map(lambda example: {"text": example["text"], "id": example["id"]})
@@ -240,6 +275,18 @@ def test_a_changed_recipe_is_refused_with_what_changed():
         stream.check_fingerprint(made(), made(data_shards=2))
     with pytest.raises(ValueError, match="rates.stream_masked: 0.25 -> None"):
         stream.check_fingerprint(made(), made(mixture="stream_speech"))
+
+
+def test_tasks_in_another_order_are_refused(monkeypatch):
+    def made():
+        return stream.fingerprint(SETTINGS, ROW, rows=8, seed=1, vocabulary="abc")
+
+    before = made()
+    stream.check_fingerprint({name: value for name, value in before.items() if name != "tasks"}, before)
+    tasks, rates = pipeline.tasks_and_rates(SETTINGS.mixture, SETTINGS.split)
+    monkeypatch.setattr(pipeline, "tasks_and_rates", lambda *_: (tasks[::-1], rates[::-1]))
+    with pytest.raises(ValueError, match=r"tasks: \['stream_masked', .*\] -> \['stream_speech', "):
+        stream.check_fingerprint(before, made())
 
 
 def test_unknown_tasks_and_splits_are_errors_that_name_the_nearest():

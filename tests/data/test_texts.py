@@ -1,13 +1,17 @@
 """Tests of the text that a vocabulary is trained on."""
 
+import contextlib
 import itertools
+import json
 
 import numpy as np
 import pytest
 import seqio
+import soundfile
 import tensorflow as tf
 
-from speechlm_jax.data import features, objectives, preprocessors, sources, texts
+from speechlm_jax import audio
+from speechlm_jax.data import features, objectives, others, paired_objectives, preprocessors, sources, texts
 
 SPEECH = [
     {"transcript": "Ein HAUS, bitte!", "seconds": 2.0, "audio": np.ones(800, np.int16), "id": "a"},
@@ -85,3 +89,94 @@ def test_a_task_of_other_preprocessors_gives_the_text_of_its_source():
             list(texts.texts("texts_opaque"))
     finally:
         seqio.TaskRegistry.remove("texts_opaque")
+
+
+@contextlib.contextmanager
+def mixed(source: seqio.DataSource, **steps):
+    """A mixture of tasks over one source, by the ends of their names."""
+    names = [f"texts_{name}" for name in steps]
+    for name, given in zip(names, steps.values(), strict=True):
+        seqio.TaskRegistry.add(name, source, features.OUTPUT_FEATURES, given)
+    seqio.MixtureRegistry.add("texts_mixed", names, default_rate=1.0)
+    try:
+        yield "texts_mixed"
+    finally:
+        seqio.MixtureRegistry.remove("texts_mixed")
+        for name in names:
+            seqio.TaskRegistry.remove(name)
+
+
+@pytest.fixture
+def recordings(tmp_path, monkeypatch):
+    """A manifest of recordings of 0.1, 0.2 ... seconds, and the list of those that were decoded."""
+    lines = [
+        {"audio": f"{i}.wav", "text": text, "seconds": (i + 1) / 10}
+        for i, text in enumerate(["One", "two", "two", "four"])
+    ]
+    for i in range(len(lines)):
+        soundfile.write(tmp_path / f"{i}.wav", np.full(1600 * (i + 1), 0.1), 16_000)
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    decoded, read = [], audio.read
+
+    def noted(path, **choices):
+        decoded.append(path.name)
+        return read(path, **choices)
+
+    monkeypatch.setattr(audio, "read", noted)
+    return sources.ManifestSource({"train": tmp_path / "manifest.jsonl"}), decoded
+
+
+SHORT = preprocessors.keep_where(lambda example: example["seconds"] < 0.35)
+
+
+@pytest.mark.parametrize("kept", [texts.MAX_KEPT, 0])
+def test_no_recording_is_decoded_for_text_alone(recordings, kept, monkeypatch):
+    monkeypatch.setattr(texts, "MAX_KEPT", kept)
+    source, decoded = recordings
+    with mixed(source, filtered=[SHORT, *objectives.recognition()]) as mixture:
+        assert list(texts.texts(mixture)) == ["One", "two", "two"]
+    with mixed(source, plain=objectives.recognition()) as mixture:
+        assert list(texts.texts(mixture)) == ["One", "two", "two", "four"]
+    assert not decoded
+
+
+def test_a_step_that_listens_is_given_the_recordings(recordings):
+    source, decoded = recordings
+    long = preprocessors.keep_where(lambda example: tf.size(example["audio"]) > 2000)
+    with mixed(source, long=[long, *objectives.recognition()]) as mixture:
+        assert list(texts.texts(mixture)) == ["two", "two", "four"]
+    assert sorted(decoded) == ["0.wav", "1.wav", "2.wav", "3.wav"]
+
+
+def test_a_text_of_a_record_is_given_once_however_many_tasks_read_it(recordings):
+    small = preprocessors.normalize_text("text", lower=True)
+    steps = {
+        "a_plain": objectives.recognition(),
+        "b_again": objectives.span_corruption(),
+        "c_filtered": [SHORT, *objectives.recognition()],
+        "d_small": [small, *objectives.masked_language_model()],
+        "e_renamed": [preprocessors.rename(words="text"), *objectives.recognition("words")],
+    }
+    with mixed(recordings[0], **steps) as mixture:
+        assert list(texts.texts(mixture)) == ["One", "two", "two", "four", "one"]
+        assert list(texts.texts(mixture)) == ["One", "two", "two", "four", "one"]
+        assert list(texts.texts(mixture, max_examples=2)) == ["One", "two", "one"]
+
+
+def test_lists_of_texts_absent_fields_and_bad_records_are_read_as_in_training(caplog):
+    items = [{"text": "one", "others": ["a", "b"]}, {"others": []}, {"text": 3}, {"text": "four"}]
+    source = sources.SequenceSource({"train": items}, {"text": "text", "others": "texts"})
+    fields = ["others", "text"]
+    with mixed(source, plain=objectives.recognition()) as mixture:
+        assert list(texts.texts(mixture, fields=fields)) == ["a", "b", "one", "four"]
+    assert "record 2: left out: field 'text' holds 3" in caplog.text
+    with mixed(source, steps=[preprocessors.select(*fields), *objectives.recognition()]) as mixture:
+        assert list(texts.texts(mixture, fields=fields)) == ["a", "b", "one", "four"]
+
+
+def test_texts_that_others_bring_along_can_be_read():
+    items = [{"text": text, "audio": np.ones(800, np.int16)} for text in ("one", "two")]
+    source = others.WithOthers(sources.SequenceSource({"train": items}), ("text",), count=2)
+    with mixed(source, matching=paired_objectives.matching()) as mixture:
+        assert list(texts.texts(mixture)) == ["one", "two"]
+        assert list(texts.texts(mixture, fields=["other_text"])) == ["two", "one"]

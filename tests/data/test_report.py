@@ -1,0 +1,80 @@
+"""What is measured of a mixture, whatever room the recipe's row has."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import seqio
+
+from speechlm_jax import batch, data_verb, vocabulary
+from speechlm_jax.data import config, features, objectives, sources
+
+SECONDS = (0.5, 1.0, 4.0)
+ROW = batch.Row(audio_seconds=2.0, inputs=64, targets=64, segments=8)
+TEXT = "red green blue one two three"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def words(tmp_path_factory):
+    path = tmp_path_factory.mktemp("words") / "vocabulary.model"
+    colours = TEXT.split()
+    vocabulary.train([" ".join(colours[i % 6 :] + colours[: i % 4]) for i in range(300)], path, 440)
+    speech = [
+        {"id": f"clip{i}", "audio": np.ones(int(16_000 * seconds), np.int16), "text": "red green"}
+        for i, seconds in enumerate(SECONDS)
+    ]
+    speech_task = sources.SequenceSource({"train": speech})
+    text_task = sources.SequenceSource({"train": [{"id": f"text{i}", "text": TEXT} for i in range(10)]})
+    for name, source, steps in (
+        ("report_speech", speech_task, objectives.recognition()),
+        ("report_text", text_task, objectives.masked_language_model()),
+    ):
+        seqio.TaskRegistry.add(name, source, features.OUTPUT_FEATURES, steps)
+    seqio.MixtureRegistry.add("report_test", ["report_speech", "report_text"], default_rate=1.0)
+    with features.bound(path):
+        yield path
+    seqio.MixtureRegistry.remove("report_test")
+    for name in ("report_speech", "report_text"):
+        seqio.TaskRegistry.remove(name)
+
+
+def reported(words, row: batch.Row = ROW, **others) -> dict:
+    flags = {name: others.pop(name) for name in ("propose_row", "json") if name in others}
+    stream = config.Stream(mixture="report_test", open_rows=2)
+    data = config.Data(task_modules=(), vocabulary=str(words), row=row, stream=stream, **others)
+    return data_verb.run(data=data, examples=60, show=0, **flags)
+
+
+def test_lengths_are_measured_beyond_the_row_and_what_does_not_fit_is_told(words, tmp_path, capsys):
+    found = reported(words, json=str(tmp_path / "report.json"))
+    speech, text = found["tasks"]["report_speech"], found["tasks"]["report_text"]
+    assert speech["lanes"]["audio"]["max"] == 4.0 / 0.04
+    # Every third recording is longer than the row.
+    large = speech["too_large"]
+    assert large["examples"] == pytest.approx(large["of"] / 3, abs=1) and large["examples"] > 5
+    assert large["rooms"] == {"Row.audio_seconds": large["examples"]}
+    assert text["too_large"]["examples"] == 0
+    assert found["bad_records"]["skipped"] == 0
+    assert 0 < found["useful_shares"]["audio"] <= 1
+    said = capsys.readouterr().out
+    assert f"{large['examples']} of {large['of']} do not fit the row" in said and said.count("do not fit") == 1
+    assert json.loads((tmp_path / "report.json").read_text()) == found
+
+
+def test_a_row_is_proposed_that_holds_what_the_recipe_row_does_not(words):
+    bindings = reported(words, propose_row=True)["proposal"]["bindings"]
+    seconds = next(float(text.split(" = ")[1]) for text in bindings if text.startswith("Row.audio_seconds"))
+    assert seconds >= 8
+
+
+def test_a_lane_without_room_is_reported_not_refused(words):
+    found = reported(words, dataclasses.replace(ROW, inputs=0), propose_row=True)
+    large = found["tasks"]["report_text"]["too_large"]
+    assert large["examples"] == large["of"] > 20 and large["rooms"] == {"Row.inputs": large["of"]}
+    assert any(text.startswith("Row.inputs = ") and text != "Row.inputs = 0" for text in found["proposal"]["bindings"])
+
+
+def test_lengths_are_those_of_augmented_speech(words):
+    slow = reported(words, augmentation=config.Augmentation(speed=(0.5, 0.5)))
+    assert slow["tasks"]["report_speech"]["lanes"]["audio"]["max"] == 8.0 / 0.04
