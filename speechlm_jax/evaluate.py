@@ -12,8 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", action="append", help="a SeqIO task or mixture; may be given several times")
     parser.add_argument("--split", help="split to score (default: test)")
     parser.add_argument("--task_module", action="append", help="a module that registers tasks, beside the checkpoint's")
-    parser.add_argument("--manifest", help="take the tasks `manifest_...` from this manifest")
+    parser.add_argument(
+        "--manifest", help="take the tasks `manifest_...` from this manifest; all of it, if it has no field `split`"
+    )
     parser.add_argument("--max_examples", type=int, help="score at most this many records of each task")
+    parser.add_argument("--rows", type=int, help="rows computed at once (default: at most 8)")
     parser.add_argument("--json", help="write the scores here as JSON")
 
 
@@ -25,10 +28,16 @@ def run(
     task_module: list[str] | tuple[str, ...] = (),
     manifest: str | None = None,
     max_examples: int | None = None,
-    decode_steps: int = 96,
+    decode_steps: int | None = None,
+    rows: int | None = None,
     json: str | None = None,
 ) -> dict[str, Any]:
     """Scores each task of `task` on a split with the weights of a checkpoint, and prints a line for each.
+
+    decode_steps: tokens that the decoder may write, the end token too; None: as many as Row.targets. `cut_off` counts
+    the examples that needed more.
+
+    rows: rows of a batch, shared by the devices of this machine; None: those of training, but at most 8.
 
     Raises ValueError for a checkpoint, task or split that is not there.
     """
@@ -43,5 +52,6 @@ def run(
         manifest=manifest,
         limit=max_examples,
         decode_steps=decode_steps,
+        rows=rows,
         json_path=json,
     )

@@ -3,7 +3,7 @@
 Labels are compared with their case and without stray white space. A prediction that is empty is no label.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -111,6 +111,17 @@ def auc_for(positive: str) -> metrics.Metric:
     @metrics.resampled_by(weigh)
     def measure(targets: Sequence[str], predictions: Sequence[str | float]) -> dict[str, float]:
         return auc(*scored(targets, predictions))
+
+    return measure
+
+
+def auc_by_likelihood(positive: str) -> Callable[[Sequence[str], Sequence[float]], dict[str, float]]:
+    """`auc` of the label `positive` against one other, by log P(target) of each example, in the form tasks take."""
+
+    def measure(targets: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
+        truth = [_label(target) == _label(positive) for target in targets]
+        own = np.exp(np.minimum(np.asarray(scores, np.float64), 0.0))
+        return auc(truth, np.where(truth, own, 1.0 - own))
 
     return measure
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import seqio
 
-from speechlm_jax import answer_metrics, label_metrics, metrics, translation_metrics
+from speechlm_jax import answer_metrics, label_metrics, metrics, speech_metrics, translation_metrics
 from speechlm_jax.data import (
     features,
     objectives,
@@ -55,13 +55,20 @@ INTENTS = (
 )
 
 
-def _add(name: str, source: seqio.DataSource, steps: Sequence[Callable], metric_fns: Sequence[Any] = ()) -> None:
+def _add(
+    name: str,
+    source: sources.RandomAccessSource,
+    steps: Sequence[Callable],
+    metric_fns: Sequence[Any] = (),
+    score_metric_fns: Sequence[Any] = (),
+) -> None:
+    measures: list[Any] = [*map(metrics.bootstrapped, metric_fns), *score_metric_fns]
     seqio.TaskRegistry.add(
         name,
         source=source,
         preprocessors=list(steps),
         output_features=features.OUTPUT_FEATURES,
-        metric_fns=[metrics.bootstrapped(metric) for metric in metric_fns],
+        metric_fns=measures,
     )
 
 
@@ -86,11 +93,13 @@ def _register(suffix: str, corpus: config.EmbeddedCorpus) -> None:
         claims,
         paired_objectives.matching("spoken", "other_spoken"),
         _labels(paired_objectives.MATCH, paired_objectives.MISMATCH),
+        [label_metrics.auc_by_likelihood(paired_objectives.MATCH)],
     )
     _add(
         f"embedded_text_to_speech{suffix}",
         source,
         speech_objectives.text_to_speech("spoken", "{lang}", speaker="speaker"),
+        [speech_metrics.mean_mel_cepstral_distortion, speech_metrics.total_duration_ratio],
     )
 
     # Text, or speech, alone.

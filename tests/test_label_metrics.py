@@ -128,3 +128,10 @@ def test_metrics_have_the_signature_that_seqio_asks_for():
         assert list(inspect.signature(metric).parameters) == ["targets", "predictions"]
     with pytest.raises(ValueError, match="found 1 predictions and 2 targets"):
         label_metrics.macro_f1(["a", "b"], ["a"])
+
+
+def test_likelihoods_of_the_target_rank_like_probabilities_of_one_label():
+    probabilities, truth = [0.9, 0.2, 0.6, 0.4], ["match", "mismatch", "mismatch", "match"]
+    own = [p if t == "match" else 1 - p for p, t in zip(probabilities, truth, strict=True)]
+    found = label_metrics.auc_by_likelihood("match")(targets=truth, scores=np.log(own).tolist())
+    assert found["auc"] == label_metrics.auc([t == "match" for t in truth], probabilities)["auc"]

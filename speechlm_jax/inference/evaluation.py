@@ -1,25 +1,25 @@
-"""Scores of SeqIO tasks: the losses of a split, and the tasks' own metrics over greedily decoded text."""
+"""Scores of SeqIO tasks: the losses of a split, and the tasks' own metrics over what the model writes or speaks."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import seqio
 from flax import nnx
 
-from speechlm_jax import batch, sharding, vocabulary
+from speechlm_jax import vocabulary
 from speechlm_jax.data import batches, config, one_pass, quarantine
-from speechlm_jax.inference import generate
-from speechlm_jax.models import speech_text
+from speechlm_jax.inference import eval_step, generate, speaking
+from speechlm_jax.models import config as model_config
 
 
 class Evaluator:
-    """Evaluates parameters of one model on packed rows of `data`.
+    """Evaluates parameters of one model on packed rows of `data`. In a run of several processes all of them read and
+    pack the same records, compute their own rows, and know all scores.
 
-    heads: loss heads by name. decode_steps: tokens that greedy decoding may write.
+    heads: loss heads by name. model: what the graph is made of; only one that writes speech needs it. decode_steps:
+    tokens that greedy decoding may write; None: as many as a row's targets.
     """
 
     def __init__(
@@ -30,35 +30,71 @@ class Evaluator:
         data: config.Data,
         mesh: jax.sharding.Mesh,
         heads: Mapping[str, Any],
-        decode_steps: int,
+        model: model_config.Model | None = None,
+        decode_steps: int | None = None,
     ):
         self._vocabulary, self._data, self._mesh, self._heads = vocabulary, data, mesh, heads
+        self._speak = None
+        if model is not None and model.speech_out is not None and data.row.target_audio_steps:
+            self._speak = speaking.Speaker(graphdef, model.speech_out, mesh=mesh, steps=data.row.target_audio_steps)
         self._generate = generate.Generator(graphdef, row=data.row, mesh=mesh, steps=decode_steps)
-        self._losses = jax.jit(functools.partial(_losses, graphdef, heads), out_shardings=sharding.replicated(mesh))
+        self._losses = eval_step.make(graphdef, heads, mesh=mesh)
 
     def score(self, params: Any, task: seqio.Task, split: str, *, limit: int | None = None) -> dict[str, Any]:
-        """Losses by head, the task's metrics, and some samples, of the first `limit` records of a split."""
+        """Of the first `limit` records of a split: losses by head, the share of single guesses that are right, the
+        task's metrics with some samples, and in how many examples the decoder wrote no end token, `cut_off`.
+
+        Predictions are what the decoder writes; of tasks with speech to come out, the speech (int16), beside the true
+        one. A metric function with an argument `scores` is given log P(target) of each example. Where examples say of
+        what kind they are, metrics are told by kind as well.
+        """
         bad = quarantine.Quarantine(self._data.stream.bad_records)
-        totals = {name: np.zeros(2) for name in self._heads}
-        decoded: list[generate.Decoded] = []
+        totals: dict[str, np.ndarray] = {name: np.zeros(3) for name in self._heads}
+        written: list[generate.Decoded] = []
+        spoken: list[tuple[Mapping[str, Any], np.ndarray]] = []
+        likelihoods: list[float] = []
         examples = one_pass.examples(task, split, quarantine=bad, limit=limit)
         for packed in batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad):
-            rows = sharding.global_batch(self._mesh, packed.batch)
-            for name, sums in jax.device_get(self._losses(params, rows)).items():
-                totals[name] += sums
-            if task.predict_metric_fns:
-                decoded.extend(self._generate(params, packed))
-        scores: dict[str, Any] = {f"loss/{name}": float(t / w) for name, (t, w) in totals.items() if w}
+            measured = jax.device_get(self._losses(params, generate.place(self._mesh, packed.batch)))
+            for name, head in measured.items():
+                right = 0.0 if head.hits is None else head.hits.sum()
+                totals[name] += [head.totals.sum(), head.weights.sum(), right]
+            if not task.metric_fns:
+                continue
+            if packed.batch.target_audio is not None and np.any(packed.batch.target_audio.segment_ids):
+                spoken.extend(self._speak(params, packed) if self._speak is not None else [])
+                continue
+            written.extend(self._generate(params, packed))
+            if "targets" in measured:
+                likelihoods += _of_examples(-measured["targets"].totals, packed)
+        scores: dict[str, Any] = {}
+        for name, (total, weight, right) in totals.items():
+            if weight:
+                scores[f"loss/{name}"] = float(total / weight)
+                if hasattr(self._heads[name], "hits"):
+                    scores[f"hits/{name}"] = float(right / weight)
         scores["skipped"] = bad.skipped
-        if decoded:
-            scores |= self._metrics(task, decoded)
+        if written:
+            scores |= self._metrics(task, written, likelihoods)
+        if spoken:
+            truths, predictions = [example["target_audio"] for example, _ in spoken], [wave for _, wave in spoken]
+            scores |= {"examples": len(spoken), **_run_metrics(task, truths, predictions)}
         return scores
 
-    def _metrics(self, task: seqio.Task, decoded: Sequence[generate.Decoded]) -> dict[str, Any]:
-        scores: dict[str, Any] = {"examples": len(decoded)}
+    def _metrics(
+        self, task: seqio.Task, decoded: Sequence[generate.Decoded], likelihoods: Sequence[float]
+    ) -> dict[str, Any]:
+        scores: dict[str, Any] = {"examples": len(decoded), "cut_off": sum(d.cut for d in decoded)}
         targets = [_postprocess(task, self._reference(d.example), d.example, True) for d in decoded]
         predictions = [_postprocess(task, self._vocabulary.decode(d.tokens), d.example, False) for d in decoded]
         scores |= _run_metrics(task, targets, predictions)
+        for function in task.score_metric_fns if likelihoods else ():
+            scores |= function(targets=targets, scores=likelihoods)
+        kinds = [_text(d.example.get("kind", "")) for d in decoded]
+        for kind in sorted({*kinds} - {""}):
+            own = [index for index, found in enumerate(kinds) if found == kind]
+            found = _run_metrics(task, [targets[index] for index in own], [predictions[index] for index in own])
+            scores |= {f"{kind}/{name}": value for name, value in found.items()}
         chosen = np.linspace(0, len(decoded) - 1, min(5, len(decoded))).astype(int).tolist()
         scores["samples"] = [
             {"id": _text(decoded[i].example["id"]), "target": str(targets[i]), "prediction": str(predictions[i])}
@@ -80,6 +116,11 @@ class Evaluator:
         return self._vocabulary.decode(example["targets"].tolist())
 
 
+def _of_examples(values: np.ndarray, packed: batches.Packed) -> list[float]:
+    """The value "B E" of each example of a packed batch, in the order in which they are decoded."""
+    return [float(values[index, line]) for index, members in enumerate(packed.rows) for line in range(len(members))]
+
+
 def _postprocess(task: seqio.Task, text: str, example: Mapping[str, Any], is_target: bool) -> Any:
     return task.postprocess_fn(text, example=example, is_target=is_target) if task.postprocessor else text
 
@@ -93,12 +134,3 @@ def _run_metrics(task: seqio.Task, targets: Sequence[Any], predictions: Sequence
 
 def _text(value: Any) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
-def _losses(graphdef: nnx.GraphDef, heads: Mapping[str, Any], params: Any, rows: batch.Batch) -> dict[str, Any]:
-    """(total, weight) of each head."""
-    model: speech_text.SpeechText = nnx.merge(graphdef, params)
-    outputs = model(rows)
-    return {
-        name: jnp.stack([head.totals(outputs, rows).sum(), head.weights(rows).sum()]) for name, head in heads.items()
-    }

@@ -1,17 +1,23 @@
 """A checkpoint made ready for use: its model, weights, vocabulary and rows, from what stands beside them."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
+from jax.sharding import Mesh
 
-from speechlm_jax import batch, checkpoints, low_rank, vocabulary
+from speechlm_jax import checkpoints, layout, low_rank, settings, sharding, vocabulary
 from speechlm_jax.data import config as data_config
+from speechlm_jax.losses import heads as loss_heads
 from speechlm_jax.models import config as model_config
 from speechlm_jax.models import speech_text
+
+ROWS = 8
+"""Rows of a batch where nobody asks for more: training's may be those of a whole cluster."""
 
 
 class Loaded(NamedTuple):
@@ -22,44 +28,84 @@ class Loaded(NamedTuple):
     step: int
     graphdef: nnx.GraphDef
     params: nnx.State
-    """On one device, the moving average where there is one."""
+    """On every device of the mesh, the moving average where there is one."""
+    mesh: Mesh
+    """As many of this machine's devices as share Data.rows evenly, each with its own rows."""
     vocabulary: vocabulary.Vocabulary
     data: data_config.Data
-    """What it was trained on; Data.vocabulary is the file that was found."""
-    has_ctc: bool
+    """What it was trained on; Data.vocabulary is the file that was found, and Data.rows what is computed at once."""
+    heads: dict[str, loss_heads.Head]
+    """The loss heads that it was trained with."""
+    model: model_config.Model
+    """What the graph is made of."""
 
 
-def load(checkpoint: str) -> Loaded:
+def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loaded:
     """A checkpoint by a run's folder, its checkpoints folder or one step.
 
-    Raises ValueError where there is none, or its vocabulary is neither in the run's folder nor where it was.
+    Args:
+        rows: of a batch; None: those of training, but at most ROWS and at most `enough`.
+        enough: so many rows hold all there is to do.
+
+    Raises:
+        ValueError: there is none, it was written by another version, or its vocabulary is neither in the run's folder
+            nor where it was.
     """
     folder = checkpoints.find(checkpoint)
-    weights = checkpoints.restore_params(folder)
-    data = describe(data_config.Data, weights.meta["data"])
+    meta = checkpoints.read_meta(folder)
+    versions = ", ".join(f"{library} {version}" for library, version in meta["versions"].items())
+    doing = f"loading {folder}, written with {versions}"
+    data: data_config.Data = describe(data_config.Data, meta["data"], doing=doing)
+    model: model_config.Model = describe(model_config.Model, meta["model"], doing=doing)
+    rows = min(data.rows, ROWS, enough) if rows is None else rows
+    if rows < 1:
+        raise ValueError(f"loading {folder}: a batch has a row or more, found --rows={rows}.")
+    devices = jax.local_devices()[: math.gcd(rows, jax.local_device_count())]
+    mesh = sharding.make_mesh(layout.Layout(), devices)
     beside = pathlib.Path(folder).parents[1] / vocabulary.FILE
     words = vocabulary.Vocabulary.load(beside if beside.exists() else data.vocabulary)
-    checkpoints.check_vocabulary(weights.meta, words.hash, doing=f"loading {folder} with {words.path}")
-    model = describe(model_config.Model, weights.meta["model"])
+    checkpoints.check_vocabulary(meta, words.hash, doing=f"loading {folder} with {words.path}")
     graphdef, _ = nnx.split(nnx.eval_shape(lambda: speech_text.SpeechText(model, rngs=nnx.Rngs(0))))
-    data = dataclasses.replace(data, vocabulary=str(words.path))
-    params = jax.jit(low_rank.merge)(weights.params)
-    return Loaded(str(folder), weights.step, graphdef, params, words, data, model.ctc)
+    weights = checkpoints.restore_params(folder, mesh=mesh)
+    return Loaded(
+        folder=str(folder),
+        step=weights.step,
+        graphdef=graphdef,
+        params=jax.jit(low_rank.merge)(weights.params),
+        mesh=mesh,
+        vocabulary=words,
+        data=dataclasses.replace(data, vocabulary=str(words.path), rows=rows),
+        heads=loss_heads.load(meta.get("losses", loss_heads.names())),
+        model=model,
+    )
 
 
-_NESTED: dict[type, dict[str, type]] = {
-    data_config.Data: {"row": batch.Row, "stream": data_config.Stream, "manifest": data_config.Manifest},
-    data_config.Stream: {"bad_records": data_config.BadRecords},
-    model_config.Model: {"spec_augment": model_config.SpecAugment},
+FORMER: dict[type, dict[str, Any]] = {
+    model_config.Model: {"sinusoids": False, "masked_speech": None, "speech_out": None},
 }
+"""What a checkpoint that does not name these fields was trained with. A new field of a model belongs here, because its
+default may be another."""
 
 
-def describe(kind: type, fields: Mapping[str, Any]) -> Any:
-    """The frozen dataclass whose dataclasses.asdict, read back from JSON, is `fields`."""
-    values = {}
+def describe(kind: type, fields: Mapping[str, Any], *, doing: str) -> Any:
+    """The frozen dataclass whose dataclasses.asdict, read back from JSON, is `fields`.
+
+    Raises ValueError for a field that the dataclass has not, and for one of a model that is not told.
+    """
+    known = settings.of(kind)
+    former = FORMER.get(kind)
+    unknown = sorted(set(fields) - set(known))
+    untold = [] if former is None else sorted(set(known) - set(fields) - set(former))
+    for names, trouble in ((unknown, "names, and this version of the code has not"), (untold, "does not name")):
+        if names:
+            raise ValueError(
+                f"{doing}: the checkpoint {trouble}: {', '.join(f'{kind.__name__}.{name}' for name in names)}. Use the "
+                "version of the code that wrote it, or one that knows both."
+            )
+    values = dict(former or {})
     for name, value in fields.items():
-        inner = _NESTED.get(kind, {}).get(name)
-        values[name] = describe(inner, value) if inner is not None and value is not None else _tuples(value)
+        inner = next(settings.dataclasses_in(known[name].annotation), None)
+        values[name] = _tuples(value) if inner is None or value is None else describe(inner, value, doing=doing)
     return kind(**values)
 
 

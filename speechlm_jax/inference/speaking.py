@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Int16, Integer, PRNGKeyArray
 
 from speechlm_jax import batch, sharding
 from speechlm_jax.data import batches
+from speechlm_jax.inference import generate
 from speechlm_jax.models import config, decoder, encoder, speech_text
 
 PEAK = 0.7
@@ -106,16 +107,16 @@ def griffin_lim(power: Float[np.ndarray, "T M"], *, iterations: int = 32) -> Int
 
 
 class Speaker:
-    """Speaks packed examples, all segments of a batch at once.
+    """Speaks packed examples, all segments of a batch at once. In a run of several processes all of them call it, each
+    with the whole batch, and each gets all of the speech.
 
-    row: the shape of the rows. steps: of speech at most. vocoder: from mel power "T M" to samples.
-    Raises ValueError where the model writes no speech.
+    speech: how the model writes speech. steps: of it at most. vocoder: from mel power "T M" to samples.
     """
 
     def __init__(
         self,
         graphdef: nnx.GraphDef,
-        choice: config.Model,
+        speech: config.SpeechOut,
         *,
         mesh: jax.sharding.Mesh,
         steps: int,
@@ -123,21 +124,17 @@ class Speaker:
         seed: int = 0,
         vocoder: Any = griffin_lim,
     ):
-        if choice.speech_out is None:
-            raise ValueError(
-                "speaking: this checkpoint's model writes no speech, wanted one trained with Model.speech_out bound."
-            )
-        self._speech, self._mesh, self._vocoder = choice.speech_out, mesh, vocoder
+        self._speech, self._mesh, self._vocoder = speech, mesh, vocoder
         self._sample = jax.jit(
-            functools.partial(_sample, graphdef, steps, temperature, seed), out_shardings=sharding.replicated(mesh)
+            functools.partial(_sample, graphdef, mesh, steps, temperature, seed),
+            out_shardings=sharding.replicated(mesh),
         )
 
     def __call__(
         self, params: nnx.State, packed: batches.Packed
     ) -> Iterator[tuple[Mapping[str, Any], Int16[np.ndarray, "N"]]]:
         """Each example of a packed batch, and what is spoken for it."""
-        rows = sharding.global_batch(self._mesh, packed.batch)
-        levels, lengths = jax.device_get(self._sample(params, rows))
+        levels, lengths = jax.device_get(self._sample(params, generate.place(self._mesh, packed.batch)))
         for index, members in enumerate(packed.rows):
             for line, example in enumerate(members):
                 own = levels[index, line, : lengths[index, line]].reshape(-1, self._speech.mels)
@@ -145,8 +142,15 @@ class Speaker:
 
 
 def _sample(
-    graphdef: nnx.GraphDef, steps: int, temperature: float, seed: int, params: Any, rows: batch.Batch
+    graphdef: nnx.GraphDef,
+    mesh: jax.sharding.Mesh,
+    steps: int,
+    temperature: float,
+    seed: int,
+    params: Any,
+    rows: batch.Batch,
 ) -> tuple[jax.Array, jax.Array]:
-    model: speech_text.SpeechText = nnx.merge(graphdef, params)
-    key = jax.random.key(seed)
-    return sample(model, rows, model.encode(rows), steps, temperature=temperature, key=key)
+    with sharding.tracing_on(mesh):
+        model: speech_text.SpeechText = nnx.merge(graphdef, sharding.gather_outside_stacks(mesh, params))
+        key = jax.random.key(seed)
+        return sample(model, rows, model.encode(rows), steps, temperature=temperature, key=key)

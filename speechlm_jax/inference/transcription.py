@@ -7,116 +7,98 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from speechlm_jax import audio, layout, runtime, sharding
 from speechlm_jax import batch as batch_room
-from speechlm_jax.data import batches, manifest, packing
-from speechlm_jax.inference import generate, loading
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
-MANIFESTS = (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz")
+from speechlm_jax import runtime
+from speechlm_jax.data import batches, packing
+from speechlm_jax.inference import generate, loading, recordings
 
 
 def transcribe(
     checkpoint: str,
     inputs: Sequence[str],
     *,
-    language: str,
+    language: str | None,
     search: str,
     out_path: str | None,
-    decode_steps: int,
+    decode_steps: int | None = None,
+    rows: int | None = None,
 ) -> None:
     """Writes a line for each recording, in order; see `infer.run`."""
-    recordings = list(find(inputs))
-    loaded = loading.load(checkpoint)
-    if search == "ctc" and not loaded.has_ctc:
+    found = recordings.find(inputs)
+    loaded = loading.load(checkpoint, rows=rows, enough=len(found))
+    by_ctc = search == "ctc"
+    if by_ctc and not loaded.model.ctc:
         raise ValueError(f"transcribing with {loaded.folder}: it has no CTC head. Use --search=decoder.")
+    languages = recordings.languages(found, loaded, language)
     generator = generate.Generator(
-        loaded.graphdef,
-        row=loaded.data.row,
-        mesh=sharding.make_mesh(layout.Layout(data=1), devices=jax.local_devices()[:1]),
-        steps=decode_steps,
+        loaded.graphdef, row=loaded.data.row, mesh=loaded.mesh, steps=0 if by_ctc else decode_steps
     )
     lines: dict[int, dict[str, Any]] = {}
     written = 0
-    with contextlib.ExitStack() as stack:
-        out = stack.enter_context(open(out_path, "w", encoding="utf-8")) if out_path else sys.stdout
-        progress = stack.enter_context(runtime.Progress("transcribing", total=len(recordings), unit="recordings"))
-        examples = _examples(recordings, loaded, language, lines)
-        for packed in batches.pack(examples, loaded.data.row, rows=loaded.data.rows):
+    with _output(out_path) as out, runtime.Progress("transcribing", total=len(found), unit="recordings") as progress:
+        for packed in batches.pack(_examples(found, languages, loaded, lines), loaded.data.row, rows=loaded.data.rows):
             for decoded in generator(loaded.params, packed):
-                tokens = decoded.ctc_tokens if search == "ctc" else decoded.tokens
-                example = decoded.example
-                lines[example["number"]] = {
-                    "id": example["id"],
-                    "text": loaded.vocabulary.decode(tokens or []),
-                    "seconds": round(len(example["audio"]) / batch_room.SAMPLE_RATE, 3),
-                }
+                lines[decoded.example["number"]] = _line(decoded, loaded, by_ctc)
                 progress.advance()
             # Packing may finish a later recording first: a line waits for those before it.
-            while written in lines:
-                print(json.dumps(lines.pop(written), ensure_ascii=False), file=out, flush=True)
-                written += 1
-        while written in lines:
-            print(json.dumps(lines.pop(written), ensure_ascii=False), file=out, flush=True)
-            written += 1
+            written = _write(lines, written, out)
+        _write(lines, written, out)
 
 
-def find(inputs: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """{"id", "path" or "manifest" and "index", "lang"} of every recording that the inputs name, in order.
-
-    Raises ValueError for an input that is not there, or is neither a recording, a folder nor a manifest.
-    """
-    if not inputs:
-        raise ValueError("transcribing: wanted audio files, folders or a manifest, found none. Name them.")
-    for name in inputs:
-        path = pathlib.Path(name)
-        if not path.exists():
-            raise ValueError(f"transcribing '{name}': it does not exist.")
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            if not found:
-                raise ValueError(
-                    f"transcribing the folder '{name}': wanted files of {', '.join(SUFFIXES)}, found none."
-                )
-            yield from ({"id": str(file.relative_to(path)), "path": file} for file in found)
-        elif name.endswith(MANIFESTS):
-            yield from _of_manifest(name)
-        else:
-            yield {"id": path.name, "path": path}
+@contextlib.contextmanager
+def _output(path: str | None) -> Iterator[Any]:
+    """Standard output, or a file that bears its name once it is whole, and ends in .part until then."""
+    if path is None:
+        yield sys.stdout
+        return
+    part = pathlib.Path(f"{path}.part")
+    try:
+        with part.open("w", encoding="utf-8") as out:
+            yield out
+    except BaseException:
+        if part.exists():
+            runtime.say(f"the lines that were done stand in {part}")
+        raise
+    part.replace(path)
 
 
-def _of_manifest(path: str) -> Iterator[dict[str, Any]]:
-    opened = manifest.Manifest(path)
-    if "audio" not in opened.fields:
-        raise ValueError(f"transcribing the manifest '{path}': wanted a field 'audio', found {sorted(opened.fields)}.")
-    reader = manifest.Reader(opened, range(len(opened)))
-    languages = opened.column("lang") if opened.fields.get("lang") == "text" else [""] * len(opened)
-    for index, lang in enumerate(languages):
-        yield {"id": reader.name(index), "reader": reader, "index": index, "lang": lang}
+def _write(lines: dict[int, dict[str, Any]], number: int, out: Any) -> int:
+    """Writes the lines from `number` on that are there; the number of the first that is not."""
+    while number in lines:
+        print(json.dumps(lines.pop(number), ensure_ascii=False), file=out, flush=True)
+        number += 1
+    return number
+
+
+def _line(decoded: generate.Decoded, loaded: loading.Loaded, by_ctc: bool) -> dict[str, Any]:
+    tokens = decoded.ctc_tokens if by_ctc else decoded.tokens
+    line = {
+        "id": decoded.example["id"],
+        "text": loaded.vocabulary.decode(tokens or []),
+        "seconds": round(len(decoded.example["audio"]) / batch_room.SAMPLE_RATE, 3),
+    }
+    return {**line, "cut": True} if decoded.cut else line
 
 
 def _examples(
-    recordings: Sequence[dict[str, Any]], loaded: loading.Loaded, language: str, lines: dict[int, dict[str, Any]]
+    found: Sequence[recordings.Recording],
+    languages: Sequence[str],
+    loaded: loading.Loaded,
+    lines: dict[int, dict[str, Any]],
 ) -> Iterator[dict[str, Any]]:
     """Examples with an empty target; a recording that cannot be used becomes a line with its error."""
     words = loaded.vocabulary
     nothing = np.zeros(0, np.int32)
-    for number, recording in enumerate(recordings):
-        prompt = [words.token("<task:transcribe>"), words.language(recording.get("lang") or language)]
+    for number, (recording, language) in enumerate(zip(found, languages, strict=True)):
         try:
-            if "reader" in recording:
-                samples = recording["reader"][recording["index"]]["audio"]
-            else:
-                samples = audio.read(recording["path"])
             example = {
-                "id": recording["id"],
+                "id": recording.id,
                 "number": number,
-                "audio": samples,
+                "audio": recording.samples(),
                 "inputs": nothing,
-                "prompt": np.array(prompt, np.int32),
+                "prompt": np.array([words.token("<task:transcribe>"), words.language(language)], np.int32),
                 "targets": nothing,
                 "target_audio": np.zeros(0, np.int16),
                 "masked_tokens": nothing,
@@ -127,9 +109,9 @@ def _examples(
                 "origin": (0, number, 0),
             }
             reason = packing.misfit(packing.demand(example, loaded.data.row), loaded.data.row)
-        except audio.AudioError as error:
+        except ValueError as error:  # Of a recording, or a language that the vocabulary lacks.
             reason = str(error)
         if reason is None:
             yield example
         else:
-            lines[number] = {"id": recording["id"], "error": reason}
+            lines[number] = {"id": recording.id, "error": reason}

@@ -27,3 +27,13 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
     assert outputs.masked_tokens is not None  # The model reads every inputs lane.
     losses_BS = lane.masked_weights * targets.cross_entropy(outputs.masked_tokens, lane.masked_tokens)
     return lines.weights * segments.total(losses_BS, lane.segment_ids, lines.weights.shape[1])
+
+
+def hits(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B E"]:
+    """Weights of the masked tokens that are the likeliest at their places."""
+    lines = batch.segments
+    if batch.inputs is None or outputs.masked_tokens is None:
+        return jnp.zeros_like(lines.weights)
+    lane = batch.inputs
+    right_BS = lane.masked_weights * (outputs.masked_tokens.argmax(-1) == lane.masked_tokens)
+    return lines.weights * segments.total(right_BS, lane.segment_ids, lines.weights.shape[1])

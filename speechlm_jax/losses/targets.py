@@ -29,6 +29,16 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
     return lines.weights * segments.total(losses_BU, lane.segment_ids, lines.weights.shape[1])
 
 
+def hits(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B E"]:
+    """Weights of the target tokens that are the likeliest behind the true ones before them."""
+    lines = batch.segments
+    if batch.targets is None or outputs.targets is None:
+        return jnp.zeros_like(lines.weights)
+    lane = batch.targets
+    right_BU = lane.weights * (outputs.targets.argmax(-1) == lane.tokens)
+    return lines.weights * segments.total(right_BU, lane.segment_ids, lines.weights.shape[1])
+
+
 def cross_entropy(logits: Float[Array, "B U V"], tokens: Int[Array, "B U"]) -> Float[Array, "B U"]:
     """-log softmax(logits)[token] in nats."""
     # By comparison, not by gather: so the vocabulary may be cut over devices, and the gradient is no scatter.

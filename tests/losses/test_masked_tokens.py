@@ -32,3 +32,15 @@ def test_without_the_lane_there_is_no_loss():
     batch = rows.batch(batches.Row(targets=8, segments=4), [rows.example(0, targets=3)])
     assert np.all(masked_tokens.totals(speech_text.Outputs(None, None, None), batch) == 0)
     assert np.all(masked_tokens.weights(batch) == 0)
+
+
+def test_hits_are_the_masked_places_where_the_likeliest_token_is_right():
+    example = rows.example(0, inputs=8)
+    batch = rows.batch(ROW, [example])
+    guesses = example["masked_tokens"].copy()
+    guesses[::2] += 1
+    values = np.zeros((1, 30, rows.VOCABULARY), np.float32)
+    values[0, np.arange(8), guesses % rows.VOCABULARY] = 1.0
+    found = masked_tokens.hits(speech_text.Outputs(masked_tokens=jnp.asarray(values)), batch)
+    np.testing.assert_allclose(found[0, 0], example["weight"][0] * example["masked_weights"][1::2].sum())
+    assert not np.any(found[0, 1:])
