@@ -89,9 +89,9 @@ class Folder:
         """Returns when what was saved is on disk; raises what went wrong in the background."""
         self._manager.wait_until_finished()
 
-    def latest(self) -> int | None:
-        """The step to go on from."""
-        return latest(self.path)
+    def latest(self, *, before: int | None = None) -> int | None:
+        """The step to go on from; the last one before another, where that is given."""
+        return latest(self.path, before=before)
 
     def restore(self, abstract: Any, *, step: int | None = None, vocabulary: str | None = None) -> Restored:
         """The whole state of a step (the latest, if None), laid out as `abstract` says.
@@ -125,10 +125,10 @@ class Folder:
         self._manager.close()
 
 
-def latest(folder: str | epath.PathLike) -> int | None:
+def latest(folder: str | epath.PathLike, *, before: int | None = None) -> int | None:
     """The newest step in a checkpoints folder that can be restored: the one place which decides."""
-    whole = [step for step in _steps(epath.Path(folder)) if _is_whole(epath.Path(folder) / str(step))]
-    return max(whole, default=None)
+    steps = [step for step in _steps(epath.Path(folder)) if before is None or step < before]
+    return max((step for step in steps if _is_whole(epath.Path(folder) / str(step))), default=None)
 
 
 def find(path: str | epath.PathLike) -> epath.Path:

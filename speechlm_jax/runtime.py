@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-import socket
+import signal
 import sys
 import threading
 import time
@@ -136,8 +136,7 @@ class Progress:
 
 
 def initialize(*, heartbeat_seconds: int = 100) -> None:
-    """Joins the processes of this run; to be called once, before JAX looks for devices. A process alone forms a group
-    of one, because JAX watches for SIGTERM only within a group.
+    """Joins the processes of this run; to be called once, before JAX looks for devices. A process alone joins nobody.
 
     SPEECHLM_COORDINATOR (host:port of the first process, or `auto` where JAX can ask the cluster), SPEECHLM_PROCESSES
     and SPEECHLM_PROCESS_ID say who belongs to the run.
@@ -145,17 +144,18 @@ def initialize(*, heartbeat_seconds: int = 100) -> None:
     """
     import jax
 
-    if jax.distributed.is_initialized():
+    membership = _membership(os.environ)
+    if membership is None or jax.distributed.is_initialized():
         return
-    coordinator, processes, process_id = _membership(os.environ)
+    coordinator, processes, process_id = membership
     if coordinator == "auto":
         jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat_seconds)
     else:
         jax.distributed.initialize(coordinator, processes, process_id, heartbeat_timeout_seconds=heartbeat_seconds)
 
 
-def _membership(environment: Any) -> tuple[str, int, int]:
-    """The coordinator's address, the number of processes, and which of them this one is."""
+def _membership(environment: Any) -> tuple[str, int, int] | None:
+    """The coordinator's address, the number of processes, and which of them this one is; None for a process alone."""
     coordinator = environment.get("SPEECHLM_COORDINATOR", "")
     told = {name: environment.get(name, default) for name, default in _ALONE.items()}
     wrong = [f"{name}={value}" for name, value in told.items() if not value.isdigit()]
@@ -169,21 +169,73 @@ def _membership(environment: Any) -> tuple[str, int, int]:
             f"joining the run's processes: wanted SPEECHLM_PROCESS_ID below SPEECHLM_PROCESSES, and "
             f"host:port of the first in SPEECHLM_COORDINATOR, found {process_id} of {processes} and {coordinator!r}."
         )
-    return coordinator or f"localhost:{_free_port()}", processes, process_id
+    return (coordinator, processes, process_id) if coordinator else None
 
 
 _ALONE = {"SPEECHLM_PROCESSES": "1", "SPEECHLM_PROCESS_ID": "0"}
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
+class Preemption:
+    """The notice to stop, SIGTERM. While this is open it ends nothing by itself, so that the state can be saved first.
+
+    with runtime.Preemption() as preemption:
+        for step in range(steps):
+            with preemption.at_once():
+                batch = next(batches)
+            state = train_step(state, batch)
+            preemption.check(step)
+
+    Processes that joined a group stop at the same step, whichever of them is told; JAX agrees on it.
+    """
+
+    def __init__(self) -> None:
+        self._told = self._at_once = False
+        self._former: Any = None
+
+    def __enter__(self) -> "Preemption":
+        import jax
+
+        # In a group JAX watches for the signal itself. Only the main thread may set a handler.
+        if not jax.distributed.is_initialized() and threading.current_thread() is threading.main_thread():
+            self._former = signal.signal(signal.SIGTERM, self._tell) or signal.SIG_DFL
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._former is not None:
+            signal.signal(signal.SIGTERM, self._former)
+
+    def check(self, step: int) -> None:
+        """Raises Preempted where the process is to stop; every process of a group asks once after every step."""
+        from jax.experimental import multihost_utils
+
+        # The second is False for a process alone.
+        if self._told or multihost_utils.reached_preemption_sync_point(step):
+            raise Preempted
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """For work that may take long and has nothing to lose: the notice ends it wherever it stands, by Preempted.
+        A process of a group goes on until all can stop."""
+        self._at_once = True
+        try:
+            if self._told:
+                raise Preempted
+            yield
+        finally:
+            self._at_once = False
+
+    def _tell(self, *_: object) -> None:
+        self._told = True
+        if self._at_once:
+            self._at_once = False
+            raise Preempted
 
 
 def keep_compiled(folder: str) -> None:
-    """Keeps compiled programs in a folder, so that the next start of the same recipe does not compile them again."""
+    """Keeps compiled programs in a folder, so that the next start of the same recipe does not compile them again. A
+    folder that the environment (JAX_COMPILATION_CACHE_DIR) or an earlier call named stands."""
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    if not jax.config.values["jax_compilation_cache_dir"]:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

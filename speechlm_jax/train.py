@@ -10,8 +10,10 @@ def run(*, recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """Trains until Recipe.steps, and returns the scores of the last evaluation beside the run's own figures.
 
     config_text: the recipe as gin read it, kept in the run's folder and in every checkpoint.
-    Raises ValueError where the recipe contradicts itself, its vocabulary, or the checkpoint it goes on from.
+    Raises ValueError where the recipe contradicts itself, its vocabulary, or the checkpoint it goes on from, and
+    runtime.Preempted where the process was told to stop and its state is saved.
     """
+    runtime.initialize()
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.training import loop
 

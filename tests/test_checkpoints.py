@@ -160,6 +160,8 @@ def test_the_last_steps_are_kept_and_a_broken_one_is_none_of_them(tmp_path, capl
     assert "checkpoints/9 is not whole" in caplog.text
     keeper = checkpoints.Folder(tmp_path, keep=2)
     assert keeper.latest() == 3
+    assert keeper.latest(before=3) == 2
+    assert keeper.latest(before=2) is None
     # The number of the broken step can be saved again, and the one before it is still kept.
     keeper.save(9, small, stream={}, meta=META)
     keeper.close()

@@ -3,78 +3,23 @@
 import json
 import pathlib
 
-import numpy as np
 import pytest
+import small_run
 import soundfile
 
 from speechlm_jax import cli
-
-WORDS = ["red", "green", "blue", "one", "two", "three", "four", "five", "six", "seven"]
+from speechlm_jax.training import loop
 
 pytestmark = pytest.mark.slow
-
-RECIPE = """
-from __gin__ import dynamic_registration
-from speechlm_jax import batch
-from speechlm_jax.data import config as data
-from speechlm_jax.models import config as models
-from speechlm_jax.training import config as training
-
-include 'gin_configs/runs/run.gin'
-
-data.Data.manifest = @data.Manifest()
-data.Manifest.path = '{folder}/manifest.jsonl'
-data.Manifest.objectives = (('recognition', 2.0), ('span_corruption', 1.0), ('masked_language_model', 1.0))
-data.Data.task_modules = ()
-data.Data.vocabulary = '{folder}/vocabulary.model'
-data.Data.rows = 8
-data.Stream.mixture = 'manifest'
-batch.Row.audio_seconds = 3.2
-batch.Row.inputs = 32
-batch.Row.targets = 48
-batch.Row.segments = 6
-models.Model.vocabulary_size = 512
-models.Model.width = 32
-models.Model.num_heads = 2
-models.Model.mlp_width = 64
-models.Model.encoder_layers = 2
-models.Model.decoder_layers = 1
-models.Model.conv_kernel = 5
-models.Model.stem_channels = 32
-training.Recipe.run_dir = '{folder}/run'
-training.Recipe.steps = 6
-training.Recipe.log_every = 1
-training.Schedule.warmup_steps = 2
-training.Checkpoints.every = 2
-training.Evaluation.every = 6
-training.Evaluation.max_examples = 6
-training.Evaluation.decode_steps = 8
-"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> pathlib.Path:
     made = tmp_path_factory.mktemp("run")
-    random = np.random.default_rng(0)
-    lines = []
-    for index in range(60):
-        name = f"clip{index}.{'flac' if index % 2 else 'wav'}"
-        noise = random.normal(0, 0.05, int(random.integers(8000, 20000)))
-        soundfile.write(made / name, noise, 16_000)
-        text = " ".join(WORDS[(index * 3 + k) % 10] for k in range(2 + index % 3))
-        split = "train" if index < 40 else "validation" if index < 50 else "test"
-        lines.append({"id": f"clip{index}", "audio": name, "text": text, "lang": "en", "split": split})
-    lines.append({"id": "lost", "audio": "lost.wav", "text": "never heard", "lang": "en", "split": "train"})
-    (made / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (made / "recipe.gin").write_text(RECIPE.format(folder=made))
+    small_run.write(made)
     assert cli.main(["data", f"--gin_file={made}/recipe.gin", "--train_vocabulary=460"]) == 0
     assert cli.main(["train", f"--gin_file={made}/recipe.gin"]) == 0
     return made
-
-
-def losses(run: pathlib.Path) -> dict[int, float]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}
 
 
 def test_a_run_that_stopped_goes_on_to_the_same_losses(folder):
@@ -85,8 +30,8 @@ def test_a_run_that_stopped_goes_on_to_the_same_losses(folder):
         if later.name.isdigit() and int(later.name) > 4:
             later.rename(folder / "set_aside")
     assert cli.main(["train", *recipe]) == 0
-    assert losses(folder / "again") == losses(folder / "run")
-    assert sorted(losses(folder / "run")) == [1, 2, 3, 4, 5, 6]
+    assert small_run.losses(folder / "again") == small_run.losses(folder / "run")
+    assert sorted(small_run.losses(folder / "run")) == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_missing_recording_is_told_once(folder):
@@ -95,9 +40,18 @@ def test_the_missing_recording_is_told_once(folder):
 
 
 def test_a_changed_stream_is_refused_with_what_changed(folder, capsys):
-    code = cli.main(["train", f"--gin_file={folder}/recipe.gin", "--gin.Stream.data_shards=4"])
-    assert code == 2
+    recipe = [f"--gin_file={folder}/recipe.gin", "--gin.Recipe.steps=8"]
+    before = (folder / "run" / "recipe.gin").read_text()
+    assert cli.main(["train", *recipe, "--gin.Stream.data_shards=4"]) == 2
     assert "data_shards: 8 -> 4" in capsys.readouterr().err
+    assert (folder / "run" / "recipe.gin").read_text() == before
+
+
+def test_a_run_that_is_done_says_so_before_it_opens_its_data(folder, capsys, monkeypatch):
+    monkeypatch.setattr(loop.stream, "Stream", None)
+    monkeypatch.setattr(loop.program, "Program", None)
+    assert cli.main(["train", f"--gin_file={folder}/recipe.gin"]) == 0
+    assert "has done its 6 steps" in capsys.readouterr().err
 
 
 def test_a_checkpoint_is_scored_on_a_split(folder):
@@ -108,7 +62,22 @@ def test_a_checkpoint_is_scored_on_a_split(folder):
     assert set(scores) == {"manifest_recognition", "manifest_span_corruption", "manifest_masked_language_model"}
     recognition = scores["manifest_recognition"]
     assert recognition["examples"] == 10 and recognition["wer_words"] > 20 and recognition["loss/ctc"] > 0
+    assert 0 <= recognition["cut_off"] <= 10
     assert scores["manifest_masked_language_model"]["loss/masked_tokens"] > 0
+
+
+def test_a_manifest_that_names_no_splits_is_scored_whole(folder, capsys):
+    told = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()[:20]]
+    lines = [{name: value for name, value in line.items() if name != "split"} for line in told]
+    (folder / "my_test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    out = folder / "my_scores.json"
+    words = ["evaluate", f"--checkpoint={folder}/run", "--task=manifest_recognition", f"--json={out}", "--rows=3"]
+    assert cli.main([*words, f"--manifest={folder}/my_test.jsonl"]) == 0
+    assert json.loads(out.read_text())["scores"]["manifest_recognition"]["examples"] == 20
+    assert "20 of the 20 lines" in capsys.readouterr().err
+    assert cli.main([*words, f"--manifest={folder}/manifest.jsonl", "--split=validation"]) == 0
+    assert json.loads(out.read_text())["scores"]["manifest_recognition"]["examples"] == 10
+    assert "10 of the 61 lines" in capsys.readouterr().err
 
 
 def test_recordings_become_json_lines_in_order_and_bad_ones_say_why(folder, tmp_path):
@@ -120,8 +89,15 @@ def test_recordings_become_json_lines_in_order_and_bad_ones_say_why(folder, tmp_
         assert cli.main(words) == 0
         lines = [json.loads(line) for line in out.read_text().splitlines()]
         assert [line["id"] for line in lines] == ["clip1.flac", "broken.wav", "clip2.wav"]
-        assert "error" in lines[1] and set(lines[0]) == {"id", "text", "seconds"}
+        assert "error" in lines[1] and set(lines[0]) - {"cut"} == {"id", "text", "seconds"}
+        assert search == "decoder" or "cut" not in lines[0]
         assert lines[0]["seconds"] == pytest.approx(soundfile.info(files[0]).duration, abs=0.001)
+
+
+def test_text_that_the_decoder_did_not_end_is_marked(folder, tmp_path, capsys):
+    words = ["infer", f"--checkpoint={folder}/run", "--gin.infer.run.decode_steps=1", f"{folder}/clip2.wav"]
+    assert cli.main(words) == 0
+    assert json.loads(capsys.readouterr().out)["cut"] is True
 
 
 def test_a_finetuned_run_takes_the_weights_that_its_rule_names(folder, capsys, monkeypatch):
@@ -138,7 +114,7 @@ def test_a_finetuned_run_takes_the_weights_that_its_rule_names(folder, capsys, m
     assert cli.main([*words, '--gin.Finetune.fresh=("no_such_part",)']) == 2
     assert "no_such_part" in capsys.readouterr().err
     assert cli.main([*words, '--gin.Finetune.frozen=("^speech/",)']) == 0
-    assert losses(folder / "tuned")[1] < losses(folder / "run")[1]
+    assert small_run.losses(folder / "tuned")[1] < small_run.losses(folder / "run")[1]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +124,8 @@ def test_a_finetuned_run_takes_the_weights_that_its_rule_names(folder, capsys, m
         (["infer", "--checkpoint={folder}/run", "/nowhere.wav"], "does not exist"),
         (["infer", "--checkpoint={folder}/run", "--language=xx", "{folder}/clip1.flac"], "language 'xx'"),
         (["train", "--gin_file={folder}/recipe.gin", "--gin.Stream.mixture=manifset"], "Nearest: 'manifest'"),
+        (["train", "--gin_file={folder}/recipe.gin", "--gin.Evaluation.split=dev"], "['test', 'train', 'validation']"),
+        (["train", "--gin_file={folder}/recipe.gin", "--gin.Evaluation.tasks=('manifset',)"], "Nearest: 'manifest'"),
         (["train", "--gin_file={folder}/recipe.gin", "--gin.Model.vocabulary_size=128"], "Model.vocabulary_size = "),
         (["train", "--gin_file={folder}/recipe.gin", "--gin.Manifest.path=/nowhere.jsonl"], "/nowhere.jsonl"),
     ],

@@ -2,20 +2,22 @@
 
 import os
 import pathlib
+import queue
+import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from speechlm_jax import runtime
 
 
-def test_a_process_alone_forms_a_group_of_one():
-    coordinator, processes, process_id = runtime._membership({})
-    assert (processes, process_id) == (1, 0)
-    host, port = coordinator.split(":")
-    assert host == "localhost"
-    assert int(port) > 0
+def test_a_process_alone_joins_nobody():
+    assert runtime._membership({}) is None
+    assert runtime._membership({"SPEECHLM_COORDINATOR": "here:1"}) == ("here:1", 1, 0)
 
 
 def test_the_environment_says_who_belongs_to_the_run():
@@ -73,6 +75,46 @@ def test_only_notes_on_loading_are_dropped():
     assert done.stderr == "before\nbetween\nE0000 trouble\nrest after\n"
 
 
+def test_the_notice_to_stop_is_told_at_the_next_check_and_stands_no_longer_than_the_work():
+    former = signal.getsignal(signal.SIGTERM)
+    with runtime.Preemption() as preemption:
+        preemption.check(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(runtime.Preempted):
+            preemption.check(2)
+        with pytest.raises(runtime.Preempted), preemption.at_once():
+            pytest.fail("the notice had come before")
+    assert signal.getsignal(signal.SIGTERM) == former
+
+
+def test_the_notice_to_stop_ends_a_wait_at_once_and_another_ends_nothing_more():
+    with runtime.Preemption() as preemption:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(runtime.Preempted), preemption.at_once():
+            queue.Queue().get(timeout=60)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+def test_a_thread_that_may_set_no_handler_trains_without_one():
+    def work():
+        with runtime.Preemption() as preemption:
+            preemption.check(1)
+        done.append(True)
+
+    done = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
 def start(environment):
     program = (
         "from speechlm_jax import runtime\nruntime.initialize()\nruntime.initialize()\nimport jax\n"
@@ -91,7 +133,7 @@ def start(environment):
 @pytest.mark.slow
 def test_processes_join_one_group():
     alone = start({})
-    told = {"SPEECHLM_COORDINATOR": f"localhost:{runtime._free_port()}", "SPEECHLM_PROCESSES": "2"}
+    told = {"SPEECHLM_COORDINATOR": f"localhost:{free_port()}", "SPEECHLM_PROCESSES": "2"}
     group = [start({**told, "SPEECHLM_PROCESS_ID": str(number)}) for number in range(2)]
     outs = [process.communicate(timeout=200)[0].strip().splitlines()[-1] for process in (alone, *group)]
     assert outs == ["0 1 2", "0 2 4", "1 2 4"]

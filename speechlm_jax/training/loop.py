@@ -1,11 +1,13 @@
 """The training loop: what happens in a run, in the order in which it happens."""
 
+import contextlib
 import json
+import math
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,71 +18,99 @@ from jax.experimental import multihost_utils
 from speechlm_jax import checkpoints, low_rank, runtime, sharding, vocabulary
 from speechlm_jax.data import pipeline, prefetch, quarantine, registration, stream
 from speechlm_jax.inference import evaluation
-from speechlm_jax.training import config, monitor, program, state
+from speechlm_jax.training import config, kept_recipe, monitor, program, state, window
 
 
 def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """Trains until Recipe.steps; returns the scores of the last evaluation and the run's figures. See `train.run`."""
     started = time.monotonic()
-    run = _open(recipe, config_text)
-    now, shards, done = run.state, run.shards, int(run.state.step)
-    if done >= recipe.steps:
-        runtime.say(f"{run.folder} has done its {done} steps; Recipe.steps = {recipe.steps}.")
-    source = _source(recipe, run)
-    ahead = prefetch.Prefetch(
-        source,
-        recipe.data.stream.prefetch,
-        lambda made: (sharding.global_batch(run.made.mesh, made.batch), made.state),
-    )
-    # The first batches are read while the step is compiled.
-    train_step = run.made.compile()
-    evaluate = _evaluation(recipe, run)
-    writer = monitor.Monitor(run.folder, start=done, steps=recipe.steps)
-    window, scores = _Window(), {}
-    try:
-        for step in range(done + 1, recipe.steps + 1):
-            rows, shards = window.fetch(ahead)
-            now, metrics = train_step(now, rows)
-            window.add(metrics)
-            writer.advance()
-            last = step == recipe.steps
-            if last or step % recipe.log_every == 0:
-                numbers = window.numbers(run.made, source)
-                writer.write(step, numbers)
-                writer.show(step, numbers)
-                window = _Window()
-            if recipe.evaluation is not None and (last or step % recipe.evaluation.every == 0):
-                scores = evaluate(state.evaluation_params(now))
-                _tell(writer, step, scores)
-                window = _Window()
-            if last or step % recipe.checkpoints.every == 0:
-                position = {"fingerprint": run.fingerprint, "shards": _gather(shards)}
-                run.saved.save(step, now, stream=position, meta=run.made.meta(run.words.hash, config_text))
-        run.saved.wait()
-    finally:
-        for part in (source, ahead, writer, run.saved):
-            part.close()
+    scores: dict[str, Any] = {}
+    with contextlib.ExitStack() as parts:
+        preemption = parts.enter_context(runtime.Preemption())
+        run = _open(recipe)
+        saved = parts.enter_context(contextlib.closing(checkpoints.Folder(run.folder, keep=recipe.checkpoints.keep)))
+        if (saved.latest() or 0) >= recipe.steps:
+            runtime.say(f"{run.folder} has done its {saved.latest() or 0} steps; Recipe.steps = {recipe.steps}.")
+            return {"scores": scores, "seconds": time.monotonic() - started, "skipped": 0}
+        made = program.Program(recipe)
+        now, shards = _start(run, made, saved)
+        first = done = int(now.step)
+        if jax.process_index() == 0:
+            kept_recipe.write(run.folder, config_text, step=done)
+        source = parts.enter_context(contextlib.closing(_source(recipe, run, made, shards)))
+        ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source)))
+        # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
+        parts.callback(source.close)
+        # The first batches are read while the step is compiled.
+        train_step = made.compile()
+        evaluate = _evaluation(recipe, run, made)
+        writer = parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps)))
+        line = window.Window()
+
+        def save() -> None:
+            position = {"fingerprint": run.fingerprint, "shards": _gather(shards)}
+            saved.save(done, now, stream=position, meta=made.meta(run.words.hash, config_text))
+
+        try:
+            for step in range(done + 1, recipe.steps + 1):
+                with preemption.at_once():
+                    rows, shards_after = line.fetch(ahead)
+                now, metrics = train_step(now, rows)
+                done, shards = step, shards_after
+                line.add(metrics)
+                writer.advance()
+                if line.skipped >= recipe.max_skipped_steps:
+                    raise ValueError(_only_skipping(saved, first=step - line.skipped, count=line.skipped))
+                last = step == recipe.steps
+                if last or step % recipe.log_every == 0:
+                    numbers = line.end(coefficients=made.coefficients, heads=list(made.heads), tasks=source.tasks)
+                    numbers["bad_records"] = float(source.bad_records.skipped)
+                    if recipe.gradient_norms_every and step % recipe.gradient_norms_every == 0:
+                        with line.aside():
+                            norms = jax.device_get(made.gradient_norms(now, rows))
+                        numbers |= {f"gradient_norm/{head}": float(norm) for head, norm in norms.items()}
+                    if 0 < numbers.get("code_perplexity", math.inf) < monitor.COLLAPSED:
+                        runtime.say(
+                            f"step {step}: of the codes of hidden speech only {numbers['code_perplexity']:.1f} are in "
+                            "use. Is the speech silent, or are MaskedSpeech.codes too few?"
+                        )
+                    writer.write(step, numbers)
+                    writer.show(step, numbers)
+                preemption.check(step)
+                # What follows may fail, and the run must be able to go on behind it.
+                if last or step % recipe.checkpoints.every == 0:
+                    save()
+                if recipe.evaluation is not None and (last or step % recipe.evaluation.every == 0):
+                    with line.aside(), preemption.at_once():
+                        scores = evaluate(state.evaluation_params(now))
+                    _tell(writer, step, scores)
+        except runtime.Preempted:
+            if done > first:
+                save()
+                saved.wait()
+            raise runtime.Preempted(
+                f"told to stop: {run.folder} stands at step {done} of {recipe.steps}; the same command goes on from it."
+            ) from None
+        saved.wait()
     return {"scores": scores, "seconds": time.monotonic() - started, "skipped": source.bad_records.skipped}
 
 
 class _Run(NamedTuple):
-    """A run before its first step of this life."""
+    """What a run is about, known before anything is compiled."""
 
     folder: pathlib.Path
     words: vocabulary.Vocabulary
-    made: program.Program
-    saved: checkpoints.Folder
+    evaluated: dict[str, seqio.Task]
+    """The tasks that are scored while training."""
     fingerprint: dict[str, Any]
     """What the order of the data depends on."""
-    state: state.TrainState
-    shards: stream.State | None
-    """Where the data stand; None at the beginning."""
 
 
-def _open(recipe: config.Recipe, config_text: str) -> _Run:
-    """The run's folder, program, and state: the first one, or that of the last checkpoint."""
+def _open(recipe: config.Recipe) -> _Run:
+    """Opens the run's folder, and finds its tasks."""
     words = _vocabulary_of(recipe)
-    folder = _open_folder(recipe, words, config_text)
+    folder = _open_folder(recipe, words)
+    runtime.keep_compiled(str(folder.absolute() / "compiled"))
     registration.register(recipe.data)
     tasks, _ = pipeline.tasks_and_rates(recipe.data.stream.mixture, recipe.data.stream.split)
     if len(tasks) > recipe.task_slots:
@@ -88,77 +118,76 @@ def _open(recipe: config.Recipe, config_text: str) -> _Run:
             f"training on {len(tasks)} tasks: Recipe.task_slots = {recipe.task_slots} has no room for them."
         )
     fingerprint = stream.fingerprint(
-        recipe.data.stream, recipe.data.row, rows=recipe.data.rows, seed=recipe.seed, vocabulary=words.hash
+        recipe.data.stream,
+        recipe.data.row,
+        rows=recipe.data.rows,
+        seed=recipe.seed,
+        vocabulary=words.hash,
+        augmentation=recipe.data.augmentation,
     )
-    made = program.Program(recipe)
-    saved = checkpoints.Folder(folder, keep=recipe.checkpoints.keep)
+    return _Run(folder, words, _evaluated(recipe), fingerprint)
+
+
+def _evaluated(recipe: config.Recipe) -> dict[str, seqio.Task]:
+    """The tasks that have the split which is scored while training, by name."""
+    choices = recipe.evaluation
+    if choices is None:
+        return {}
+    names = choices.tasks or (recipe.data.stream.mixture,)
+    tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
+    found = {name: task for name, task in tasks.items() if choices.split in task.splits}
+    if not found:
+        splits = sorted({split for task in tasks.values() for split in task.splits})
+        raise ValueError(
+            f"choosing what is scored while training: wanted tasks with the split '{choices.split}', found {splits} "
+            f"in {', '.join(names)}. Set Evaluation.split, or Recipe.evaluation = None."
+        )
+    return found
+
+
+def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> tuple[state.TrainState, stream.State | None]:
+    """The state, and where the data stand (None: at the beginning): the first, or those of the last checkpoint."""
     if saved.latest() is None:
-        return _Run(folder, words, made, saved, fingerprint, made.first_state(words.hash), None)
-    restored = saved.restore(made.plan, vocabulary=words.hash)
-    stream.check_fingerprint(restored.stream["fingerprint"], fingerprint)
-    runtime.say(f"going on from step {restored.step} of {folder}")
-    return _Run(folder, words, made, saved, fingerprint, restored.state, restored.stream["shards"])
+        return made.first_state(run.words.hash), None
+    restored = saved.restore(made.plan, vocabulary=run.words.hash)
+    stream.check_fingerprint(restored.stream["fingerprint"], run.fingerprint)
+    runtime.say(f"going on from step {restored.step} of {run.folder}")
+    return restored.state, restored.stream["shards"]
 
 
-def _source(recipe: config.Recipe, run: _Run) -> stream.Stream:
+def _source(recipe: config.Recipe, run: _Run, made: program.Program, shards: stream.State | None) -> stream.Stream:
+    process = jax.process_index()
     return stream.Stream(
         recipe.data.stream,
         recipe.data.row,
         rows=recipe.data.rows,
         seed=recipe.seed,
-        shards=_shards_here(run.made, recipe),
-        state=run.shards,
-        on_bad=_BadRecords(run.folder),
+        shards=_shards_here(made, recipe),
+        state=shards,
+        augmentation=recipe.data.augmentation,
+        on_bad=quarantine.File(run.folder / ("bad_records.jsonl" if not process else f"bad_records-{process}.jsonl")),
     )
 
 
-class _Window:
-    """Steps since the last line of metrics: what they told, and how long they stood waiting for data."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._metrics: list[Any] = []
-        self.waited = 0.0
-
-    def fetch(self, ahead: prefetch.Prefetch) -> Any:
-        """The next batch. Time counts as waiting when the device has finished the step before and stands still."""
-        asked = time.monotonic()
-        element = next(ahead)
-        if self._metrics and self._metrics[-1].skipped.is_ready():
-            self.waited += time.monotonic() - asked
-        elif self._metrics:
-            # One step in flight is enough to keep a device busy, and bounds what is held in memory.
-            jax.block_until_ready(self._metrics[-1].skipped)
-        return element
-
-    def add(self, metrics: Any) -> None:
-        """Keeps the metrics of a step."""
-        self._metrics.append(metrics)
-
-    def numbers(self, made: program.Program, source: stream.Stream) -> dict[str, float]:
-        """The window as names and numbers."""
-        jax.block_until_ready(self._metrics[-1].skipped)
-        seconds = time.monotonic() - self._began
-        numbers = monitor.summarise(
-            self._metrics,
-            coefficients=made.coefficients,
-            heads=list(made.heads),
-            tasks=source.tasks,
-            seconds=seconds,
-            data_wait_seconds=self.waited,
-        )
-        return numbers | {"bad_records": float(source.bad_records.skipped)}
+def _ahead(recipe: config.Recipe, made: program.Program, source: stream.Stream) -> prefetch.Prefetch:
+    """Batches on the devices, each with where the data stand after it."""
+    return prefetch.Prefetch(
+        source,
+        recipe.data.stream.prefetch,
+        lambda step: (sharding.global_batch(made.mesh, step.batch), step.state),
+    )
 
 
-class _BadRecords:
-    """Writes each bad record into bad_records.jsonl of the run's folder, as it is met."""
-
-    def __init__(self, folder: pathlib.Path):
-        self._path = folder / f"bad_records{f'-{jax.process_index()}' if jax.process_index() else ''}.jsonl"
-
-    def __call__(self, record: quarantine.BadRecord) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"task": record.task, "id": record.id, "reason": record.reason}) + "\n")
+def _only_skipping(saved: checkpoints.Folder, *, first: int, count: int) -> str:
+    """What is said of a run whose steps change nothing any more."""
+    saved.wait()
+    before = saved.latest(before=first)
+    there = "there is no checkpoint before it" if before is None else f"the last checkpoint before it is {before}"
+    return (
+        f"training: the loss or a gradient was not finite in {count} steps in a row, from step {first} on; {there} in "
+        f"{saved.path}. Lower Schedule.peak or Optimizer.clip_norm, look into the data, or raise "
+        "Recipe.max_skipped_steps."
+    )
 
 
 def _vocabulary_of(recipe: config.Recipe) -> vocabulary.Vocabulary:
@@ -171,14 +200,13 @@ def _vocabulary_of(recipe: config.Recipe) -> vocabulary.Vocabulary:
     return words
 
 
-def _open_folder(recipe: config.Recipe, words: vocabulary.Vocabulary, config_text: str) -> pathlib.Path:
-    """The run's folder, with the recipe and the vocabulary in it."""
+def _open_folder(recipe: config.Recipe, words: vocabulary.Vocabulary) -> pathlib.Path:
+    """The run's folder, with the vocabulary in it."""
     if not recipe.run_dir:
         raise ValueError("starting a run: wanted a folder for it, found none. Set Recipe.run_dir.")
     folder = pathlib.Path(recipe.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
-        (folder / "recipe.gin").write_text(config_text, encoding="utf-8")
         kept = folder / vocabulary.FILE
         if kept.exists():
             vocabulary.check_same(vocabulary.Vocabulary.load(kept).hash, words, f"the run in {folder}")
@@ -202,9 +230,9 @@ def _shards_here(made: program.Program, recipe: config.Recipe) -> list[int]:
     return shards
 
 
-def _gather(shards: stream.State) -> stream.State:
+def _gather(shards: stream.State | None) -> stream.State | None:
     """The state of all data shards, from the processes that hold them."""
-    if jax.process_count() == 1:
+    if shards is None or jax.process_count() == 1:
         return shards
     text = np.frombuffer(json.dumps(shards).encode(), np.uint8)
     sizes = multihost_utils.process_allgather(np.array([len(text)]))
@@ -217,35 +245,36 @@ def _gather(shards: stream.State) -> stream.State:
     return merged
 
 
-def _evaluation(recipe: config.Recipe, run: _Run) -> Callable[[Any], dict[str, Any]]:
-    """The function (parameters) -> scores by task, of those that have the split."""
+def _evaluation(recipe: config.Recipe, run: _Run, made: program.Program) -> Callable[[Any], dict[str, Any]]:
+    """The function (parameters) -> scores by task."""
     choices = recipe.evaluation
     if choices is None:
         return lambda params: {}
     evaluator = evaluation.Evaluator(
-        run.made.graphdef,
+        made.graphdef,
         vocabulary=run.words,
         data=recipe.data,
-        mesh=run.made.mesh,
-        heads=run.made.heads,
+        mesh=made.mesh,
+        heads=made.heads,
+        model=recipe.model,
         decode_steps=choices.decode_steps,
     )
-    names = choices.tasks or (recipe.data.stream.mixture,)
-    tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
     merge = jax.jit(low_rank.merge)
 
     def scores(params: Any) -> dict[str, Any]:
-        merged = merge(params)
-        return {
-            name: evaluator.score(merged, task, choices.split, limit=choices.max_examples)
-            for name, task in tasks.items()
-            if choices.split in task.splits
-        }
+        merged, found = merge(params), {}
+        for name, task in run.evaluated.items():
+            try:
+                found[name] = evaluator.score(merged, task, choices.split, limit=choices.max_examples)
+            except quarantine.TooManyBadRecords as error:
+                # The budget guards what is trained on; a split that cannot be scored is told each time.
+                found[name] = {"not_scored": str(error)}
+        return found
 
     return scores
 
 
-def _tell(writer: monitor.Monitor, step: int, scores: dict[str, Any]) -> None:
+def _tell(writer: monitor.Monitor, step: int, scores: Mapping[str, Any]) -> None:
     numbers = {
         f"{task}/{name}": value
         for task, found in scores.items()
@@ -255,3 +284,6 @@ def _tell(writer: monitor.Monitor, step: int, scores: dict[str, Any]) -> None:
     writer.write(step, numbers, kind="evaluation")
     for name, value in numbers.items():
         runtime.say(f"  evaluation at step {step}: {name} {value:.4g}")
+    for task, found in scores.items():
+        if "not_scored" in found:
+            runtime.say(f"  evaluation at step {step}: {task} is not scored: {found['not_scored']}")

@@ -15,6 +15,8 @@ from speechlm_jax.training import step as step_room
 
 FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+COLLAPSED = 4.0
+"""A codebook of which fewer codes than this are in use tells nothing."""
 
 
 def summarise(
@@ -28,9 +30,10 @@ def summarise(
 ) -> dict[str, float]:
     """Names and numbers of the steps since the last line: weighted means of what they summed, rates and norms.
 
-    'loss', 'loss/<head>', 'loss/<head>/<task>', 'share/<task>' of the examples, 'gradient_norm', 'parameter_norm',
-    'learning_rate', 'skipped_steps', 'steps_per_second', 'audio_seconds_per_second' (useful ones),
-    'tokens_per_second' (likewise), 'examples_per_second', 'data_wait_share' of the time.
+    'loss', 'loss/<head>', 'loss/<head>/<task>', 'share/<task>' of the examples, 'seconds/<task>' of speech and
+    'tokens/<task>', 'gradient_norm', 'parameter_norm', 'learning_rate', 'skipped_steps', 'code_perplexity' (of the
+    least used codebook), 'steps_per_second', 'audio_seconds_per_second' (useful ones), 'tokens_per_second' (likewise),
+    'examples_per_second', 'data_wait_share' of the time.
 
     Args:
         heads, tasks: in the order of the sums' axes.
@@ -41,19 +44,30 @@ def summarise(
     skipped = sum(int(metrics.skipped) for metrics in fetched)
     examples = sums.examples.sum()
     counted = max(len(fetched) - skipped, 1)
-    for task, count in zip(tasks, sums.examples, strict=False):
-        named[f"share/{task}"] = float(count / examples) if examples else 0.0
+    frames_per_second = batch.SAMPLE_RATE / batch.HOP
+    for place, task in enumerate(tasks):
+        named[f"share/{task}"] = float(sums.examples[place] / examples) if examples else 0.0
+        named[f"seconds/{task}"] = float(sums.audio_frames[place] / frames_per_second)
+        named[f"tokens/{task}"] = float(sums.tokens[place])
+    if sums.codes is not None and sums.codes.sum() > 0:
+        named["code_perplexity"] = float(min(perplexity(counts) for counts in sums.codes))
     return named | {
         "gradient_norm": float(sum(float(metrics.gradient_norm) for metrics in fetched) / counted),
         "parameter_norm": max((float(metrics.parameter_norm) for metrics in fetched), default=0.0),
         "learning_rate": float(fetched[-1].learning_rate) if fetched else 0.0,
         "skipped_steps": float(skipped),
         "steps_per_second": len(fetched) / seconds,
-        "audio_seconds_per_second": float(sums.audio_frames) * batch.HOP / batch.SAMPLE_RATE / seconds,
-        "tokens_per_second": float(sums.tokens) / seconds,
+        "audio_seconds_per_second": float(sums.audio_frames.sum()) / frames_per_second / seconds,
+        "tokens_per_second": float(sums.tokens.sum()) / seconds,
         "examples_per_second": float(examples) / seconds,
         "data_wait_share": data_wait_seconds / seconds,
     }
+
+
+def perplexity(counts: np.ndarray) -> float:
+    """exp(entropy) of the shares of `counts`: how many codes are in use, as if all were used alike. 0 without any."""
+    shares = counts[counts > 0] / max(counts.sum(), 1)
+    return float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else 0.0
 
 
 def total(sums: Sequence[step_room.Sums]) -> step_room.Sums:

@@ -1,6 +1,7 @@
 """What a recipe compiles to: model, optimizer, mesh and step. It follows from the recipe alone: no data is opened."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from speechlm_jax import batch, sharding
+from speechlm_jax.losses import heads
 from speechlm_jax.models import speech_text
 from speechlm_jax.training import config, finetune, lora, optimizers, state, step
 
@@ -23,8 +25,9 @@ class Program:
         self.mesh = sharding.make_mesh(recipe.layout) if mesh is None else mesh
         sharding.check_rows(self.mesh, recipe.data.rows, recipe.optimizer.accumulate)
         self.graphdef, _ = state.describe_model(self._make_model)
-        self.heads = step.load_heads(recipe.losses)
-        self.coefficients = {name: value for name, value in recipe.losses.coefficients if name in self.heads}
+        there = heads.load(name for name, _ in recipe.losses.coefficients)
+        self.coefficients = {name: value for name, value in recipe.losses.coefficients if value}
+        self.heads = {name: there[name] for name in self.coefficients}
         params = jax.eval_shape(self.first_params)
         frozen = frozenset() if recipe.finetune is None else finetune.frozen(params, recipe.finetune)
         self.optimizer = optimizers.make(recipe.optimizer, steps=recipe.steps, frozen=frozen)
@@ -73,6 +76,13 @@ class Program:
         )
         return train_step.lower(self.plan, self.rows())
 
+    @functools.cached_property
+    def gradient_norms(self) -> Any:
+        """The function (state, batch) -> norm of each head's own gradient; it is compiled when it is first called."""
+        return step.make_gradient_norms(
+            self.graphdef, self.optimizer, self.heads, self.coefficients, plan=self.plan, mesh=self.mesh
+        )
+
     def meta(self, vocabulary: str, text: str) -> dict[str, Any]:
         """What a checkpoint says of the recipe, so that it can be used without it."""
         return {
@@ -80,6 +90,7 @@ class Program:
             "recipe": text,
             "model": dataclasses.asdict(self.recipe.model),
             "data": dataclasses.asdict(self.recipe.data),
+            "losses": self.coefficients,
         }
 
     def _make_model(self) -> speech_text.SpeechText:

@@ -1,9 +1,7 @@
 """One step: gradients of the weighted loss heads over a batch, an update, and what is to be known about them."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,23 +10,13 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from speechlm_jax import batch, losses, low_rank, sharding
-from speechlm_jax.training import config, optimizers, state
+from speechlm_jax import batch, low_rank, sharding
+from speechlm_jax.layers import segments
+from speechlm_jax.losses import heads as loss_heads
+from speechlm_jax.training import optimizers, state
 
 TASK_SLOTS = 64
 """Room for per-task sums: the program does not change with the number of tasks."""
-
-
-class Head(Protocol):
-    """A file of speechlm_jax/losses/."""
-
-    def weights(self, batch: batch.Batch) -> Float[Array, "B E"]:
-        """The weight of each segment, from the batch alone."""
-        ...
-
-    def totals(self, outputs: Any, batch: batch.Batch) -> Float[Array, "B E"]:
-        """The weighted sum of each segment's losses."""
-        ...
 
 
 class Sums(NamedTuple):
@@ -41,9 +29,11 @@ class Sums(NamedTuple):
     examples: Any
     """int32 "slots"."""
     audio_frames: Any
-    """int32: speech frames (10 ms) that belong to an example."""
+    """int32 "slots": speech frames (10 ms) of each task's examples."""
     tokens: Any
-    """int32: text tokens that belong to an example."""
+    """int32 "slots": text tokens, likewise."""
+    codes: Any = None
+    """float32 "Q Z": how often each code of hidden speech was to be told; None without such a head."""
 
 
 class Metrics(NamedTuple):
@@ -59,20 +49,10 @@ class Metrics(NamedTuple):
     """int32: 1 where the loss or a gradient was not finite, and the step changed nothing but its number."""
 
 
-def load_heads(choices: config.Losses) -> dict[str, Head]:
-    """Name -> module of each loss head whose coefficient is not 0. Raises ValueError where one does not exist."""
-    there = sorted(module.name for module in pkgutil.iter_modules(losses.__path__))
-    for name, _ in choices.coefficients:
-        if name not in there:
-            raise ValueError(f"no loss head is named {name!r}; there are {there}. Set Losses.coefficients.")
-    wanted = [name for name, coefficient in choices.coefficients if coefficient]
-    return {name: cast(Head, importlib.import_module(f"{losses.__name__}.{name}")) for name in wanted}
-
-
 def make_train_step(
     graphdef: nnx.GraphDef,
     optimizer: optimizers.Optimizer,
-    heads: Mapping[str, Head],
+    heads: Mapping[str, loss_heads.Head],
     coefficients: Mapping[str, float],
     *,
     plan: state.TrainState,
@@ -97,13 +77,13 @@ def make_train_step(
 
     def microbatch_loss(
         trained: nnx.State, frozen: nnx.State, part: batch.Batch, key: PRNGKeyArray, scales: Mapping[str, Any]
-    ) -> tuple[Float[Array, ""], Float[Array, "heads slots"]]:
-        with sharding.tracing_on(mesh):
-            params = sharding.gather_outside_stacks(mesh, low_rank.merge(nnx.merge_state(trained, frozen)))
-            model = nnx.merge(graphdef, params)
-            totals = _totals(heads, model(part, key=key), part)
+    ) -> tuple[Float[Array, ""], tuple[Float[Array, "heads slots"], Float[Array, "Q Z"] | None]]:
+        outputs = _outputs(graphdef, mesh, trained, frozen, part, key)
+        totals = {name: head.totals(outputs, part) for name, head in heads.items()}
+        counting: list[Any] = [head for head in heads.values() if hasattr(head, "code_counts")]
+        codes = counting[0].code_counts(outputs, part) if counting and part.audio is not None else None
         loss = sum((scales[name] * total.sum() for name, total in totals.items()), start=jnp.zeros(()))
-        return loss, _by_task(totals, part, task_slots)
+        return loss, (_by_task(totals, part, task_slots), codes)
 
     def train_step(old: state.TrainState, rows: batch.Batch) -> tuple[state.TrainState, Metrics]:
         sharding.check_rows(mesh, rows.segments.weights.shape[0], accumulate)
@@ -112,27 +92,19 @@ def make_train_step(
         scales = {name: _share(coefficients[name], weight.sum()) for name, weight in weights.items()}
         step_key = jax.random.fold_in(jax.random.key(seed), old.step)
 
-        def add(carry: Any, numbered: tuple[Any, batch.Batch]) -> tuple[Any, None]:
-            number, part = numbered
+        def of_part(number: Any, part: batch.Batch) -> Any:
             key = jax.random.fold_in(step_key, number)
             got, gradients = jax.value_and_grad(microbatch_loss, has_aux=True)(trained, frozen, part, key, scales)
-            gradients = jax.lax.with_sharding_constraint(gradients, trained_places)
-            return jax.tree.map(jnp.add, carry, (got, gradients)), None
+            return got, jax.lax.with_sharding_constraint(gradients, trained_places)
 
-        nothing = ((jnp.zeros(()), jnp.zeros((len(heads), task_slots))), jax.tree.map(jnp.zeros_like, trained))
-        if accumulate == 1:
-            ((loss, totals), gradients), _ = add(nothing, (0, rows))
-        else:
-            parts = (jnp.arange(accumulate), _microbatches(rows, accumulate, mesh))
-            ((loss, totals), gradients), _ = jax.lax.scan(add, nothing, parts)
-
+        (loss, (totals, codes)), gradients = _sum_of_parts(of_part, rows, accumulate, mesh)
         gradient_norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         new = _updated(old, gradients, optimizer)
         new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)
 
         task_weights = _by_task(weights, rows, task_slots)
-        sums = Sums(totals, task_weights, *_counts(rows, task_slots))
+        sums = Sums(totals, task_weights, *_counts(rows, task_slots), codes)
         metrics = Metrics(
             sums=jax.tree.map(lambda value: jnp.where(finite, value, 0), sums),
             gradient_norm=jnp.where(finite, gradient_norm, 0.0),
@@ -150,6 +122,66 @@ def make_train_step(
     )
 
 
+def make_gradient_norms(
+    graphdef: nnx.GraphDef,
+    optimizer: optimizers.Optimizer,
+    heads: Mapping[str, loss_heads.Head],
+    coefficients: Mapping[str, float],
+    *,
+    plan: state.TrainState,
+    mesh: Mesh,
+) -> Callable[[state.TrainState, batch.Batch], dict[str, Float[Array, ""]]]:
+    """The jitted function (state, batch) -> the norm of each head's own part of the gradient, without dropout.
+
+    One backward pass after the other, so it takes as long as several steps: not for every one.
+    """
+
+    def loss(trained: nnx.State, frozen: nnx.State, rows: batch.Batch, scales: Float[Array, " heads"]) -> Array:
+        outputs = _outputs(graphdef, mesh, trained, frozen, rows)
+        totals = jnp.stack([head.totals(outputs, rows).sum() for head in heads.values()])
+        return jnp.sum(scales * totals)
+
+    def norms(now: state.TrainState, rows: batch.Batch) -> dict[str, Array]:
+        trained, frozen = optimizer.split(now.params)
+        scales = jnp.stack([_share(coefficients[name], head.weights(rows).sum()) for name, head in heads.items()])
+        each = jax.lax.map(lambda own: optax.tree.norm(jax.grad(loss)(trained, frozen, rows, own)), jnp.diag(scales))
+        return dict(zip(heads, each, strict=True))
+
+    return jax.jit(
+        norms,
+        in_shardings=(state.shardings(plan), sharding.batch_sharding(mesh)),
+        out_shardings=sharding.replicated(mesh),
+    )
+
+
+def _outputs(
+    graphdef: nnx.GraphDef,
+    mesh: Mesh,
+    trained: nnx.State,
+    frozen: nnx.State,
+    rows: batch.Batch,
+    key: PRNGKeyArray | None = None,
+) -> Any:
+    """What the model makes of a batch, with dropout where there is a key."""
+    with sharding.tracing_on(mesh):
+        params = sharding.gather_outside_stacks(mesh, low_rank.merge(nnx.merge_state(trained, frozen)))
+        return nnx.merge(graphdef, params)(rows, key=key)
+
+
+def _sum_of_parts(of_part: Callable[[Any, batch.Batch], Any], rows: batch.Batch, accumulate: int, mesh: Mesh) -> Any:
+    """The sum of `of_part(number, microbatch)` over the microbatches of a batch."""
+    if accumulate == 1:
+        return of_part(0, rows)
+
+    def add(carry: Any, numbered: tuple[Any, batch.Batch]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, carry, of_part(*numbered)), None
+
+    parts = (jnp.arange(accumulate), _microbatches(rows, accumulate, mesh))
+    shapes = jax.eval_shape(of_part, 0, jax.tree.map(lambda array: array[0], parts[1]))
+    nothing = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    return jax.lax.scan(add, nothing, parts)[0]
+
+
 def _updated(old: state.TrainState, gradients: nnx.State, optimizer: optimizers.Optimizer) -> state.TrainState:
     """The state after an update; its step is not counted yet."""
     trained, frozen = optimizer.split(old.params)
@@ -157,28 +189,6 @@ def _updated(old: state.TrainState, gradients: nnx.State, optimizer: optimizers.
     updated: Any = optax.apply_updates(trained, updates)
     ema = None if old.ema is None else optimizer.moving_average(old.ema, updated, old.step)
     return state.TrainState(old.step, nnx.merge_state(frozen, updated), opt_state, ema)
-
-
-def make_eval_step(
-    graphdef: nnx.GraphDef, heads: Mapping[str, Head], *, mesh: Mesh, task_slots: int = TASK_SLOTS
-) -> Callable[[nnx.State, batch.Batch], Sums]:
-    """The jitted function (params, batch) -> Sums, without dropout. Parameters lie where they are given."""
-
-    def eval_step(params: nnx.State, rows: batch.Batch) -> Sums:
-        sharding.check_rows(mesh, rows.segments.weights.shape[0])
-        with sharding.tracing_on(mesh):
-            model = nnx.merge(graphdef, sharding.gather_outside_stacks(mesh, low_rank.merge(params)))
-            totals = _totals(heads, model(rows, key=None), rows)
-        weights = {name: head.weights(rows) for name, head in heads.items()}
-        return Sums(_by_task(totals, rows, task_slots), _by_task(weights, rows, task_slots), *_counts(rows, task_slots))
-
-    return jax.jit(
-        eval_step, in_shardings=(None, sharding.batch_sharding(mesh)), out_shardings=sharding.replicated(mesh)
-    )
-
-
-def _totals(heads: Mapping[str, Head], outputs: Any, rows: batch.Batch) -> dict[str, Float[Array, "B E"]]:
-    return {name: head.totals(outputs, rows) for name, head in heads.items()}
 
 
 def _share(coefficient: float, weight: Float[Array, ""]) -> Float[Array, ""]:
@@ -193,18 +203,27 @@ def _by_task(values: Mapping[str, Any], rows: batch.Batch, task_slots: int) -> F
     return jnp.stack(sums) if sums else jnp.zeros((0, task_slots))
 
 
-def _counts(rows: batch.Batch, task_slots: int) -> tuple[Int[Array, " slots"], Int[Array, ""], Int[Array, ""]]:
-    """(examples of each task, useful speech frames, useful tokens)."""
-    is_example = (rows.segments.weights > 0).astype(jnp.int32).reshape(-1)
-    examples = jax.ops.segment_sum(is_example, rows.segments.task_ids.reshape(-1), task_slots)
+def _counts(
+    rows: batch.Batch, task_slots: int
+) -> tuple[Int[Array, " slots"], Int[Array, " slots"], Int[Array, " slots"]]:
+    """(examples, speech frames, tokens) of each task."""
+    ids = rows.segments.task_ids.reshape(-1)
+    num_segments = rows.segments.weights.shape[1]
 
-    def useful(*lanes: Any) -> Int[Array, ""]:
-        return sum(
-            ((lane.segment_ids > 0).sum(dtype=jnp.int32) for lane in lanes if lane is not None),
-            start=jnp.zeros((), jnp.int32),
-        )
+    def by_task(values_BE: Int[Array, "B E"]) -> Int[Array, " slots"]:
+        return jax.ops.segment_sum(values_BE.reshape(-1), ids, task_slots)
 
-    return examples, useful(rows.audio, rows.target_audio), useful(rows.inputs, rows.targets)
+    def places(*lanes: Any) -> Int[Array, "B E"]:
+        start = jnp.zeros(rows.segments.weights.shape, jnp.int32)
+        lengths = (segments.length(lane.segment_ids, num_segments) for lane in lanes if lane is not None)
+        return sum(lengths, start=start)
+
+    is_example = (rows.segments.weights > 0).astype(jnp.int32)
+    return (
+        by_task(is_example),
+        by_task(places(rows.audio, rows.target_audio)),
+        by_task(places(rows.inputs, rows.targets)),
+    )
 
 
 def _microbatches(rows: batch.Batch, accumulate: int, mesh: Mesh) -> batch.Batch:

@@ -109,15 +109,15 @@ def test_a_rule_that_matches_nothing_is_an_error_with_the_nearest_names(field):
 
 def test_a_rule_that_is_no_regular_expression_is_an_error():
     with pytest.raises(ValueError, match=r"'\(' *, which is no regular expression"):
-        finetune.frozen(_params(), config.Finetune(frozen=("(",)))
+        finetune.frozen(_params(), config.Finetune(checkpoint="there", frozen=("(",)))
 
 
 def test_rules_match_anywhere_in_a_path_and_something_must_be_left():
-    frozen = finetune.frozen(_params(), config.Finetune(frozen=("^encoder/", "table")))
+    frozen = finetune.frozen(_params(), config.Finetune(checkpoint="there", frozen=("^encoder/", "table")))
     assert frozen == {path for path in parameters.by_path(_params()) if path.startswith(("encoder/", "text/table"))}
-    assert finetune.frozen(_params(), config.Finetune()) == frozenset()
+    assert finetune.frozen(_params(), config.Finetune(checkpoint="there")) == frozenset()
     with pytest.raises(ValueError, match="leaves no parameter to train"):
-        finetune.frozen(_params(), config.Finetune(frozen=("",)))
+        finetune.frozen(_params(), config.Finetune(checkpoint="there", frozen=("",)))
 
 
 def _with_updates():

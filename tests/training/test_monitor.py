@@ -26,8 +26,8 @@ def _metrics(totals, weights, *, examples=(1, 1, 0), skipped=0):
             totals=jnp.asarray(totals, jnp.float32),
             weights=jnp.asarray(weights, jnp.float32),
             examples=jnp.asarray(examples, jnp.int32),
-            audio_frames=jnp.int32(2_000_000_000),
-            tokens=jnp.int32(50),
+            audio_frames=jnp.array([2_000_000_000, 0, 0], jnp.int32),
+            tokens=jnp.array([30, 20, 0], jnp.int32),
         ),
         gradient_norm=jnp.float32(0 if skipped else 3.0),
         parameter_norm=jnp.float32(0 if skipped else 7.0),
@@ -55,6 +55,9 @@ def test_means_over_steps_are_weighted_and_divided_once():
         "loss": 15 / 9 + 1.5,
         "share/asr": 0.5,
         "share/mt": 0.5,
+        "seconds/asr": 4e7,
+        "tokens/asr": 60.0,
+        "tokens/mt": 40.0,
         "gradient_norm": 3.0,
         "parameter_norm": 7.0,
         "skipped_steps": 0.0,
@@ -79,7 +82,14 @@ def test_skipped_steps_are_counted_and_weigh_nothing():
 def test_small_losses_are_not_lost_beside_large_sums():
     large, small = (_metrics(np.full((2, 3), total), np.ones((2, 3))).sums for total in (2.0**24, 1.0))
     assert float(monitor.total([large, small]).totals[0, 0]) == 2**24 + 1
-    assert monitor.total([large] * 2).audio_frames == 4_000_000_000
+    assert monitor.total([large] * 2).audio_frames.sum() == 4_000_000_000
+
+
+def test_perplexity_is_the_number_of_codes_that_are_used_alike():
+    np.testing.assert_allclose(monitor.perplexity(np.array([5, 5, 0, 5, 5])), 4)
+    np.testing.assert_allclose(monitor.perplexity(np.array([0, 9, 0])), 1)
+    assert 1 < monitor.perplexity(np.array([99, 1])) < 1.1
+    assert monitor.perplexity(np.zeros(3)) == 0
 
 
 def test_more_tasks_than_slots_are_refused():

@@ -12,6 +12,8 @@ import tiny_model
 from flax import nnx
 
 from speechlm_jax import parameters, sharding
+from speechlm_jax.inference import eval_step
+from speechlm_jax.losses import heads
 from speechlm_jax.training import config, state, step
 
 FROZEN = ("text/table_VD", "encoder/stack/scale_D")
@@ -99,6 +101,16 @@ def test_every_step_and_every_microbatch_has_its_own_dropout():
     np.testing.assert_array_equal(sorted(map(float, map(np.sum, seen[4:]))), sorted(map(float, map(np.sum, seen[:2]))))
 
 
+@pytest.mark.parametrize("head", ["targets", "logits"])
+def test_the_gradient_norm_of_a_head_is_that_of_a_step_with_it_alone(head):
+    alone = tiny_model.Run(heads={head: tiny_model.HEADS_OF_LOSS[head]})
+    both = tiny_model.Run()
+    norms = step.make_gradient_norms(
+        both.graphdef, both.optimizer, both.heads, tiny_model.COEFFICIENTS, plan=both.plan, mesh=both.mesh
+    )(both.state, sharding.global_batch(both.mesh, tiny_model.batch()))
+    np.testing.assert_allclose(norms[head], alone.go(tiny_model.batch()).gradient_norm, rtol=1e-5)
+
+
 def test_sums_by_task_are_those_of_the_batch(run):
     rows = tiny_model.batch()
     metrics = run.go(rows)
@@ -110,8 +122,8 @@ def test_sums_by_task_are_those_of_the_batch(run):
             np.testing.assert_allclose(metrics.sums.weights[number, task], weights[name][chosen].sum(), rtol=1e-6)
     wanted = np.bincount(rows.segments.task_ids[rows.segments.weights > 0], minlength=tiny_model.SLOTS)
     np.testing.assert_array_equal(metrics.sums.examples, wanted)
-    assert metrics.sums.tokens == (rows.targets.segment_ids > 0).sum()
-    assert metrics.sums.audio_frames == 0
+    assert metrics.sums.tokens.sum() == (rows.targets.segment_ids > 0).sum()
+    assert not metrics.sums.audio_frames.any()
     assert metrics.skipped == 0
     np.testing.assert_allclose(metrics.learning_rate, run.optimizer.schedule(0))
     norm = np.sqrt(sum(np.square(values).sum() for values in tiny_model.values(run.state.params).values()))
@@ -185,9 +197,12 @@ def test_along_fsdp_the_weights_of_a_layer_travel_and_no_rows():
 
 def test_evaluation_is_a_step_without_dropout():
     run = tiny_model.Run((1, 1, 1), dropout=0.5)
-    evaluate = step.make_eval_step(run.graphdef, run.heads, mesh=run.mesh, task_slots=tiny_model.SLOTS)
-    told = jax.device_get(evaluate(run.state.params, sharding.global_batch(run.mesh, tiny_model.batch())))
-    tiny_model.assert_close(tiny_model.values(told), tiny_model.values(_quiet_metrics().sums), 1e-5)
+    evaluate = eval_step.make(run.graphdef, run.heads, mesh=run.mesh)
+    told = evaluate(run.state.params, sharding.global_batch(run.mesh, tiny_model.batch()))
+    sums = _quiet_metrics().sums
+    wanted = np.stack([sums.totals.sum(axis=1), sums.weights.sum(axis=1)], axis=1)
+    found = [[told[name].totals.sum(), told[name].weights.sum()] for name in run.heads]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_rows_that_do_not_divide_are_refused_when_the_step_is_traced():
@@ -199,4 +214,4 @@ def test_rows_that_do_not_divide_are_refused_when_the_step_is_traced():
 
 def test_a_loss_head_that_does_not_exist_is_named_beside_those_that_do():
     with pytest.raises(ValueError, match=r"no loss head is named 'tragets'; there are \["):
-        step.load_heads(config.Losses((("tragets", 1.0),)))
+        heads.load(["tragets"])

@@ -1,0 +1,119 @@
+"""What may end a run, or must not: the notice to stop, an evaluation that fails, steps that change nothing any more."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import small_run
+
+from speechlm_jax import checkpoints, cli, endings
+from speechlm_jax.inference import evaluation
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> pathlib.Path:
+    made = tmp_path_factory.mktemp("stopping")
+    small_run.write(made)
+    assert cli.main(["data", f"--gin_file={made}/recipe.gin", "--train_vocabulary=460"]) == 0
+    return made
+
+
+def words(folder: pathlib.Path, run: str, *bindings: str) -> list[str]:
+    return ["train", f"--gin_file={folder}/recipe.gin", f"--gin.Recipe.run_dir={folder}/{run}", *bindings]
+
+
+LONG = ("--gin.Recipe.steps=30", "--gin.Recipe.evaluation=None", "--gin.Checkpoints.every=1000")
+
+
+def start(command: list[str], **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "speechlm_jax", *command],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[1],
+    )
+
+
+def stopped(run: pathlib.Path, processes: list[subprocess.Popen]) -> list[str]:
+    """What processes said that were told to stop, the last of them alone, after some steps."""
+    metrics = run / "metrics.jsonl"
+    while not metrics.exists() or metrics.read_text().count("\n") < 3:
+        assert all(process.poll() is None for process in processes), [p.communicate()[0] for p in processes]
+        time.sleep(0.02)
+    processes[-1].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=200)[0] for process in processes]
+    assert [process.returncode for process in processes] == [endings.PREEMPTED] * len(processes), said
+    return said
+
+
+def test_a_run_that_is_told_to_stop_saves_ends_with_42_and_goes_on_bit_for_bit(folder):
+    assert cli.main(words(folder, "whole", *LONG)) == 0
+    (said,) = stopped(folder / "parts", [start(words(folder, "parts", *LONG))])
+    step = checkpoints.latest(folder / "parts" / "checkpoints")
+    assert step is not None and 3 <= step < 30
+    assert f"stands at step {step} of 30" in said
+    assert list(small_run.losses(folder / "parts"))[-1] == step
+    assert cli.main(words(folder, "parts", *LONG)) == 0
+    assert small_run.losses(folder / "parts") == small_run.losses(folder / "whole")
+
+
+def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        port = listener.getsockname()[1]
+    flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=4")
+    told = {"SPEECHLM_COORDINATOR": f"localhost:{port}", "SPEECHLM_PROCESSES": "2", "XLA_FLAGS": flags}
+    group = [start(words(folder, "group", *LONG), SPEECHLM_PROCESS_ID=str(number), **told) for number in range(2)]
+    said = stopped(folder / "group", group)
+    step = checkpoints.latest(folder / "group" / "checkpoints")
+    assert step is not None and all(f"stands at step {step} of 30" in text for text in said)
+    assert cli.main(words(folder, "group", *LONG)) == 0
+    alone = small_run.losses(folder / "whole")
+    assert small_run.losses(folder / "group") == pytest.approx(alone, rel=1e-3)
+
+
+def test_a_fault_in_an_evaluation_does_not_cost_the_steps_before_it(folder, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise RuntimeError("a metric that fails")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(evaluation.Evaluator, "score", fail)
+        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=3")) == 1
+    assert checkpoints.latest(folder / "fault" / "checkpoints") == 2
+    with monkeypatch.context() as broken:
+        broken.setattr(evaluation.Evaluator, "score", fail)
+        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=4")) == 1
+    assert checkpoints.latest(folder / "fault" / "checkpoints") == 4
+    capsys.readouterr()
+    assert cli.main(words(folder, "fault")) == 0
+    assert "Evaluation.every: 4 -> 6" in capsys.readouterr().err
+    assert "every = 4" in (folder / "fault" / "recipe-4.gin").read_text()
+
+
+def test_a_split_that_cannot_be_scored_is_told_and_the_run_goes_on(folder, capsys):
+    lines = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    lost = [line | {"audio": "lost.wav"} if line["split"] == "validation" else line for line in lines]
+    (folder / "lost.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lost))
+    budget = ("--gin.BadRecords.grace=5", "--gin.BadRecords.max_share=0.5")
+    assert cli.main(words(folder, "unscored", f"--gin.Manifest.path={folder}/lost.jsonl", *budget)) == 0
+    told = capsys.readouterr().err
+    assert "manifest_recognition is not scored" in told and "6 of 6 could not be used" in told
+    assert "evaluation at step 6: manifest_masked_language_model/" in told
+
+
+def test_a_run_whose_steps_are_all_skipped_stops_and_names_the_first(folder, capsys):
+    broken = ("--gin.Schedule.peak=1e38", "--gin.Recipe.max_skipped_steps=3", *LONG[:2])
+    assert cli.main(words(folder, "broken", *broken)) == 2
+    told = capsys.readouterr().err
+    assert "not finite in 3 steps in a row, from step 2 on" in told
+    assert "there is no checkpoint before it" in told and "Recipe.max_skipped_steps" in told
