@@ -58,6 +58,17 @@ def test_program_size_does_not_grow_with_layers():
     assert sizes[6] <= 1.02 * sizes[2]
 
 
+def test_program_size_does_not_grow_with_tasks():
+    """The program is the same text for a mixture of two tasks and for one of twenty: it knows slots, not tasks."""
+    few, many = (
+        dataclasses.replace(
+            recipe(), data=data_config.Data(row=ROW, rows=8, stream=data_config.Stream(mixture=mixture))
+        )
+        for mixture in ("two_tasks", "twenty_tasks")
+    )
+    assert program.Program(few).lower().as_text() == program.Program(many).lower().as_text()
+
+
 def test_a_lane_without_room_is_not_in_the_program():
     whole = program.Program(recipe()).lower().as_text()
     text_only = dataclasses.replace(
