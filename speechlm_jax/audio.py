@@ -56,6 +56,28 @@ def read(file: str | os.PathLike | io.IOBase, *, max_seconds: float = MAX_SECOND
         raise AudioError(f"{name}: cannot be read as audio ({reason})") from error
 
 
+def from_samples(
+    samples: np.ndarray, rate: int, *, name: str = "recording", max_seconds: float = MAX_SECONDS
+) -> np.ndarray:
+    """int16 "N", mono at 16 kHz, of 16-bit samples "N" or "N C" of any integer type at `rate` Hz, made as by `read`.
+
+    Raises AudioError for what is too long, too short, silent, not integers, or beyond 16 bits.
+    """
+    if samples.ndim not in (1, 2) or samples.dtype.kind not in "iu":
+        raise AudioError(f"{name}: wanted integer samples of rank 1 or 2, found {samples.dtype} of rank {samples.ndim}")
+    _check_rate(rate, name)
+    if len(samples) > math.ceil(max_seconds * rate):
+        raise _too_long(name, f"{len(samples) / rate:.1f} s", max_seconds)
+    if samples.size and (samples.max() >= _FULL_SCALE or samples.min() < -_FULL_SCALE):
+        raise AudioError(f"{name}: samples from {samples.min()} to {samples.max()}, wanted 16 bits")
+    if samples.ndim == 1 and rate == batch.SAMPLE_RATE:
+        return _check_speech(samples.astype(np.int16), name)
+    wave_N = (samples / np.float32(_FULL_SCALE)).astype(np.float32)
+    if samples.ndim == 2:
+        wave_N = wave_N.mean(axis=1)
+    return _check_speech(_to_int16(wave_N, rate, name) if len(wave_N) else wave_N, name)
+
+
 def num_frames(num_samples: int) -> int:
     """Speech frames of a recording of `num_samples` samples; 0 where it is too short to fill a slot."""
     return num_samples // batch.HOP if num_samples > EDGE else 0
@@ -117,8 +139,7 @@ def _check_bytes(file: Any, name: str) -> None:
 
 def _decode(sound: soundfile.SoundFile, name: str, max_seconds: float) -> np.ndarray:
     rate, promised = sound.samplerate, sound.frames
-    if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
-        raise AudioError(f"{name}: a sampling rate of {rate} Hz, wanted {_RATES_HZ[0]} to {_RATES_HZ[1]}")
+    _check_rate(rate, name)
     limit = math.ceil(max_seconds * rate)
     known = promised < _UNKNOWN_LENGTH
     if known and promised > limit:
@@ -131,10 +152,18 @@ def _decode(sound: soundfile.SoundFile, name: str, max_seconds: float) -> np.nda
     if not known and len(wave_N) > limit:
         raise _too_long(name, f"more than {limit / rate:.1f} s", max_seconds)
     _check_whole(sound, name, len(wave_N), promised if known else len(wave_N))
+    return _check_speech(wave_N if plain or not len(wave_N) else _to_int16(wave_N, rate, name), name)
+
+
+def _check_rate(rate: int, name: str) -> None:
+    if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
+        raise AudioError(f"{name}: a sampling rate of {rate} Hz, wanted {_RATES_HZ[0]} to {_RATES_HZ[1]}")
+
+
+def _check_speech(wave_N: np.ndarray, name: str) -> np.ndarray:
+    """The recording itself, at 16 kHz. Raises AudioError where it is empty, too short, or silent."""
     if len(wave_N) == 0:
         raise AudioError(f"{name}: there are no samples in it")
-    if not plain:
-        wave_N = _to_int16(wave_N, rate, name)
     if len(wave_N) <= EDGE:
         raise AudioError(f"{name}: {len(wave_N)} samples are too short for a frame, which needs more than {EDGE}")
     if not wave_N.any():

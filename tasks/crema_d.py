@@ -1,0 +1,47 @@
+"""CREMA-D (Cao et al., 2014): twelve English sentences acted in six emotions by 91 actors; prepared by TFDS.
+
+`tfds build crema_d --file_format=array_record`. Speakers of a split are in no other.
+"""
+
+from typing import Any
+
+import seqio
+import tensorflow as tf
+
+from speechlm_jax import label_metrics, metrics
+from speechlm_jax.data import features, paired_objectives, preprocessors, tfds_source
+
+EMOTIONS = {
+    "NEU": "neutral",
+    "HAP": "happiness",
+    "SAD": "sadness",
+    "ANG": "anger",
+    "FEA": "fear",
+    "DIS": "disgust",
+}
+"""Of each label of the corpus, the word that is written."""
+
+
+def _in_words(example: preprocessors.Example) -> preprocessors.Example:
+    place = tf.argmax(tf.equal(example["emotion"], tf.constant(list(EMOTIONS))))
+    return {**example, "emotion": tf.gather(tf.constant(list(EMOTIONS.values())), place)}
+
+
+METRICS: list[Any] = [
+    metrics.bootstrapped(label_metrics.in_label_set(label_metrics.accuracy, *EMOTIONS.values())),
+    label_metrics.macro_f1,
+]
+seqio.TaskRegistry.add(
+    "crema_d_emotion",
+    source=tfds_source.TfdsSource(
+        "crema_d",
+        {"train": "train", "validation": "validation", "test": "test"},
+        {"audio": "audio", "emotion": "label", "speaker": "speaker_id"},
+    ),
+    preprocessors=[
+        preprocessors.mapped(_in_words),
+        *paired_objectives.classification("emotion", tuple(EMOTIONS.values()), name="emotion", speech=True),
+    ],
+    output_features=features.OUTPUT_FEATURES,
+    metric_fns=METRICS,
+)

@@ -1,0 +1,24 @@
+"""SQuAD 1.1 (arXiv 1606.05250): questions on English Wikipedia whose answers stand in it; prepared by TFDS.
+
+`tfds build squad/v1.1 --file_format=array_record`. Of several accepted answers the first is the reference.
+"""
+
+from typing import Any
+
+import seqio
+
+from speechlm_jax import answer_metrics, metrics
+from speechlm_jax.data import features, paired_objectives, tfds_source
+
+METRICS: list[Any] = [metrics.bootstrapped(answer_metrics.exact_match), metrics.bootstrapped(answer_metrics.f1)]
+seqio.TaskRegistry.add(
+    "squad_question_answering",
+    source=tfds_source.TfdsSource(
+        "squad/v1.1",
+        {"train": "train", "validation": "validation"},
+        {"id": "id", "question": "question", "context": "context", "answer": "answers/text/0"},
+    ),
+    preprocessors=paired_objectives.question_answering("question", "answer", passage="context"),
+    output_features=features.OUTPUT_FEATURES,
+    metric_fns=METRICS,
+)

@@ -1,0 +1,30 @@
+"""TyDi QA (arXiv 2003.05002), gold passages: questions asked in nine languages; prepared by TFDS.
+
+`tfds build tydi_qa/goldp --file_format=array_record`. Each language has a split for validation of its own.
+"""
+
+from typing import Any
+
+import seqio
+
+from speechlm_jax import answer_metrics, metrics
+from speechlm_jax.data import features, paired_objectives, tfds_source
+
+LANGUAGES = ("ar", "bn", "en", "fi", "id", "ko", "ru", "sw", "te")
+
+METRICS: list[Any] = [metrics.bootstrapped(answer_metrics.exact_match), metrics.bootstrapped(answer_metrics.f1)]
+seqio.TaskRegistry.add(
+    "tydi_qa_question_answering",
+    source=tfds_source.TfdsSource(
+        "tydi_qa/goldp",
+        {
+            "train": "train",
+            "validation": "validation",
+            **{f"validation_{language}": f"validation-{language}" for language in LANGUAGES},
+        },
+        {"id": "id", "question": "question", "context": "context", "answer": "answers/text/0"},
+    ),
+    preprocessors=paired_objectives.question_answering("question", "answer", passage="context"),
+    output_features=features.OUTPUT_FEATURES,
+    metric_fns=METRICS,
+)

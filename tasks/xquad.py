@@ -1,0 +1,29 @@
+"""XQuAD (arXiv 1910.11856): questions of SQuAD translated into ten languages; prepared by TFDS.
+
+`tfds build xquad/zh --file_format=array_record`, one configuration a language. Training and validation are SQuAD's,
+translated by machine; English has a test split alone.
+"""
+
+from typing import Any
+
+import seqio
+
+from speechlm_jax import answer_metrics, metrics
+from speechlm_jax.data import features, paired_objectives, tfds_source
+
+LANGUAGES = ("en", "ar", "de", "el", "es", "hi", "ru", "th", "tr", "vi", "zh")
+
+for _language in LANGUAGES:
+    _translated = {} if _language == "en" else {"train": "translate-train", "validation": "translate-dev"}
+    _metrics: list[Any] = [metrics.bootstrapped(answer_metrics.exact_match), metrics.bootstrapped(answer_metrics.f1)]
+    seqio.TaskRegistry.add(
+        f"xquad_question_answering_{_language}",
+        source=tfds_source.TfdsSource(
+            f"xquad/{_language}",
+            {**_translated, "test": "test"},
+            {"id": "id", "question": "question", "context": "context", "answer": "answers/text/0"},
+        ),
+        preprocessors=paired_objectives.question_answering("question", "answer", passage="context"),
+        output_features=features.OUTPUT_FEATURES,
+        metric_fns=_metrics,
+    )
