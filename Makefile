@@ -1,6 +1,7 @@
 # Two commands on a machine with Python 3.11 or 3.12 and a shell; everything lands in .venv.
 #
 #   make quickstart   train, evaluate and listen to a small model on this machine
+#   make objectives   train on every objective of speech and text at once, and score each
 #   make test         every test
 #   make check        formatting, lint, types and the quick tests
 #   make golden       renew the texts of what every recipe means (tests/contracts/golden)
@@ -12,7 +13,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test check lint types quick golden constraints clean
+.PHONY: help quickstart objectives test check lint types quick golden constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -20,6 +21,9 @@ help:
 # XLA's temporaries are new memory at every step: large pages spare a CPU a fifth of its time and more.
 quickstart: .venv/ready
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.quickstart
+
+objectives: .venv/ready
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.objectives
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -14,7 +14,7 @@ from house.rooms import PACKAGE, ROOT, imports, name, sources
 from speechlm_jax import cli, configurables
 
 FLOORS = [
-    {"cli", "__main__", "quickstart"},
+    {"cli", "__main__", "quickstart", "objectives"},
     {"train", "evaluate", "infer", "export", "plan", "data_verb"},
     {"training", "inference", "exporters"},
     {"losses"},
