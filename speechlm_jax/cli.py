@@ -85,10 +85,10 @@ def _run(verb: str, verbs: Mapping[str, tuple[str, str]], arguments: Sequence[st
         raise ValueError("\n".join(wrong))
     missing = [name for name in settings.required(module.run) if name not in {*keywords, flags.CONFIG_TEXT}]
     if missing:
-        named = ", ".join(f"{path}.{name}" for name in missing)
-        raise ValueError(
-            f"{named} must be set, and nothing sets it. Bind it in a file (--gin_file=...) or as --gin.NAME=VALUE."
-        )
+        words = flags.words_for(parser)
+        named = ", ".join(words.get(name, f"{path}.{name}") for name in missing)
+        how = "" if set(missing) <= set(words) else " Bind it in a file (--gin_file=...) or as --gin.NAME=VALUE."
+        raise ValueError(f"{named} must be set, and nothing sets it.{how}")
     if flags.CONFIG_TEXT in settings.of(module.run):
         keywords[flags.CONFIG_TEXT] = recipe_text.write(module.run, keywords)
     module.run(**keywords)

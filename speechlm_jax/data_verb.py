@@ -42,6 +42,9 @@ def run(
 
     Raises ValueError where the mixture or its vocabulary is not there.
     """
+    from speechlm_jax import there
+
+    there.check_data(data, with_vocabulary=train_vocabulary is None)
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.data import report
 

@@ -17,7 +17,8 @@ DONE, FAULT, MISTAKE, PREEMPTED, INTERRUPTED = 0, 1, 2, 42, 130
 """Done; a fault of the program; the user's mistake; saved, start me again; stopped from the keyboard."""
 
 CODES = (
-    "exit codes: 0 done, 1 fault of the program, 2 mistake in what was asked, 42 preempted and saved: start again.\n"
+    "exit codes: 0 done, 1 fault of the program, 2 mistake in what was asked, 42 preempted and saved: start again,\n"
+    "130 stopped from the keyboard.\n"
     "SPEECHLM_TRACEBACK=1 shows the stack above every message."
 )
 

@@ -41,6 +41,9 @@ def run(
 
     Raises ValueError for a checkpoint, task or split that is not there.
     """
+    from speechlm_jax import there
+
+    there.check_checkpoint(checkpoint)
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.inference import scoring
 

@@ -49,6 +49,7 @@ class _Parser(argparse.ArgumentParser):
         options = [option for action in self._actions for option in action.option_strings]
         unknown = re.search(r"unrecognized arguments: ([^\s=]+)", message)
         hint = settings.nearest(unknown[1], options) if unknown else ""
+        hint += " A setting is given as --gin.NAME=VALUE." if unknown else ""
         raise ValueError(f"{message}.{hint} See {self.prog} --help.")
 
 
@@ -68,6 +69,11 @@ def parser(verb: str, line: str, module: ModuleType) -> argparse.ArgumentParser:
     if hasattr(module, "add_arguments"):
         module.add_arguments(words)
     return words
+
+
+def words_for(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """How each setting that has a flag of its own is given: '--checkpoint', or the name of what stands without one."""
+    return {action.dest: (action.option_strings or [action.dest.upper()])[0] for action in parser._actions}
 
 
 def overview(verbs: Mapping[str, tuple[str, str]]) -> str:

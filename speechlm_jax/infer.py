@@ -44,6 +44,9 @@ def run(
 
     Raises ValueError for a checkpoint or an input that is not there, or a language the vocabulary lacks.
     """
+    from speechlm_jax import there
+
+    there.check_checkpoint(checkpoint)
     from speechlm_jax.inference import transcription
 
     transcription.transcribe(

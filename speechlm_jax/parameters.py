@@ -12,6 +12,9 @@ import jax
 import numpy as np
 from flax import nnx
 
+MOST_LINES = 12
+"""Arrays that an error names."""
+
 Words = tuple[str | None, ...]
 
 
@@ -93,4 +96,6 @@ def check_same(wanted: Any, found: Any, *, doing: str, mend: str) -> None:
 def raise_differences(lines: Sequence[str], *, doing: str, mend: str) -> None:
     """Raises ValueError over the lines, if there are any."""
     if lines:
-        raise ValueError(f"{doing}: {len(lines)} arrays are not as wanted.\n  " + "\n  ".join(lines) + f"\n{mend}")
+        rest = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+        told = "\n  ".join([*lines[:MOST_LINES], *rest])
+        raise ValueError(f"{doing}: {len(lines)} arrays are not as wanted.\n  {told}\n{mend}")

@@ -82,9 +82,9 @@ def _tell(scores: dict, summary: dict) -> None:
             print(f"  said  {sample['target']}\n  heard {sample['ctc_prediction']}")
     print(
         f"\n{summary['seconds']:.0f} seconds. What to do with it:\n"
-        f"  speechlm infer --search=ctc --checkpoint={summary['checkpoint']} RECORDING.wav\n"
-        f"  tensorboard --logdir={FOLDER}\n"
-        "  speechlm train --gin_file=gin_configs/recipes/your_audio.gin --gin.MANIFEST=PATH   (your own recordings)"
+        f"  .venv/bin/speechlm infer --search=ctc --checkpoint={summary['checkpoint']} RECORDING.wav\n"
+        f"  .venv/bin/tensorboard --logdir={FOLDER}\n"
+        "Your own recordings: see README.md."
     )
 
 

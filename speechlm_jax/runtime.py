@@ -176,7 +176,8 @@ _ALONE = {"SPEECHLM_PROCESSES": "1", "SPEECHLM_PROCESS_ID": "0"}
 
 
 class Preemption:
-    """The notice to stop, SIGTERM. While this is open it ends nothing by itself, so that the state can be saved first.
+    """The notice to stop, SIGTERM or a first Ctrl-C. While this is open it ends nothing by itself, so that the state
+    can be saved first; a second Ctrl-C does.
 
     with runtime.Preemption() as preemption:
         for step in range(steps):
@@ -190,19 +191,20 @@ class Preemption:
 
     def __init__(self) -> None:
         self._told = self._at_once = False
-        self._former: Any = None
+        self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Preemption":
         import jax
 
         # In a group JAX watches for the signal itself. Only the main thread may set a handler.
         if not jax.distributed.is_initialized() and threading.current_thread() is threading.main_thread():
-            self._former = signal.signal(signal.SIGTERM, self._tell) or signal.SIG_DFL
+            for notice in (signal.SIGTERM, signal.SIGINT):
+                self._former[notice] = signal.signal(notice, self._tell) or signal.SIG_DFL
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._former is not None:
-            signal.signal(signal.SIGTERM, self._former)
+        for notice, former in self._former.items():
+            signal.signal(notice, former)
 
     def check(self, step: int) -> None:
         """Raises Preempted where the process is to stop; every process of a group asks once after every step."""
@@ -226,6 +228,8 @@ class Preemption:
 
     def _tell(self, *_: object) -> None:
         self._told = True
+        if signal.SIGINT in self._former:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if self._at_once:
             self._at_once = False
             raise Preempted

@@ -13,6 +13,14 @@ def run(*, recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     Raises ValueError where the recipe contradicts itself, its vocabulary, or the checkpoint it goes on from, and
     runtime.Preempted where the process was told to stop and its state is saved.
     """
+    from speechlm_jax import there
+
+    if not recipe.run_dir:
+        raise ValueError(
+            "starting a run: wanted a folder for it, found none. Give a recipe, "
+            "--gin_file=gin_configs/recipes/NAME.gin, or set Recipe.run_dir."
+        )
+    there.check_data(recipe.data)
     runtime.initialize()
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.training import loop

@@ -244,7 +244,7 @@ def test_a_binding_without_a_value_is_refused(capsys):
 
 
 def test_a_required_setting_that_nothing_sets_is_named(capsys):
-    assert "evaluate.run.checkpoint, evaluate.run.task must be set" in refused(capsys, "evaluate")
+    assert "--checkpoint, --task must be set, and nothing sets it." in refused(capsys, "evaluate")
 
 
 # How it ends

@@ -44,16 +44,23 @@ def start(command: list[str], **environment: str) -> subprocess.Popen:
     )
 
 
-def stopped(run: pathlib.Path, processes: list[subprocess.Popen]) -> list[str]:
+def stopped(run: pathlib.Path, processes: list[subprocess.Popen], notice: signal.Signals = signal.SIGTERM) -> list[str]:
     """What processes said that were told to stop, the last of them alone, after some steps."""
     metrics = run / "metrics.jsonl"
     while not metrics.exists() or metrics.read_text().count("\n") < 3:
         assert all(process.poll() is None for process in processes), [p.communicate()[0] for p in processes]
         time.sleep(0.02)
-    processes[-1].send_signal(signal.SIGTERM)
+    processes[-1].send_signal(notice)
     said = [process.communicate(timeout=200)[0] for process in processes]
     assert [process.returncode for process in processes] == [endings.PREEMPTED] * len(processes), said
     return said
+
+
+def test_a_run_that_is_stopped_from_the_keyboard_saves_too(folder):
+    (said,) = stopped(folder / "keyboard", [start(words(folder, "keyboard", *LONG))], signal.SIGINT)
+    saved = checkpoints.Folder(folder / "keyboard")
+    assert saved.latest() and "Traceback" not in said
+    saved.close()
 
 
 def test_a_run_that_is_told_to_stop_saves_ends_with_42_and_goes_on_bit_for_bit(folder):

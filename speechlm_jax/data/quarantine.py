@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import threading
 from collections.abc import Callable
 
@@ -91,15 +92,22 @@ class Quarantine:
         """Raises TooManyBadRecords when the budget is spent."""
         if not self.over_budget:
             return
-        reasons = collections.Counter(record.reason for record in self.records).most_common(3)
-        named = "; ".join(
-            f"{count}x {reason} (such as {next(r.id for r in self.records if r.reason == reason)})"
-            for reason, count in reasons
-        )
+        kinds = collections.defaultdict(list)
+        for record in self.records:
+            kinds[_SPECIFIC.sub("", record.reason)].append(record)
+        commonest = sorted(kinds.values(), key=len, reverse=True)[:3]
+        named = "; ".join(f"{len(alike)}x such as {alike[0].id}: {alike[0].reason}" for alike in commonest)
+        too_large = any("Row." in alike[0].reason for alike in commonest)
         raise TooManyBadRecords(
             f"reading records: {self.skipped} of {self.read} could not be used, the budget is {self._budget.grace} and "
-            f"{self._budget.max_share:.1%}. Most often: {named}. Mend the data, or raise BadRecords.max_share."
+            f"{self._budget.max_share:.1%}. Most often: {named}. "
+            + ("`speechlm data --propose_row` says how much room is wanted; or mend" if too_large else "Mend")
+            + " the data, or raise BadRecords.max_share."
         )
+
+
+_SPECIFIC = re.compile(r"\S*[/\\]\S*|\d+(\.\d+)?")
+"""What tells one reason from another of its kind: paths and numbers."""
 
 
 def _key(task: str, record_id: str) -> int:

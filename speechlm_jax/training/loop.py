@@ -42,6 +42,10 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
         parts.callback(source.close)
         # The first batches are read while the step is compiled.
+        runtime.say(
+            f"{run.folder}: {made.num_parameters:,} parameters on {made.mesh.size} {jax.default_backend()} devices; "
+            "compiling the step"
+        )
         train_step = made.compile()
         evaluate = _evaluation(recipe, run, made)
         writer = parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps)))
@@ -81,6 +85,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
                 if last or step % recipe.checkpoints.every == 0:
                     save()
                 if recipe.evaluation is not None and (last or step % recipe.evaluation.every == 0):
+                    runtime.say(f"evaluating {', '.join(run.evaluated)} on {recipe.evaluation.split}")
                     with line.aside(), preemption.at_once():
                         scores = evaluate(state.evaluation_params(now))
                     _tell(writer, step, scores)

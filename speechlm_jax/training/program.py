@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from speechlm_jax import batch, sharding
+from speechlm_jax import batch, parameters, sharding
 from speechlm_jax.losses import heads
 from speechlm_jax.models import speech_text
 from speechlm_jax.training import config, finetune, lora, optimizers, state, step
@@ -33,6 +33,11 @@ class Program:
         self.optimizer = optimizers.make(recipe.optimizer, steps=recipe.steps, frozen=frozen)
         self.plan = state.abstract(params, self.optimizer, self.mesh)
         """The state as shapes, each with where it lies."""
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the model, with those of low-rank updates."""
+        return sum(parameters.array(leaf).size for leaf in parameters.by_path(self.plan.params).values())
 
     def first_params(self) -> nnx.State:
         """The parameters that a run starts with where it takes none; run it inside jit."""

@@ -16,7 +16,7 @@ from speechlm_jax import cli, configurables
 FLOORS = [
     {"cli", "__main__", "quickstart", "objectives"},
     {"train", "evaluate", "infer", "export", "plan", "data_verb"},
-    {"training", "inference", "exporters"},
+    {"training", "inference", "exporters", "there"},
     {"losses"},
     {"models"},
     {"layers"},

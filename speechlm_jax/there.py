@@ -1,0 +1,26 @@
+"""Whether what a command names is there: asked before anything slow is imported."""
+
+import os
+
+from speechlm_jax import vocabulary
+from speechlm_jax.data import config
+
+
+def check_data(data: config.Data, *, with_vocabulary: bool = True) -> None:
+    """Raises ValueError where the vocabulary or the manifest of a run is not there; neither is read whole."""
+    wants_manifest = data.manifest is not None or data.stream.mixture == "manifest"
+    if wants_manifest and (data.manifest is None or not data.manifest.path):
+        raise ValueError(
+            "reading a manifest: none is named. Set Manifest.path; the recipes for recordings of one's own take "
+            "--gin.MANIFEST=PATH."
+        )
+    if data.manifest is not None and not os.path.isfile(data.manifest.path):
+        raise ValueError(f"manifest {data.manifest.path}: there is no such file. Set Manifest.path.")
+    if with_vocabulary:
+        vocabulary.Vocabulary.load(data.vocabulary)
+
+
+def check_checkpoint(path: str) -> None:
+    """Raises ValueError where nothing bears the name of a checkpoint."""
+    if not os.path.exists(path):
+        raise ValueError(f"looking for a checkpoint: '{path}' does not exist. Name a run's folder, or one step of it.")
