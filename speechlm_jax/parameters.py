@@ -12,8 +12,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-MOST_LINES = 12
-"""Arrays that an error names."""
+MOST_LINES = 8
+"""Arrays of one kind that an error names."""
 
 Words = tuple[str | None, ...]
 
@@ -96,6 +96,9 @@ def check_same(wanted: Any, found: Any, *, doing: str, mend: str) -> None:
 def raise_differences(lines: Sequence[str], *, doing: str, mend: str) -> None:
     """Raises ValueError over the lines, if there are any."""
     if lines:
-        rest = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
-        told = "\n  ".join([*lines[:MOST_LINES], *rest])
+        told = []
+        for kind in dict.fromkeys(line.partition(":")[0] for line in lines):
+            alike = [line for line in lines if line.startswith(f"{kind}:")]
+            told += alike[:MOST_LINES] + [f"{kind}: and {len(alike) - MOST_LINES} more"] * (len(alike) > MOST_LINES)
+        told = "\n  ".join(told)
         raise ValueError(f"{doing}: {len(lines)} arrays are not as wanted.\n  {told}\n{mend}")

@@ -140,6 +140,7 @@ def test_features_of_tasks_that_were_made_apart_are_equal():
     assert len({features.RunVocabulary(), features.RunVocabulary()}) == 1
 
 
+@pytest.mark.slow
 def test_stock_preprocessors_of_seqio_tokenize_by_the_bound_vocabulary(path):
     words = features.bind(path)
     fields = {"inputs": "the river", "targets": "la rivière", "audio": np.zeros(9, np.int16)}

@@ -63,6 +63,7 @@ def test_a_large_task_may_count_as_a_smaller_one():
     assert shares(mixing.by_size(SIZES, most=200))["mixing_short"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_tokens_are_drawn_in_the_asked_shares():
     wanted = {"mixing_short": 1.0, "mixing_long": 3.0}
     seqio.MixtureRegistry.add("mixing", mixing.by_amount(wanted, "tokens"))

@@ -67,6 +67,7 @@ print([int(next(iterator)) for iterator in iterators])
 """
 
 
+@pytest.mark.slow
 def test_a_process_ends_while_endless_datasets_are_being_read():
     run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=90, check=False)
     assert (run.returncode, run.stdout) == (0, "[0, 0]\n"), run.stderr

@@ -148,6 +148,7 @@ def test_every_epoch_of_a_task_holds_each_record_once():
     assert set(range(SPEECH)) <= set(seen), sorted(set(range(SPEECH)) - set(seen))
 
 
+@pytest.mark.slow
 def test_realised_rates_are_those_that_were_asked_for():
     source = opened()
     counts = np.bincount([example["task"] for example in source.draw(6000)], minlength=3)

@@ -134,6 +134,7 @@ def test_emotions_of_both_corpora_are_the_same_words():
     assert found == [b"neutral", b"happiness"]
 
 
+@pytest.mark.slow
 def test_registering_tasks_opens_no_corpus():
     # SeqIO itself imports TensorFlow Datasets; what a corpus needs of it comes with its builder.
     program = (
