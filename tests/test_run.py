@@ -120,7 +120,7 @@ def test_a_finetuned_run_takes_the_weights_that_its_rule_names(folder, capsys, m
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["evaluate", "--task=x", "--checkpoint=/nowhere"], "found none"),
+        (["evaluate", "--task=x", "--checkpoint=/nowhere"], "does not exist"),
         (["infer", "--checkpoint={folder}/run", "/nowhere.wav"], "does not exist"),
         (["infer", "--checkpoint={folder}/run", "--language=xx", "{folder}/clip1.flac"], "language 'xx'"),
         (["train", "--gin_file={folder}/recipe.gin", "--gin.Stream.mixture=manifset"], "Nearest: 'manifest'"),
