@@ -16,6 +16,7 @@ from speechlm_jax import cli, runtime
 
 FOLDER = pathlib.Path("runs/objectives")
 RECIPE = "gin_configs/recipes/objectives.gin"
+MIXTURE = "embedded_objectives_en_zh"
 SPLIT = "test_sentences"
 GUESSES = 500
 """Training examples that the constant guess is taken from."""
@@ -36,7 +37,7 @@ def main() -> int:
     verbs = [
         ["data", f"--gin_file={RECIPE}", "--train_vocabulary=1200"],
         train,
-        ["evaluate", f"--checkpoint={FOLDER}", f"--task={_mixture()}", f"--split={SPLIT}", f"--json={scores}"],
+        ["evaluate", f"--checkpoint={FOLDER}", f"--task={MIXTURE}", f"--split={SPLIT}", f"--json={scores}"],
     ]
     if (FOLDER / "vocabulary.model").exists():
         del verbs[0]
@@ -53,11 +54,6 @@ def main() -> int:
         numbers = "".join(f"{own[key]:>9.3f}" if own[key] is not None else f"{'':>9}" for key in ("score", "baseline"))
         print(f"{name:<44}{own['metric']:<26}{numbers}{own['examples'] or '':>10}")
     return 0
-
-
-def _mixture() -> str:
-    (line,) = [line for line in (cli.ROOT / RECIPE).read_text().splitlines() if line.startswith("data.Stream.mixture")]
-    return line.split("'")[1]
 
 
 def _judged(name: str, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from speechlm_jax import batch
-from speechlm_jax.data import limits
+from speechlm_jax import batch, limits
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A source whose examples bring fields of others along: texts to be told apart, another recording of a voice."""
 
+import bisect
 import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -98,7 +99,7 @@ class _Reader:
             raise ValueError(
                 f"no other example has {self._same} = '{example[self._same]}'." if self._same else "there is no other."
             )
-        own = group.index(index)
+        own = bisect.bisect_left(group, index)  # Groups are in rising order.
         steps = [
             1 + int(order.uniform(self._key, index * self._count + n) * (len(group) - 1)) for n in range(self._count)
         ]

@@ -86,7 +86,7 @@ def matching(
     """Is this the text of this speech? A match, another text, or a near miss: one word, or one character of Chinese,
     changed for one of another text.
 
-    others: the field of other texts, such as sources.WithOthers brings. other_share, near_share: of the examples; the
+    others: the field of other texts, such as others.WithOthers brings. other_share, near_share: of the examples; the
     rest match. A near miss is impossible for a text that shares all its words with the others: those match.
     """
     if min(other_share, near_share) < 0 or other_share + near_share > 1:

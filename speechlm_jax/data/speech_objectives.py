@@ -38,7 +38,7 @@ def text_to_speech(
 
     language: a code, or a field in braces. speaker: the field that holds a speaker's name, which is spelled before the
     text. prompt: the field of another recording of that voice, which goes into the encoder, such as 'other_audio' of
-    sources.WithOthers. Where one of them is named, an example without it is an error.
+    others.WithOthers. Where one of them is named, an example without it is an error.
     """
     doing = "making a text-to-speech example"
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Int16, Integer, PRNGKeyArray
 from speechlm_jax import batch, sharding
 from speechlm_jax.data import batches
 from speechlm_jax.inference import generate
+from speechlm_jax.layers import segments
 from speechlm_jax.models import config, decoder, encoder, speech_text
 
 PEAK = 0.7
@@ -51,7 +52,7 @@ def sample(
             return logits_BERMZ.argmax(-1).astype(jnp.int32)
 
         def of_segment(origin_3: Array, logits_RMZ: Array) -> Array:
-            own_key = functools.reduce(jax.random.fold_in, origin_3, key)
+            own_key = segments.own_key(key, origin_3)
             return jax.random.categorical(jax.random.fold_in(own_key, step), logits_RMZ / temperature)
 
         return jax.vmap(jax.vmap(of_segment))(rows.segments.origins, logits_BERMZ).astype(jnp.int32)

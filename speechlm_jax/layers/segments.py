@@ -4,8 +4,16 @@ Line e of a table belongs to segment id e + 1, and id 0 to nobody. All is done b
 scatter and gather: rows may then be cut over devices without any exchange, and sums stay float32 on every device.
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
+
+
+def own_key(key: PRNGKeyArray, origin: Int[Array, "3"]) -> PRNGKeyArray:
+    """The key of one segment: what is drawn by it follows from where the example came from, not from its row."""
+    return functools.reduce(jax.random.fold_in, origin, key)
 
 
 def members(segment_ids: Int[Array, "B T"], num_segments: int) -> Bool[Array, "B E T"]:

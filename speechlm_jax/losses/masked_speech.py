@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from speechlm_jax import batch as batches
 from speechlm_jax.layers import segments
+from speechlm_jax.losses import targets
 from speechlm_jax.models import speech_text
 
 
@@ -34,9 +35,7 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
             "Model.masked_speech = @MaskedSpeech(), or leave 'masked_speech' out of Losses.coefficients."
         )
     masked = outputs.masked_speech
-    chosen_BPQZ = jnp.arange(masked.logits.shape[-1])[None, None, None, :] == masked.codes[:, :, :, None]
-    own_BPQ = jnp.sum(jnp.where(chosen_BPQZ, masked.logits, 0.0), axis=-1)
-    losses_BP = jnp.mean(jax.nn.logsumexp(masked.logits, axis=-1) - own_BPQ, axis=-1)
+    losses_BP = jnp.mean(targets.cross_entropy(masked.logits, masked.codes), axis=-1)
     subsampling = batch.audio.segment_ids.shape[1] // losses_BP.shape[1]
     ids_BP, num_segments = batch.audio.segment_ids[:, ::subsampling], lines.weights.shape[1]
     hidden_BP = masked.hidden.astype(jnp.float32)

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, Int
 
 from speechlm_jax import batch as batches
 from speechlm_jax.layers import segments
+from speechlm_jax.losses import targets
 from speechlm_jax.models import speech_text
 
 
@@ -26,9 +27,7 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
     told = outputs.target_audio
     assert told is not None and told.truth is not None  # The model decodes every target_audio lane.
     ids_BT, num_segments = batch.target_audio.segment_ids, lines.weights.shape[1]
-    chosen_BYRMZ = jnp.arange(told.levels.shape[-1])[None, None, None, None, :] == told.truth[..., None]
-    own_BYRM = jnp.sum(jnp.where(chosen_BYRMZ, told.levels, 0.0), axis=-1)
-    frames_BYR = jnp.mean(jax.nn.logsumexp(told.levels, axis=-1) - own_BYRM, axis=-1)
+    frames_BYR = jnp.mean(targets.cross_entropy(told.levels, told.truth), axis=-1)
     sums_BE = segments.total(frames_BYR.reshape(ids_BT.shape), ids_BT, num_segments)
     step_ids_BY = ids_BT[:, :: frames_BYR.shape[2]]
     return lines.weights * (sums_BE + segments.total(_stop(told.stop, step_ids_BY), step_ids_BY, num_segments))

@@ -39,9 +39,10 @@ def hits(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B 
     return lines.weights * segments.total(right_BU, lane.segment_ids, lines.weights.shape[1])
 
 
-def cross_entropy(logits: Float[Array, "B U V"], tokens: Int[Array, "B U"]) -> Float[Array, "B U"]:
+def cross_entropy(logits: Float[Array, "*places V"], tokens: Int[Array, "*places"]) -> Float[Array, "*places"]:
     """-log softmax(logits)[token] in nats."""
     # By comparison, not by gather: so the vocabulary may be cut over devices, and the gradient is no scatter.
-    chosen_BUV = jnp.arange(logits.shape[-1], dtype=tokens.dtype)[None, None, :] == tokens[:, :, None]
-    own_BU = jnp.sum(jnp.where(chosen_BUV, logits, 0.0), axis=-1)
-    return jax.nn.logsumexp(logits, axis=-1) - own_BU
+    entries_V = jnp.arange(logits.shape[-1], dtype=tokens.dtype)
+    chosen = jnp.expand_dims(entries_V, tuple(range(tokens.ndim))) == tokens[..., None]
+    own = jnp.sum(jnp.where(chosen, logits, 0.0), axis=-1)
+    return jax.nn.logsumexp(logits, axis=-1) - own

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from speechlm_jax import limits
+
 
 @dataclasses.dataclass(frozen=True)
 class SpecAugment:
@@ -32,9 +34,7 @@ class MaskedSpeech:
     """Of the quantisers, which are never trained."""
 
     def __post_init__(self):
-        for field in ("codebooks", "codes", "code_width", "span"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"masked speech: MaskedSpeech.{field} = {getattr(self, field)}, wanted 1 or more.")
+        limits.at_least(self, 1, "codebooks", "codes", "code_width", "span")
 
 
 @dataclasses.dataclass(frozen=True)

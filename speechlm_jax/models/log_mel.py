@@ -69,8 +69,7 @@ def augment(
     num_mels, num_segments = mel.shape[-1], lines.weights.shape[1]
 
     def draw(origin: Int[Array, "3"]) -> Float[Array, "draws"]:
-        own_key = functools.reduce(jax.random.fold_in, origin, key)
-        return jax.random.uniform(own_key, (2 * masks.time_masks + 2 * masks.mel_masks,))
+        return jax.random.uniform(segments.own_key(key, origin), (2 * masks.time_masks + 2 * masks.mel_masks,))
 
     draws_BED = jax.vmap(jax.vmap(draw))(lines.origins)
     width_BEX, start_BEX, mels_BEX, mel_start_BEX = jnp.split(

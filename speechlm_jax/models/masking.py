@@ -4,7 +4,6 @@ A quantiser projects the features of a position by a random matrix and takes the
 from a seed and never trained.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -47,7 +46,7 @@ def spans(
 
     def starts(origin: Int[Array, "3"], position: Int[Array, ""], chance: Float[Array, ""]) -> Bool[Array, ""]:
         """Whether a span that reaches the position started at any of the places where it may have."""
-        own_key = functools.reduce(jax.random.fold_in, origin, key)
+        own_key = segments.own_key(key, origin)
         # Places are counted from the first at which a span can start.
         keys = jax.vmap(lambda place: jax.random.fold_in(own_key, place))(position + jnp.arange(span))
         return jnp.any(jax.vmap(jax.random.uniform)(keys) < chance)

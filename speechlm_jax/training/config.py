@@ -4,8 +4,8 @@ import dataclasses
 from typing import Literal
 
 from speechlm_jax import layout as layout_config
+from speechlm_jax import limits
 from speechlm_jax.data import config as data_config
-from speechlm_jax.data import limits
 from speechlm_jax.models import config as model_config
 
 

@@ -207,8 +207,6 @@ def _vocabulary_of(recipe: config.Recipe) -> vocabulary.Vocabulary:
 
 def _open_folder(recipe: config.Recipe, words: vocabulary.Vocabulary) -> pathlib.Path:
     """The run's folder, with the vocabulary in it."""
-    if not recipe.run_dir:
-        raise ValueError("starting a run: wanted a folder for it, found none. Set Recipe.run_dir.")
     folder = pathlib.Path(recipe.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:

@@ -26,6 +26,7 @@ FLOORS = [
             "axes",
             "batch",
             "layout",
+            "limits",
             "audio",
             "vocabulary",
             "metrics",
