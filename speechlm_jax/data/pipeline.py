@@ -112,7 +112,10 @@ class Reader:
         if augmentation is not None and augmentation.shares:
             key = order.key(seed, "augmentation", task.name)
             dataset = noisy.by_position(dataset, augmentation, key, threads=threads)
-        self._iterator: Any = dataset.prefetch(4).as_numpy_iterator()
+        options = tf.data.Options()
+        # Its thread sometimes misses the word to stop, and whoever frees the iterator then waits for it for ever.
+        options.autotune.enabled = False
+        self._iterator: Any = dataset.prefetch(4).with_options(options).as_numpy_iterator()
         self._ahead: dict[str, Any] | None = self._next()
 
     def take(self, position: int) -> list[dict[str, Any]]:
