@@ -40,11 +40,13 @@ types: .venv/ready
 quick: .venv/ready
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
-# uv resolves and installs many times faster than pip; pip alone does as well where uv has no build.
+# uv resolves and installs many times faster than pip; pip alone does as well where uv has no build. Bytecode is
+# written here, as pip does: where PYTHONDONTWRITEBYTECODE is set, every process would compile TensorFlow anew.
 .venv/ready: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing into .venv: one to several minutes, 3 GB, once"
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); then \
-	    $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'; \
+	    $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt \
+	        --editable '.[test]'; \
 	else \
 	    echo "uv==$(UV_VERSION) cannot be installed here; pip takes its place"; \
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'; \

@@ -30,6 +30,7 @@ def vowels(pitch: float = 120.0, stretch: float = 1.0, bend: float = 1.0) -> np.
     return sound / np.abs(sound).max()
 
 
+@pytest.mark.slow
 def test_a_waveform_has_no_distortion_to_itself_at_any_loudness():
     speech = vowels()
     assert speech_metrics.mel_cepstral_distortion(speech, speech) == 0.0

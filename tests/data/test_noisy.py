@@ -115,6 +115,7 @@ def assert_same(left: batch.Batch, right: batch.Batch) -> None:
     assert not [name for name in one if not np.array_equal(one[name], other[name])]
 
 
+@pytest.mark.slow
 def test_an_augmented_stream_goes_on_bit_for_bit_wherever_it_is_cut():
     through = take(opened(), 6)
     for cut in (1, 4):
@@ -126,6 +127,7 @@ def test_an_augmented_stream_goes_on_bit_for_bit_wherever_it_is_cut():
     assert not np.array_equal(plain.audio.samples, through[0].batch.audio.samples)
 
 
+@pytest.mark.slow
 def test_any_number_of_hosts_and_threads_augments_alike():
     whole = take(opened(), 4)
     threads = dataclasses.replace(SETTINGS, read_threads=5)
@@ -141,6 +143,7 @@ def gains_db(task: str, number: int, seed: int = 1) -> np.ndarray:
     return np.array([10 * np.log10(energy(changed["audio"]) / energy(plain["audio"])) for plain, changed in pairs])
 
 
+@pytest.mark.slow
 def test_the_stream_augments_by_run_task_position_and_piece():
     # Two pieces of each record, in two epochs: 92 numbers, few of which come near each other.
     gains = gains_db("noisy_twice", 92)
@@ -155,6 +158,7 @@ def test_examples_without_speech_are_left_alone():
         assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_a_share_of_the_stream_is_changed():
     some = dataclasses.replace(NOISE, noise_share=0.5)
     pairs = zip(drawn("noisy_speech", None, 200), drawn("noisy_speech", some, 200), strict=True)

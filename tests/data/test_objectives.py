@@ -117,6 +117,7 @@ def test_spans_put_back_into_inputs_give_the_text(words, density, mean_span):
         assert spans
 
 
+@pytest.mark.slow
 def test_share_and_length_of_spans_are_right_on_average(words):
     tokens = 47
     text = text_of(words, tokens)
@@ -128,6 +129,7 @@ def test_share_and_length_of_spans_are_right_on_average(words):
     assert set(noise) == {7, 8}
 
 
+@pytest.mark.slow
 def test_every_place_is_corrupted_about_as_often(words):
     tokens = 30
     text = text_of(words, tokens)
@@ -188,6 +190,7 @@ def test_masked_tokens_and_their_surroundings_are_the_text(words):
         assert (len(example["targets"]), example["masked_tokens"].dtype) == (0, np.int32)
 
 
+@pytest.mark.slow
 def test_chosen_tokens_are_masked_replaced_or_kept_in_the_right_shares(words):
     tokens = 43
     found = run(objectives.masked_language_model(), records([text_of(words, tokens)] * MANY))
@@ -218,6 +221,7 @@ def test_at_least_one_token_is_masked_however_short_the_text(words):
 # Both.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [objectives.span_corruption, objectives.masked_language_model])
 def test_what_is_hidden_is_a_function_of_run_task_and_position(words, make):
     texts = [text_of(words, 60)] * 12
@@ -233,6 +237,7 @@ def test_what_is_hidden_is_a_function_of_run_task_and_position(words, make):
         assert not any(np.array_equal(a["inputs"], b["inputs"]) for a, b in zip(first, changed, strict=True))
 
 
+@pytest.mark.slow
 def test_what_two_tasks_hide_does_not_correlate(words):
     texts = [text_of(words, 40)] * 500
     one, other = (

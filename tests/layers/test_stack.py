@@ -44,6 +44,7 @@ def test_layers_start_apart_and_bear_the_word_layers():
     assert params["norm", "scale_D"].get_metadata()["axes"] == ("layers", "embed")
 
 
+@pytest.mark.slow
 def test_the_program_does_not_grow_with_layers():
     def text(num_layers):
         graph, params = nnx.split(stack.build(Layer, num_layers, rngs=nnx.Rngs(0)))

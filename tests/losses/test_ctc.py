@@ -128,6 +128,7 @@ def test_repeats_need_a_position_more():
     np.testing.assert_array_equal(ctc.feasible(states, cut, ROW.segments)[:, 0], [False, True])
 
 
+@pytest.mark.slow
 def test_the_weight_is_the_number_of_labels(examples):
     batch = rows.batch(ROW, examples)
     silent = batch._replace(segments=batch.segments._replace(ctc=jnp.zeros_like(batch.segments.ctc)))

@@ -20,6 +20,7 @@ def hidden(batch, key=0, span=5):
     return np.asarray(rows.compiled(spans)(batch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.2, 0.5])
 def test_the_asked_share_is_hidden_everywhere_alike(share):
     batch = rows.batch(ROW, *[[rows.example(seed, seconds=8, mask_share=share)] for seed in range(8)])
@@ -79,6 +80,7 @@ def test_a_code_is_the_nearest_to_the_projected_features(module):
         assert (found[:live, q] == away[:live].argmin(-1)).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_speech_uses_most_codes(module):
     batch = rows.batch(ROW, *[[rows.example(seed, seconds=28)] for seed in range(2)])
     found = codes(module, batch)[:, :690].reshape(-1, 3)

@@ -84,6 +84,7 @@ def test_packed_and_unpacked_rows_have_one_loss(evaluate):
     rows.check_packing_is_exact(evaluate, packed(), alone())
 
 
+@pytest.mark.slow
 def test_the_length_of_rows_changes_nothing(evaluate):
     rows.check_packing_is_exact(evaluate, packed(), alone(LONGER))
 
@@ -128,6 +129,7 @@ def test_a_transformer_packs_exactly():
     rows.check_packing_is_exact(evaluate, packed(), alone())
 
 
+@pytest.mark.slow
 def test_training_in_bfloat16_gives_finite_float32_gradients():
     graph, params = rows.model(dtype="bfloat16", remat="dots", **rows.EVERY_HEAD)
     step = rows.compiled(jax.value_and_grad(functools.partial(loss, graph)))
@@ -172,6 +174,7 @@ def test_a_lane_without_room_is_not_in_the_program(row, heads, has_stem, stacks)
     assert all(np.isfinite(value).all() for value in jax.tree.leaves(outputs))
 
 
+@pytest.mark.slow
 def test_rows_cut_over_devices_exchange_nothing_but_gradients():
     devices = jax.devices()
     assert len(devices) >= 8

@@ -133,6 +133,7 @@ def test_low_rank_updates_freeze_all_but_themselves_and_what_is_fresh():
     assert "lora/encoder/stack/attention/query_DHK/up" in trained
 
 
+@pytest.mark.slow
 def test_low_rank_updates_start_beside_what_is_taken_and_are_merged_when_taken_in_turn(checkpoint, tmp_path):
     folder, _, ema = checkpoint
     choices = config.Finetune(checkpoint=folder, lora=config.Lora(rank=2))

@@ -12,6 +12,8 @@ from speechlm_jax import batch
 from speechlm_jax.data import config as data_config
 from speechlm_jax.training import config, program
 
+pytestmark = pytest.mark.slow
+
 ROW = batch.Row(audio_seconds=1.28, inputs=16, targets=16, segments=3)
 
 

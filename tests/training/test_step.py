@@ -70,6 +70,7 @@ def test_gradients_are_those_of_the_whole_batch_however_it_is_cut(accumulate):
     np.testing.assert_allclose(metrics.gradient_norm, norm, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_losses_and_parameters_are_the_same_on_every_mesh():
     first = None
     for mesh in [(8, 1, 1), (2, 4, 1), (1, 2, 4), (1, 1, 1)]:
