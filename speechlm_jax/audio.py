@@ -56,6 +56,11 @@ def read(file: str | os.PathLike | io.IOBase, *, max_seconds: float = MAX_SECOND
         raise AudioError(f"{name}: cannot be read as audio ({reason})") from error
 
 
+def write(file: str | os.PathLike, samples: np.ndarray) -> None:
+    """Writes int16 "N" at 16 kHz as the format that the file's name ends in: WAV, FLAC, ..."""
+    soundfile.write(os.fspath(file), samples, batch.SAMPLE_RATE, subtype="PCM_16")
+
+
 def from_samples(
     samples: np.ndarray, rate: int, *, name: str = "recording", max_seconds: float = MAX_SECONDS
 ) -> np.ndarray:

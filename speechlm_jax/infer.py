@@ -1,6 +1,7 @@
-"""Verb `infer`: recordings in, JSON lines out."""
+"""Verb `infer`: recordings and texts in, a model's answers out as JSON lines."""
 
 import argparse
+import pathlib
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -9,12 +10,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="*", help="audio files, folders of them, or a manifest (.jsonl, .jsonl.gz, .tsv)"
     )
     parser.add_argument("--checkpoint", help="a run's folder, its checkpoints folder, or one step")
+    parser.add_argument("--use", help="transcribe (default), translate, classify, answer, match or speak")
     parser.add_argument(
-        "--language", help="language that is spoken, where a manifest does not say (default: training's)"
+        "--text",
+        action="append",
+        help="translate, classify, answer, speak: a text in place of inputs, may be given several times; match: what "
+        "the recordings are claimed to say",
     )
     parser.add_argument(
-        "--search", choices=("decoder", "ctc"), help="greedy over the decoder (default) or the CTC head"
+        "--language", help="language of the inputs, where a manifest does not say (default: training's)"
     )
+    parser.add_argument("--to", help="translate: the language to translate into")
+    parser.add_argument("--about", help="classify: what is asked for, as training names it, such as sentiment")
+    parser.add_argument("--question", help="answer: the question, where a manifest does not say")
+    parser.add_argument("--speaker", help="speak: whose voice, where a manifest does not say")
+    parser.add_argument("--out_dir", help="speak: the folder for the sound files")
+    parser.add_argument("--temperature", type=float, help="speak: 0 takes the likeliest sound (default: 0.7)")
+    parser.add_argument("--seed", type=int, help="speak: another draws another sound (default: 0)")
+    parser.add_argument("--search", help="transcribe: decoder, greedily (default), or ctc, the CTC head")
     parser.add_argument("--rows", type=int, help="rows computed at once (default: at most 8)")
     parser.add_argument("--out", help="write the lines here instead of standard output")
 
@@ -22,18 +35,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     *,
     checkpoint: str,
-    inputs: list[str] | tuple[str, ...],
+    inputs: list[str] | tuple[str, ...] = (),
+    use: str = "transcribe",
+    text: list[str] | tuple[str, ...] = (),
     language: str | None = None,
+    to: str | None = None,
+    about: str | None = None,
+    question: str | None = None,
+    speaker: str | None = None,
+    out_dir: str | None = None,
+    temperature: float = 0.7,
+    seed: int = 0,
     search: str = "decoder",
     out: str | None = None,
     decode_steps: int | None = None,
     rows: int | None = None,
 ) -> None:
-    """Transcribes recordings: one line {"id", "text", "seconds"} each, in order; one that cannot be read gets
-    {"id", "error"}, and one whose text the decoder did not end has "cut": true.
+    """Asks a model about recordings and texts: one line {"id", "text", "seconds"} each, in order; one that cannot be
+    used gets {"id", "error"}, and one whose text the decoder did not end has "cut": true.
 
-    language: what is spoken where a manifest's own field of languages does not say. None: the one language of the
+    A manifest's fields are `audio`, `text`, `lang`, `question` and `speaker`, and what a line says wins over a flag.
+    To translate, classify and answer, its recording is heard, or else its text read. "seconds" are of the recording.
+
+    use: transcribe; translate (--to); classify (--about); answer (--question); match, whether a text is what was said
+    ("text" is match or mismatch, "score" how likely it is a match); speak, whose lines are {"id", "audio", "seconds"}.
+
+    text: read in place of inputs; to match, the one text that is claimed of all recordings.
+
+    language: of what is given, where a manifest's own field of languages does not say. None: the one language of the
     manifest that the model was trained on; else the only one that its vocabulary has; else English, with a note.
+
+    about: the `name` of the classification that the model learned; '' for one without a name.
+
+    speaker: a name as training spelled it; None where training named none.
+
+    out_dir: what is spoken is written to ID.wav in it, 16 kHz.
 
     out: the file bears its name once it is whole, and ends in .part until then.
 
@@ -42,19 +78,29 @@ def run(
     rows: rows of a batch, shared by the devices of this machine; None: no more than are needed, those of training or
     8.
 
-    Raises ValueError for a checkpoint or an input that is not there, or a language the vocabulary lacks.
+    Raises ValueError for a checkpoint or an input that is not there, for flags that do not go with the use, or a
+    language that the vocabulary lacks.
     """
     from speechlm_jax import there
+    from speechlm_jax.inference import entries, uses
 
-    there.check_checkpoint(checkpoint)
-    from speechlm_jax.inference import transcription
-
-    transcription.transcribe(
-        checkpoint,
-        list(inputs),
+    request = uses.Request(
+        use=use,
+        text=tuple(text),
         language=language,
+        to=to,
+        about=about,
+        question=question,
+        speaker=speaker,
+        out_dir=out_dir,
+        temperature=temperature,
+        seed=seed,
         search=search,
-        out_path=out,
-        decode_steps=decode_steps,
-        rows=rows,
     )
+    there.check_checkpoint(checkpoint)
+    found = entries.find(inputs, request)
+    if out_dir is not None:
+        pathlib.Path(out_dir).mkdir(parents=True, exist_ok=True)
+    from speechlm_jax.inference import answering
+
+    answering.answer(checkpoint, found, request, out_path=out, decode_steps=decode_steps, rows=rows)

@@ -245,6 +245,22 @@ def test_a_binding_without_a_value_is_refused(capsys):
 
 def test_a_required_setting_that_nothing_sets_is_named(capsys):
     assert "--checkpoint, --task must be set, and nothing sets it." in refused(capsys, "evaluate")
+    assert refused(capsys, "evaluate", "--checkpoint=x").endswith(": --task must be set, and nothing sets it.\n")
+    assert "'y' does not exist" in refused(capsys, "evaluate", "--checkpoint=.", "--before=y")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (["--to=de", "a.wav"], "--to means nothing to --use=transcribe"),
+        (["--use=answer", "--text=x"], "wanted --question, found none"),
+        (["--use=transalte", "a.wav"], "Nearest: 'translate'"),
+        (["--use=speak", "--out_dir=said"], "wanted --text or a manifest, found none"),
+        ([], "wanted audio files, folders or a manifest, found none"),
+    ],
+)
+def test_a_use_without_what_it_needs_is_refused(capsys, told, message):
+    assert message in refused(capsys, "infer", "--checkpoint=.", *told)
 
 
 # How it ends
@@ -305,7 +321,8 @@ def test_help_and_mistakes_answer_without_array_libraries_in_time(tmp_path):
         "import sys\nfrom speechlm_jax import cli\ncode = cli.main(sys.argv[1:])\n"
         "assert not {'jax', 'tensorflow', 'seqio', 'librosa', 'flax'} & set(sys.modules)\nsys.exit(code)"
     )
-    for arguments, code in ((["train", "--help"], 0), (["train", "--gin.Model.widht=3"], 2), (["--version"], 0)):
+    mistakes = (["train", "--gin.Model.widht=3"], ["infer", "--checkpoint=.", "--use=translate", "--to=de", "x.wav"])
+    for arguments, code in ((["train", "--help"], 0), *((mistake, 2) for mistake in mistakes), (["--version"], 0)):
         before = os.times()
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=cli.ROOT, check=False

@@ -51,7 +51,7 @@ class Evaluator:
         bad = quarantine.Quarantine(self._data.stream.bad_records)
         totals: dict[str, np.ndarray] = {name: np.zeros(3) for name in self._heads}
         written: list[generate.Decoded] = []
-        spoken: list[tuple[Mapping[str, Any], np.ndarray]] = []
+        spoken: list[speaking.Spoken] = []
         likelihoods: list[float] = []
         examples = one_pass.examples(task, split, quarantine=bad, limit=limit)
         for packed in batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad):
@@ -77,7 +77,7 @@ class Evaluator:
         if written:
             scores |= self._metrics(task, written, likelihoods)
         if spoken:
-            truths, predictions = [example["target_audio"] for example, _ in spoken], [wave for _, wave in spoken]
+            truths, predictions = [one.example["target_audio"] for one in spoken], [one.samples for one in spoken]
             scores |= {"examples": len(spoken), **_run_metrics(task, truths, predictions)}
         return scores
 

@@ -91,20 +91,28 @@ def mel_power(levels: Integer[np.ndarray, "T M"], speech: config.SpeechOut) -> F
 
 
 def griffin_lim(power: Float[np.ndarray, "T M"], *, iterations: int = 32) -> Int16[np.ndarray, "N"]:
-    """A waveform, 16 kHz, whose mel power is near `power`: phases by Griffin and Lim (1984), as librosa does it."""
+    """A waveform, 16 kHz, whose mel power is near `power`: phases by Griffin and Lim (1984), as librosa does it, from
+    the same beginning each time."""
     import librosa
 
     if not power.any() or len(power) < 2:
         return np.zeros(len(power) * batch.HOP, np.int16)
-    wave_N = librosa.feature.inverse.mel_to_audio(
-        power.T.astype(np.float32),
-        sr=batch.SAMPLE_RATE,
-        n_fft=batch.WINDOW,
-        hop_length=batch.HOP,
-        n_iter=iterations,
+    magnitude = librosa.feature.inverse.mel_to_stft(
+        power.T.astype(np.float32), sr=batch.SAMPLE_RATE, n_fft=batch.WINDOW
     )
+    wave_N = librosa.griffinlim(magnitude, n_iter=iterations, hop_length=batch.HOP, n_fft=batch.WINDOW, random_state=0)
     largest = np.abs(wave_N).max()
     return np.round(wave_N * (PEAK * 32_767 / largest if largest else 0.0)).astype(np.int16)
+
+
+class Spoken(NamedTuple):
+    """What the model said for one example."""
+
+    example: Mapping[str, Any]
+    samples: Int16[np.ndarray, "N"]
+    """At 16 kHz."""
+    cut: bool
+    """Whether it took all the steps that it may: more may have been to come."""
 
 
 class Speaker:
@@ -125,21 +133,20 @@ class Speaker:
         seed: int = 0,
         vocoder: Any = griffin_lim,
     ):
-        self._speech, self._mesh, self._vocoder = speech, mesh, vocoder
+        self._speech, self._mesh, self._steps, self._vocoder = speech, mesh, steps, vocoder
         self._sample = jax.jit(
             functools.partial(_sample, graphdef, mesh, steps, temperature, seed),
             out_shardings=sharding.replicated(mesh),
         )
 
-    def __call__(
-        self, params: nnx.State, packed: batches.Packed
-    ) -> Iterator[tuple[Mapping[str, Any], Int16[np.ndarray, "N"]]]:
-        """Each example of a packed batch, and what is spoken for it."""
+    def __call__(self, params: nnx.State, packed: batches.Packed) -> Iterator[Spoken]:
+        """What is spoken for every example of a packed batch."""
         levels, lengths = jax.device_get(self._sample(params, generate.place(self._mesh, packed.batch)))
         for index, members in enumerate(packed.rows):
             for line, example in enumerate(members):
                 own = levels[index, line, : lengths[index, line]].reshape(-1, self._speech.mels)
-                yield example, self._vocoder(mel_power(own, self._speech))
+                samples = self._vocoder(mel_power(own, self._speech))
+                yield Spoken(example, samples, cut=bool(lengths[index, line] == self._steps))
 
 
 def _sample(

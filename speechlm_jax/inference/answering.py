@@ -1,0 +1,184 @@
+"""Recordings and texts to a model's answers, from files to JSON lines."""
+
+import contextlib
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from speechlm_jax import audio, runtime
+from speechlm_jax import batch as batch_room
+from speechlm_jax.data import batches, packing
+from speechlm_jax.inference import asking, entries, generate, languages, loading, matching, speaking, uses
+
+Line = dict[str, Any]
+Answers = Callable[[batches.Packed], Iterator[tuple[int, Line]]]
+"""From a packed batch to the number and the line of each of its entries."""
+
+
+def answer(
+    checkpoint: str,
+    found: Sequence[entries.Entry],
+    request: uses.Request,
+    *,
+    out_path: str | None,
+    decode_steps: int | None = None,
+    rows: int | None = None,
+) -> None:
+    """Writes a line for each entry, in order; see `infer.run`."""
+    loaded = loading.load(checkpoint, rows=rows, enough=len(found))
+    answers = _of_use(loaded, request, decode_steps)
+    takes_language = "language" in request.meaning.takes
+    told = languages.of_each(found, loaded, request.language) if takes_language else [""] * len(found)
+    if request.to is not None:
+        loaded.vocabulary.language(request.to)
+    lines: dict[int, Line] = {}
+    written = 0
+    unit = "inputs" if "text" in request.meaning.reads else "recordings"
+    doing = request.meaning.doing
+    examples = _examples(found, told, loaded, request, lines)
+    with _output(out_path) as out, runtime.Progress(doing, total=len(found), unit=unit) as progress:
+        for packed in batches.pack(examples, loaded.data.row, rows=loaded.data.rows):
+            for number, line in answers(packed):
+                lines[number] = line
+                progress.advance()
+            # Packing may finish a later entry first: a line waits for those before it.
+            written = _write(lines, written, out)
+        _write(lines, written, out)
+
+
+@contextlib.contextmanager
+def _output(path: str | None) -> Iterator[Any]:
+    """Standard output, or a file that bears its name once it is whole, and ends in .part until then."""
+    if path is None:
+        yield sys.stdout
+        return
+    part = pathlib.Path(f"{path}.part")
+    try:
+        with part.open("w", encoding="utf-8") as out:
+            yield out
+    except BaseException:
+        if part.exists():
+            runtime.say(f"the lines that were done stand in {part}")
+        raise
+    part.replace(path)
+
+
+def _write(lines: dict[int, Line], number: int, out: Any) -> int:
+    """Writes the lines from `number` on that are there; the number of the first that is not."""
+    while number in lines:
+        print(json.dumps(lines.pop(number), ensure_ascii=False), file=out, flush=True)
+        number += 1
+    return number
+
+
+def _examples(
+    found: Sequence[entries.Entry],
+    told: Sequence[str],
+    loaded: loading.Loaded,
+    request: uses.Request,
+    lines: dict[int, Line],
+) -> Iterator[asking.Example]:
+    """What is asked of each entry, whose language is told; one that cannot be used becomes a line with its error."""
+    for number, (entry, language) in enumerate(zip(found, told, strict=True)):
+        try:
+            example = request.meaning.example(_given(entry, language, request), loaded.vocabulary)
+            if request.out_dir is not None:
+                example["path"] = _sound_file(request.out_dir, entry.id)
+            reason = packing.misfit(packing.demand(example, loaded.data.row), loaded.data.row)
+        except ValueError as error:  # Of what the entry names or lacks, or a language that the vocabulary lacks.
+            reason = str(error)
+            example = {}
+        if reason is None:
+            yield {**example, "id": entry.id, "number": number, "origin": (0, number, 0)}
+        else:
+            lines[number] = {"id": entry.id, "error": reason}
+
+
+def _given(entry: entries.Entry, language: str, request: uses.Request) -> asking.Given:
+    return asking.Given(
+        audio=entry.samples() if "audio" in request.meaning.reads else None,
+        text=entry.field("text"),
+        language=language,
+        to=request.to or "",
+        about=request.about or "",
+        question=entry.field("question"),
+        speaker=entry.field("speaker"),
+    )
+
+
+def _sound_file(folder: str, name: str) -> pathlib.Path:
+    """Where what is spoken for the entry of this id is written. Raises ValueError for an id that is no file's name."""
+    relative = pathlib.PurePosixPath(f"{name}.wav")
+    strange = str(relative) != f"{name}.wav" or relative.is_absolute() or ".." in relative.parts or "\0" in name
+    if strange or max(len(part.encode()) for part in relative.parts) > _NAME_BYTES:
+        raise ValueError(f"naming a file in {folder} after it: the id {name!r} is not a path below a folder")
+    return pathlib.Path(folder, relative)
+
+
+_NAME_BYTES = 255
+"""The longest name of a file that common file systems take."""
+
+
+def _of_use(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None) -> Answers:
+    """How the lines of a batch come about. Raises ValueError for a model that has no such head."""
+    if request.use == "speak":
+        return _spoken(loaded, request)
+    if request.use == "match":
+        return _matched(loaded)
+    return _written(loaded, decode_steps, by_ctc=request.search == "ctc")
+
+
+def _written(loaded: loading.Loaded, decode_steps: int | None, *, by_ctc: bool) -> Answers:
+    if by_ctc and not loaded.model.ctc:
+        raise ValueError(f"transcribing with {loaded.folder}: it has no CTC head. Use --search=decoder.")
+    generator = generate.Generator(
+        loaded.graphdef, row=loaded.data.row, mesh=loaded.mesh, steps=0 if by_ctc else decode_steps
+    )
+
+    def answers(packed: batches.Packed) -> Iterator[tuple[int, Line]]:
+        for decoded in generator(loaded.params, packed):
+            tokens = decoded.ctc_tokens if by_ctc else decoded.tokens
+            text = loaded.vocabulary.decode(tokens or [])
+            line = {"id": decoded.example["id"], "text": text, "seconds": _seconds(decoded.example["audio"])}
+            yield decoded.example["number"], {**line, "cut": True} if decoded.cut else line
+
+    return answers
+
+
+def _matched(loaded: loading.Loaded) -> Answers:
+    matcher = matching.Matcher(loaded.graphdef, loaded.vocabulary, mesh=loaded.mesh)
+
+    def answers(packed: batches.Packed) -> Iterator[tuple[int, Line]]:
+        for example, share in matcher(loaded.params, packed):
+            text = "match" if share >= 0.5 else "mismatch"
+            line = {"id": example["id"], "text": text, "seconds": _seconds(example["audio"]), "score": round(share, 4)}
+            yield example["number"], line
+
+    return answers
+
+
+def _spoken(loaded: loading.Loaded, request: uses.Request) -> Answers:
+    speech, steps = loaded.model.speech_out, loaded.data.row.target_audio_steps
+    if speech is None or not steps:
+        raise ValueError(
+            f"speaking with {loaded.folder}: the model writes no speech. Name one that was trained with "
+            "Model.speech_out and Row.target_audio_seconds."
+        )
+    speaker = speaking.Speaker(
+        loaded.graphdef, speech, mesh=loaded.mesh, steps=steps, temperature=request.temperature, seed=request.seed
+    )
+
+    def answers(packed: batches.Packed) -> Iterator[tuple[int, Line]]:
+        for example, samples, cut in speaker(loaded.params, packed):
+            example["path"].parent.mkdir(parents=True, exist_ok=True)
+            audio.write(example["path"], samples)
+            line = {"id": example["id"], "audio": str(example["path"]), "seconds": _seconds(samples)}
+            yield example["number"], {**line, "cut": True} if cut else line
+
+    return answers
+
+
+def _seconds(samples: Any) -> float:
+    return round(len(samples) / batch_room.SAMPLE_RATE, 3)

@@ -1,0 +1,120 @@
+"""What a model is asked about: the recordings and texts that files, folders, manifests and the command line name."""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from speechlm_jax import audio
+from speechlm_jax.data import fields, manifest
+from speechlm_jax.inference import uses
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+MANIFESTS = (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One recording, one text, or one line of a manifest."""
+
+    id: str
+    path: str = ""
+    """Of the recording, or of the manifest and the line's id; a text of the command line has none."""
+    lines: manifest.Manifest | None = None
+    index: int = 0
+    """Of the line."""
+    said: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What the command line says in place of fields of text."""
+
+    def samples(self) -> np.ndarray | None:
+        """int16 "N"; None where it has no recording. Raises ValueError for one that cannot be read."""
+        if self.lines is None:
+            return audio.read(self.path) if self.path else None
+        if not _has(self.lines, "audio"):
+            return None
+        samples = manifest.Reader(self.lines, [self.index]).values(0, ("audio",))["audio"]
+        return samples if len(samples) else None
+
+    def field(self, name: str) -> str:
+        """What the line says in a field of text, else what the command line says; empty where neither does."""
+        own = self.lines.column(name)[self.index] if self.lines is not None and _has(self.lines, name) else None
+        return own or self.said.get(name, "")
+
+
+def find(inputs: Sequence[str], request: uses.Request) -> list[Entry]:
+    """Every entry that the command names, in order, each with an id of its own: a file's name, its path within the
+    folder that was named, or what a manifest says; and where several would have the same, the whole path.
+
+    Raises ValueError for an input that is not there, or is neither a recording, a folder nor a manifest; and for one
+    that does not hold what the request is about.
+    """
+    use = request.meaning
+    said = {name: value for name in ("question", "speaker") if (value := getattr(request, name))}
+    texts = request.text if "text" in use.reads else ()
+    wanted = " or ".join(_KINDS[kind] for kind in use.reads)
+    if bool(inputs) == bool(texts):
+        found = "both inputs and --text. Ask about one after the other" if inputs else "none. Name them"
+        raise ValueError(f"{use.doing}: wanted {wanted}, found {found}.")
+    if texts:
+        _check_said("--text", request, said)
+        return [Entry(f"text-{number}", said={**said, "text": text}) for number, text in enumerate(texts, 1)]
+    if request.text:
+        said["text"] = request.text[0]
+    found = [entry for name in inputs for entry in _named(name, request, said)]
+    shared = collections.Counter(entry.id for entry in found)
+    ids = [entry.path if shared[entry.id] > 1 else entry.id for entry in found]
+    taken: collections.Counter[str] = collections.Counter()
+    for number, name in enumerate(ids):
+        taken[name] += 1
+        ids[number] = name if taken[name] == 1 else f"{name} ({taken[name]})"
+    return [dataclasses.replace(entry, id=name) for entry, name in zip(found, ids, strict=True)]
+
+
+_KINDS = {"audio": "audio files, folders or a manifest", "text": "--text or a manifest"}
+
+
+def _named(name: str, request: uses.Request, said: Mapping[str, str]) -> Iterator[Entry]:
+    path, doing = pathlib.Path(name), request.meaning.doing
+    if not path.exists():
+        raise ValueError(f"{doing} '{name}': it does not exist.")
+    if name.endswith(MANIFESTS) and not path.is_dir():
+        lines = manifest.Manifest(name)
+        _check_fields(lines, request, said)
+        for index, line in enumerate(lines.column("id")):
+            yield Entry(line, f"{name}: {line}", lines, index, said)
+        return
+    if "audio" not in request.meaning.reads:
+        raise ValueError(f"{doing} '{name}': wanted {_KINDS['text']} ({', '.join(MANIFESTS)}), found another file.")
+    _check_said(name, request, said)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not files:
+            raise ValueError(f"{doing} the folder '{name}': wanted files of {', '.join(SUFFIXES)}, found none.")
+        yield from (Entry(str(file.relative_to(path)), str(file), said=said) for file in files)
+    else:
+        yield Entry(path.name, name, said=said)
+
+
+def _check_said(name: str, request: uses.Request, said: Mapping[str, str]) -> None:
+    """Raises ValueError where what is no line of a manifest lacks what only the command line can say of it."""
+    use = request.meaning
+    if use.beside and use.beside not in said:
+        raise ValueError(f"{use.doing} '{name}': wanted --{use.beside}, found none. Name it.")
+
+
+def _check_fields(lines: manifest.Manifest, request: uses.Request, said: Mapping[str, str]) -> None:
+    use = request.meaning
+    doing = f"{use.doing} the manifest '{lines.path}'"
+    there = sorted(lines.fields)
+    if not any(_has(lines, name) for name in use.reads):
+        names = " or ".join({"audio": "'audio'", "text": "'text' of text"}[name] for name in use.reads)
+        raise ValueError(f"{doing}: wanted a field {names}, found {there}.")
+    if use.beside and not _has(lines, use.beside) and use.beside not in said:
+        raise ValueError(f"{doing}: wanted a field '{use.beside}' of text, or --{use.beside}, found {there}.")
+
+
+def _has(lines: manifest.Manifest, name: str) -> bool:
+    """Whether there is a field of recordings named `audio`, or one of text of another name."""
+    return lines.fields.get(name) == (fields.AUDIO if name == "audio" else "text")

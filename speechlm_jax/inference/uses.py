@@ -1,0 +1,85 @@
+"""What a model can be used for, and what has to be said for it. Needs neither JAX nor TensorFlow."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+from speechlm_jax import settings, vocabulary
+from speechlm_jax.inference import asking
+
+
+class Use(NamedTuple):
+    """One use of a model."""
+
+    example: Callable[[asking.Given, vocabulary.Vocabulary], asking.Example]
+    doing: str
+    """For messages."""
+    reads: tuple[str, ...]
+    """What there is to ask about: the field `audio` or the field `text`, the first that is there."""
+    takes: tuple[str, ...]
+    """Choices of a Request that mean something to it."""
+    needs: tuple[str, ...] = ()
+    """Those that it cannot do without."""
+    beside: str = ""
+    """One that it cannot do without either, where the lines of a manifest do not say it by a field of its name."""
+
+
+USES = {
+    "transcribe": Use(asking.transcribe, "transcribing", ("audio",), ("language", "search")),
+    "translate": Use(asking.translate, "translating", ("audio", "text"), ("text", "language", "to"), ("to",)),
+    "classify": Use(asking.classify, "classifying", ("audio", "text"), ("text", "about"), ("about",)),
+    "answer": Use(asking.answer, "answering", ("audio", "text"), ("text", "question"), beside="question"),
+    "match": Use(asking.match, "matching", ("audio",), ("text",), beside="text"),
+    "speak": Use(
+        asking.speak,
+        "speaking",
+        ("text",),
+        ("text", "language", "speaker", "out_dir", "temperature", "seed"),
+        ("out_dir",),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked of a model; see `infer.run` for the choices. Raises ValueError for a use that is not there, for a
+    choice that says nothing to the use, and for one that it lacks."""
+
+    use: str = "transcribe"
+    text: tuple[str, ...] = ()
+    language: str | None = None
+    to: str | None = None
+    about: str | None = None
+    question: str | None = None
+    speaker: str | None = None
+    out_dir: str | None = None
+    temperature: float = 0.7
+    seed: int = 0
+    search: str = "decoder"
+
+    def __post_init__(self):
+        if self.use not in USES:
+            hint = settings.nearest(self.use, USES)
+            raise ValueError(f"asking a model: wanted --use to be one of {', '.join(USES)}, found {self.use!r}.{hint}")
+        use = USES[self.use]
+        said = [field.name for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
+        for name in said:
+            if name not in ("use", *use.takes):
+                others = " or ".join(f"--use={other}" for other in USES if name in USES[other].takes)
+                raise ValueError(
+                    f"{use.doing}: --{name} means nothing to --use={self.use}. Leave it out, or ask for {others}."
+                )
+        for name in use.needs:
+            if name not in said:
+                raise ValueError(f"{use.doing}: wanted --{name}, found none. Name it; speechlm infer --help explains.")
+        if len(self.text) > 1 and "text" not in use.reads:
+            raise ValueError(f"{use.doing}: wanted one --text for all recordings, found {len(self.text)}.")
+        if self.temperature < 0:
+            raise ValueError(f"{use.doing}: wanted --temperature to be 0 or more, found {self.temperature}.")
+        if self.search not in ("decoder", "ctc"):
+            raise ValueError(f"{use.doing}: wanted --search=decoder or --search=ctc, found {self.search!r}.")
+
+    @property
+    def meaning(self) -> Use:
+        """The use by its name."""
+        return USES[self.use]

@@ -1,0 +1,199 @@
+"""From a checkpoint and what is named to lines: every use, entries that cannot be used, and the file of lines."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rows
+import soundfile
+import tiny_text
+
+from speechlm_jax import batch, checkpoints, cli, vocabulary
+from speechlm_jax.data import batches, config
+from speechlm_jax.inference import answering, entries, loading, matching, uses
+from speechlm_jax.models import speech_text
+
+ROW = batch.Row(audio_seconds=2.4, inputs=48, targets=24, target_audio_seconds=0.4, segments=4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Recordings, a manifest, and the checkpoint of a model that has learned nothing."""
+    made = tmp_path_factory.mktemp("answering")
+    for number, name in enumerate(("one.wav", "two.wav")):
+        (made / "clips").mkdir(exist_ok=True)
+        noise = np.random.default_rng(number).normal(0, 0.1, 9_000 + 800 * number)
+        soundfile.write(made / "clips" / name, noise, 16_000)
+    lines = [
+        {"id": "first", "audio": "clips/one.wav", "text": "you and me", "lang": "de", "question": "who?"},
+        {"id": "mute", "audio": None, "text": "", "lang": "en", "question": "who?"},
+        {"id": "strange", "audio": "clips/one.wav", "text": "you", "lang": "tlh", "question": ""},
+        {"id": "../out", "audio": "clips/two.wav", "text": "you", "lang": "en", "question": "why?"},
+    ]
+    (made / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = vocabulary.train(tiny_text.corpus(), made / "run" / vocabulary.FILE, 640, languages=["de", "en", "zh"])
+    choice = dataclasses.replace(
+        rows.MODEL, vocabulary_size=words.padded_size, encoder_layers=1, decoder_layers=1, **rows.EVERY_HEAD
+    )
+    params = jax.jit(lambda: rows.nnx.state(speech_text.SpeechText(choice, rngs=rows.nnx.Rngs(0))))()
+    meta = {
+        "vocabulary": words.hash,
+        "model": dataclasses.asdict(choice),
+        "data": dataclasses.asdict(config.Data(row=ROW, vocabulary=str(words.path))),
+    }
+    kept = checkpoints.Folder(made / "run")
+    kept.save(1, {"params": params}, stream={}, meta=meta)
+    kept.close()
+    return made
+
+
+def infer(capsys, folder, *told):
+    """The lines that a command writes."""
+    assert cli.main(["infer", f"--checkpoint={folder}/run", "--rows=1", *map(str, told)]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "use",
+    [[], ["--use=translate", "--to=zh"], ["--use=classify", "--about=mood"], ["--use=answer", "--question=who?"]],
+    ids=["transcribe", "translate", "classify", "answer"],
+)
+def test_a_folder_of_recordings_is_answered_in_text(folder, capsys, use):
+    found = infer(capsys, folder, *use, folder / "clips")
+    assert [(line["id"], line["seconds"]) for line in found] == [("one.wav", 0.562), ("two.wav", 0.613)]
+    assert all(set(line) - {"cut"} == {"id", "text", "seconds"} for line in found)
+    if use:
+        texts = infer(capsys, folder, *use, "--text=you and me", "--text", "我喜欢吃苹果")
+        assert [(line["id"], line["seconds"]) for line in texts] == [("text-1", 0), ("text-2", 0)]
+
+
+@pytest.mark.slow
+def test_a_claim_is_answered_by_match_or_mismatch_and_how_likely_it_is(folder, capsys):
+    found = infer(capsys, folder, "--use=match", "--text=you and me", folder / "clips")
+    assert [line["id"] for line in found] == ["one.wav", "two.wav"]
+    for line in found:
+        assert set(line) == {"id", "text", "seconds", "score"} and 0 < line["score"] < 1
+        assert line["text"] == ("match" if line["score"] >= 0.5 else "mismatch")
+
+
+@pytest.mark.slow
+def test_texts_are_spoken_into_a_folder(folder, capsys, tmp_path):
+    words = ["--use=speak", "--language=zh", "--text=你好", "--text=世界", "--speaker=anna"]
+    found = infer(capsys, folder, *words, f"--out_dir={tmp_path}/a", "--seed=3")
+    assert [line["id"] for line in found] == ["text-1", "text-2"]
+    for line in found:
+        assert line["audio"] == f"{tmp_path}/a/{line['id']}.wav" and set(line) - {"cut"} == {"id", "audio", "seconds"}
+        info = soundfile.info(line["audio"])
+        assert (info.samplerate, info.subtype, round(info.duration, 3)) == (16_000, "PCM_16", line["seconds"])
+    again, other = (
+        infer(capsys, folder, *words, f"--out_dir={tmp_path}/{name}", f"--seed={seed}")
+        for name, seed in (("b", 3), ("c", 4))
+    )
+    first, same, another = (soundfile.read(lines[0]["audio"])[0] for lines in (found, again, other))
+    np.testing.assert_array_equal(first, same)
+    assert len(first) != len(another) or (first != another).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("use", "wrong"),
+    [
+        (["--use=transcribe"], {"mute": "no recording", "strange": "language 'tlh'"}),
+        (["--use=classify", "--about=mood"], {"mute": "no recording and no text"}),
+        (["--use=answer"], {"mute": "no recording and no text", "strange": "no question"}),
+        (["--use=match"], {"mute": "no recording"}),
+        (
+            ["--use=speak", "--out_dir={}"],
+            {"mute": "no text", "strange": "'tlh'", "../out": "no.* path below a folder"},
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_manifest_is_used_line_by_line_and_a_bad_line_is_told(folder, capsys, tmp_path, use, wrong):
+    found = infer(capsys, folder, *(word.format(tmp_path / "said") for word in use), folder / "m.jsonl")
+    assert [line["id"] for line in found] == ["first", "mute", "strange", "../out"]
+    errors = {line["id"]: line["error"] for line in found if "error" in line}
+    assert errors.keys() == wrong.keys()
+    for name, message in wrong.items():
+        assert re.search(message, errors[name])
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["said"])
+
+
+@pytest.mark.slow
+def test_a_claim_scores_what_the_decoder_says_step_by_step_whatever_shares_its_row(folder):
+    loaded = loading.load(str(folder / "run"), rows=1)
+    request = uses.Request("match", ("you and me",))
+    found = entries.find([str(folder / "clips")], request)
+    matcher = matching.Matcher(loaded.graphdef, loaded.vocabulary, mesh=loaded.mesh)
+
+    def packed(which):
+        examples = answering._examples(which, [""] * len(which), loaded, request, {})
+        (one,) = batches.pack(examples, ROW, rows=1)
+        return one
+
+    @rows.compiled
+    def step_by_step(params, batch):
+        model = rows.nnx.merge(loaded.graphdef, params)
+        cache = model.start(model.encode(batch), 1, ROW.segments, 2)
+        for token in (vocabulary.BOS, loaded.vocabulary.token("<task:match>")):
+            logits, cache = model.step(jnp.full((1, ROW.segments), token), cache)
+        return jax.nn.softmax(logits[0, 0])
+
+    together = {example["id"]: score for example, score in matcher(loaded.params, packed(found))}
+    assert len(set(together.values())) == 2
+    for entry in found:
+        shares = step_by_step(loaded.params, packed([entry]).batch)
+        match, mismatch = (float(shares[loaded.vocabulary.token(name)]) for name in ("<match>", "<mismatch>"))
+        assert together[entry.id] == pytest.approx(match / (match + mismatch), abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (["--use=translate", "--to=tlh", "--text=x"], "language 'tlh'"),
+        (["--use=speak", "--out_dir={folder}/m.jsonl", "--text=x"], "File exists"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(folder, capsys, told, message):
+    assert cli.main(["infer", f"--checkpoint={folder}/run", *(word.format(folder=folder) for word in told)]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_model_without_speech_out_cannot_speak(folder):
+    loaded = loading.load(str(folder / "run"), rows=1)
+    silent = loaded._replace(model=dataclasses.replace(loaded.model, speech_out=None))
+    with pytest.raises(ValueError, match=r"the model writes no speech.*Model\.speech_out"):
+        answering._of_use(silent, uses.Request("speak", ("x",), out_dir="x"), None)
+
+
+def test_a_file_of_lines_bears_its_name_once_it_is_whole(tmp_path, capsys):
+    path = tmp_path / "lines.jsonl"
+    path.write_text("former\n")
+
+    def interrupted():
+        with answering._output(str(path)) as out:
+            print("half", file=out)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "former\n" and f"{path}.part" in capsys.readouterr().err
+    with answering._output(str(path)) as out:
+        print("whole", file=out)
+    assert path.read_text() == "whole\n" and list(tmp_path.iterdir()) == [path]
+
+
+def test_lines_wait_for_those_before_them(capsys):
+    lines = {0: {"id": "a"}, 2: {"id": "c"}}
+    with answering._output(None) as out:
+        assert answering._write(lines, 0, out) == 1
+        lines[1] = {"id": "b"}
+        assert answering._write(lines, 1, out) == 3
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == ["a", "b", "c"]
