@@ -30,6 +30,7 @@ VERBS = {
     "export": ("speechlm_jax.export", "write a checkpoint in another format"),
     "plan": ("speechlm_jax.plan", "compile a recipe for hardware that is not at hand: memory, FLOPs, collectives"),
     "data": ("speechlm_jax.data_verb", "look into, measure and prepare data"),
+    "cache": ("speechlm_jax.cache", "write the records of tasks into shards that are read by index"),
 }
 """Verb -> (its module, what it does). A verb is listed once its module is there."""
 

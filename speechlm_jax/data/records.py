@@ -19,7 +19,8 @@ import re
 import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,9 @@ def decode(data: bytes, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def shard_name(split: str, index: int, count: int) -> str:
-    """The file of shard `index` of `count`."""
+    """The file of shard `index` of `count`. Raises ValueError for a split's name that is no part of a file's name."""
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", split):
+        raise ValueError(f"writing records: a split's name has letters, digits, _ and dots, found {split!r}.")
     return f"{split}-{index:05d}-of-{count:05d}.arecord"
 
 
@@ -137,10 +140,25 @@ def write_info(
         "hash": _hash_of(f"{split}={described[split]['hash']}" for split in sorted(described)),
         "splits": described,
     }
-    with open(Path(folder) / "info.json", "w", encoding="utf-8") as file:
-        json.dump(info, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
+    with whole(Path(folder) / "info.json") as part:
+        part.write_text(json.dumps(info, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
+"""The name of a file that is being written; what bears it when nobody writes is left over from one who was killed."""
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yields another path to write a file to; it bears its own name once it is whole and on the disk, or never."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_info(folder: str | os.PathLike) -> dict[str, Any]:
@@ -180,7 +198,7 @@ class Writer:
         self._folder = Path(folder)
         self._fields = dict(fields)
         self._count = shards
-        self._open: dict[str, list[_ShardWriter]] = {}
+        self._open: dict[str, list[ShardWriter]] = {}
         if shards < 1:
             raise ValueError(f"writing records: a split has at least one shard, found shards={shards}.")
         self._check_free()
@@ -193,13 +211,9 @@ class Writer:
     def write(self, split: str, example: Mapping[str, Any]) -> None:
         """Adds a record to a split. Raises ValueError for a value that is not of its field's kind."""
         if split not in self._open:
-            if not re.fullmatch(r"[A-Za-z0-9_.]+", split):
-                raise ValueError(f"writing records: a split's name has letters, digits, _ and dots, found {split!r}.")
             names = [shard_name(split, index, self._count) for index in range(self._count)]
-            self._open[split] = [_ShardWriter(self._partial / name) for name in names]
-        shards = self._open[split]
-        samples = sum(len(example.get(name, ())) for name, kind in self._fields.items() if kind == kinds.AUDIO)
-        min(shards, key=lambda shard: shard.records).write(encode(example, self._fields), samples)
+            self._open[split] = [ShardWriter(self._partial / name, self._fields) for name in names]
+        min(self._open[split], key=lambda shard: shard.records).write(example)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
         try:
@@ -298,22 +312,26 @@ class Reader:
         return reader
 
 
-class _ShardWriter:
-    """One file, and what is told of it."""
+class ShardWriter:
+    """One file, and what is told of it. It is whole once it is closed; see `whole`."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: str | os.PathLike, fields: Mapping[str, str]):
         self._writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
-        self._path = path
+        self._path, self._fields = path, fields
         self._hash = hashlib.blake2b(digest_size=16)
         self.records = self.samples = 0
 
-    def write(self, data: bytes, samples: int) -> None:
+    def write(self, example: Mapping[str, Any]) -> None:
+        """Adds a record. Raises ValueError for a value that is not of its field's kind, and RecordError where the file
+        cannot be written."""
+        data = encode(example, self._fields)
         self._run(self._writer.write, data)
         self._hash.update(data)
         self.records += 1
-        self.samples += samples
+        self.samples += sum(len(example.get(name, ())) for name, kind in self._fields.items() if kind == kinds.AUDIO)
 
     def close(self) -> Shard:
+        """Ends the file, and says what is in it."""
         self._run(self._writer.close)
         return Shard(self.records, self.samples, self._hash.hexdigest())
 

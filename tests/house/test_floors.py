@@ -14,8 +14,8 @@ from house.rooms import PACKAGE, ROOT, imports, name, sources
 from speechlm_jax import cli, configurables
 
 FLOORS = [
-    {"cli", "__main__", "quickstart", "objectives"},
-    {"train", "evaluate", "infer", "export", "plan", "data_verb"},
+    {"cli", "__main__", "quickstart", "objectives", "transfer", "intelligibility"},
+    {"train", "evaluate", "infer", "export", "plan", "data_verb", "cache"},
     {"training", "inference", "exporters", "there"},
     {"losses"},
     {"models"},
@@ -195,7 +195,7 @@ PROVIDERS = {
 }
 """Which distributions a module may come from."""
 
-OPTIONAL = {("speechlm_jax.data.cache", "apache_beam")}
+OPTIONAL = {("speechlm_jax.data.spread", "apache_beam")}
 """(module, what it imports where an extra is installed)."""
 
 
