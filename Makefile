@@ -1,7 +1,9 @@
 # Two commands on a machine with Python 3.11 or 3.12 and a shell; everything lands in .venv.
 #
 #   make quickstart   train, evaluate and listen to a small model on this machine
-#   make objectives   train on every objective of speech and text at once, and score each
+#   make objectives   train on every objective of speech and text at once, and score each;
+#                     then USE=translation, USE=understanding or USE=speaking finetunes for that use
+#   make transfer     does pretraining without labels help where labels are few? with and without, three seeds
 #   make test         every test
 #   make check        formatting, lint, types and the quick tests
 #   make golden       renew the texts of what every recipe means (tests/contracts/golden)
@@ -13,7 +15,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart objectives test check lint types quick golden constraints clean
+.PHONY: help quickstart objectives transfer test check lint types quick golden constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -23,7 +25,10 @@ quickstart: .venv/ready
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.quickstart
 
 objectives: .venv/ready
-	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.objectives
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.objectives $(USE:%=--use=%)
+
+transfer: .venv/ready
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.transfer
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -9,7 +9,12 @@ from speechlm_jax import runtime
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this verb."""
     parser.add_argument("--checkpoint", help="a run's folder, its checkpoints folder, or one step")
-    parser.add_argument("--task", action="append", help="a SeqIO task or mixture; may be given several times")
+    parser.add_argument(
+        "--before", help="a checkpoint from before a finetuning: both are scored on the same examples and compared"
+    )
+    parser.add_argument(
+        "--task", action="append", help="a SeqIO task or mixture; may be given several times (with --before not needed)"
+    )
     parser.add_argument("--split", help="split to score (default: test)")
     parser.add_argument("--task_module", action="append", help="a module that registers tasks, beside the checkpoint's")
     parser.add_argument(
@@ -22,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(
     *,
-    checkpoint: str,
-    task: list[str] | tuple[str, ...],
+    checkpoint: str = "",
+    before: str | None = None,
+    task: list[str] | tuple[str, ...] = (),
     split: str = "test",
     task_module: list[str] | tuple[str, ...] = (),
     manifest: str | None = None,
@@ -32,7 +38,11 @@ def run(
     rows: int | None = None,
     json: str | None = None,
 ) -> dict[str, Any]:
-    """Scores each task of `task` on a split with the weights of a checkpoint, and prints a line for each.
+    """Scores each task of `task` on a split with the weights of a checkpoint, and prints a line for each; with
+    `before`, of both checkpoints, and prints a table of what has changed.
+
+    before: the checkpoint that a finetuning began from, of the same vocabulary. Without `task`, the mixture that it
+    learned from is scored: what of it was forgotten?
 
     decode_steps: tokens that the decoder may write, the end token too; None: as many as Row.targets. `cut_off` counts
     the examples that needed more.
@@ -41,20 +51,30 @@ def run(
 
     Raises ValueError for a checkpoint, task or split that is not there.
     """
+    # The task is only missing where no checkpoint of before says what it learned from.
+    missing = [flag for flag, given in (("--checkpoint", checkpoint), ("--task", task or before)) if not given]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} must be set, and nothing sets it.")
     from speechlm_jax import there
 
-    there.check_checkpoint(checkpoint)
+    for path in (checkpoint, before):
+        if path is not None:
+            there.check_checkpoint(path)
     runtime.hide_accelerators_from_tensorflow()
+    choices: dict[str, Any] = {
+        "names": list(task),
+        "split": split,
+        "task_modules": list(task_module),
+        "manifest": manifest,
+        "limit": max_examples,
+        "decode_steps": decode_steps,
+        "rows": rows,
+        "json_path": json,
+    }
+    if before is not None:
+        from speechlm_jax.inference import forgetting
+
+        return forgetting.compare(checkpoint, before, **choices)
     from speechlm_jax.inference import scoring
 
-    return scoring.score(
-        checkpoint,
-        names=list(task),
-        split=split,
-        task_modules=list(task_module),
-        manifest=manifest,
-        limit=max_examples,
-        decode_steps=decode_steps,
-        rows=rows,
-        json_path=json,
-    )
+    return scoring.score(checkpoint, **choices)

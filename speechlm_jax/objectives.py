@@ -1,6 +1,7 @@
-"""Every objective at once on one machine: pretrain on the mixture of all of them, and score each beside a guess.
+"""Every objective at once on one machine: pretrain on the mixture of all of them, and score each beside a guess; then
+finetune for one use, and score again.
 
-python -m speechlm_jax.objectives [--steps N]            (what `make objectives` runs)
+python -m speechlm_jax.objectives [--use USE] [--steps N]            (what `make objectives` runs)
 """
 
 import argparse
@@ -10,13 +11,29 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from speechlm_jax import cli, runtime
+from speechlm_jax import cli, intelligibility, runtime
 
-FOLDER = pathlib.Path("runs/objectives")
-RECIPE = "gin_configs/recipes/objectives.gin"
-MIXTURE = "embedded_objectives_en_zh"
+
+class Run(NamedTuple):
+    """What is trained, and what it is scored on."""
+
+    name: str
+    """Of the recipe and of the run's folder."""
+    mixture: str
+    max_examples: int
+    """Records of each task that are scored."""
+
+
+PRETRAINING = Run("objectives", "embedded_objectives_en_zh", 100)
+USES = {
+    "translation": Run("objectives_translation", "embedded_translations_en_zh", 300),
+    "understanding": Run("objectives_understanding", "embedded_understanding_en_zh", 300),
+    "speaking": Run("objectives_speaking", "embedded_speaking_en_zh", 50),
+}
+"""Each goes on from the weights of the pretraining."""
+VOCABULARY = pathlib.Path("runs/objectives/vocabulary.model")
 SPLIT = "test_sentences"
 GUESSES = 500
 """Training examples that the constant guess is taken from."""
@@ -25,30 +42,45 @@ HEADLINES = ("ctc/wer", "bleu", "exact_match", "accuracy", "mel_cepstral_distort
 
 
 def main() -> int:
-    """Runs the verbs one after the other and writes runs/objectives/summary.json; the exit code of the first that
-    fails, else 0."""
+    """Runs the verbs one after the other and writes the run's summary.json; the exit code of the first that fails,
+    else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--use", choices=list(USES), help="finetune for this use what was pretrained before")
     parser.add_argument("--steps", type=int, help="training steps (default: the recipe's)")
     choices = parser.parse_args()
     started = time.monotonic()
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    train = ["train", f"--gin_file={RECIPE}", *([f"--gin.Recipe.steps={choices.steps}"] if choices.steps else [])]
-    scores = FOLDER / "scores.json"
+    run = USES[choices.use] if choices.use else PRETRAINING
+    recipe, folder = f"gin_configs/recipes/{run.name}.gin", pathlib.Path("runs") / run.name
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = folder / "scores.json"
     verbs = [
-        ["data", f"--gin_file={RECIPE}", "--train_vocabulary=1200"],
-        train,
-        ["evaluate", f"--checkpoint={FOLDER}", f"--task={MIXTURE}", f"--split={SPLIT}", f"--json={scores}"],
+        ["train", f"--gin_file={recipe}", *([f"--gin.Recipe.steps={choices.steps}"] if choices.steps else [])],
+        [
+            *("evaluate", f"--checkpoint={folder}", f"--task={run.mixture}", f"--split={SPLIT}"),
+            *(f"--max_examples={run.max_examples}", f"--json={scores}"),
+        ],
     ]
-    if (FOLDER / "vocabulary.model").exists():
-        del verbs[0]
+    if not VOCABULARY.exists():
+        verbs = [["data", f"--gin_file={recipe}", "--train_vocabulary=1200"], *verbs]
     for words in verbs:
         runtime.say(f"\n$ speechlm {' '.join(words)}")
         if code := cli.main(words):
             return code
     found = json.loads(scores.read_text(encoding="utf-8"))["scores"]
-    tasks = {name: _judged(name, own) for name, own in found.items()}
-    summary = {"seconds": round(time.monotonic() - started, 1), "checkpoint": str(FOLDER), "tasks": tasks}
-    (FOLDER / "summary.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    tasks = {name: _judged(name, own, run.max_examples) for name, own in found.items()}
+    summary = {"seconds": round(time.monotonic() - started, 1), "checkpoint": str(folder), "tasks": tasks}
+    if choices.use == "speaking":
+        for language in ("en", "zh"):
+            summary[f"intelligibility_{language}"] = intelligibility.compare(
+                str(folder),
+                str(folder),
+                recipe=recipe,
+                task=f"embedded_recognition_{language}",
+                split=SPLIT,
+                folder=folder / f"speech_{language}",
+                examples=run.max_examples,
+            )
+    (folder / "summary.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print(f"\n{'task':<44}{'metric':<26}{'score':>9}{'guess':>9}{'examples':>10}")
     for name, own in tasks.items():
         numbers = "".join(f"{own[key]:>9.3f}" if own[key] is not None else f"{'':>9}" for key in ("score", "baseline"))
@@ -56,9 +88,9 @@ def main() -> int:
     return 0
 
 
-def _judged(name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+def _judged(name: str, own: Mapping[str, Any], examples: int) -> dict[str, Any]:
     """A task's headline: its metric, the interval, and what the same guess for every example would have scored."""
-    guesses = _constant_guess(name)
+    guesses = _constant_guess(name, examples)
     headlines = ("ctc/cer", *HEADLINES) if name.endswith("_zh") else HEADLINES  # Chinese has no spaces between words.
     metric = next((headline for headline in headlines if headline in own), "")
     if not metric:
@@ -74,7 +106,7 @@ def _judged(name: str, own: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _constant_guess(name: str) -> dict[str, Any]:
+def _constant_guess(name: str, examples: int) -> dict[str, Any]:
     """The metrics of a task whose every answer is the commonest one of training; of masked tokens, whose every guess
     is the commonest token that was masked."""
     import seqio
@@ -85,7 +117,7 @@ def _constant_guess(name: str) -> dict[str, Any]:
     bad = quarantine.Quarantine(config.BadRecords(max_share=1.0))
     train, held_out = (
         list(one_pass.examples(task, split, quarantine=bad, limit=limit))
-        for split, limit in (("train", GUESSES), (SPLIT, None))
+        for split, limit in (("train", GUESSES), (SPLIT, examples))
     )
     masked = [
         [int(token) for token, weight in zip(one["masked_tokens"], one["masked_weights"], strict=True) if weight]

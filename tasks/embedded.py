@@ -10,7 +10,7 @@ voices). SPEECHLM_DATA names the folder that it is kept in, by default ~/.cache/
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import seqio
@@ -34,7 +34,7 @@ ALL_LANGUAGES = config.EmbeddedCorpus()
 
 def one_language(language: str) -> config.EmbeddedCorpus:
     """The corpus of the tasks of one language: more sentences of it."""
-    return config.EmbeddedCorpus(languages=(language,), train_sentences=3000, test_sentences=100)
+    return config.EmbeddedCorpus(languages=(language,), train_sentences=3000, test_sentences=300)
 
 
 def folder(corpus: config.EmbeddedCorpus) -> pathlib.Path:
@@ -168,6 +168,25 @@ for _source in words.LANGUAGES:
         if _source != _target:
             _register_translation(_source, _target)
 
+# Speech alone and text alone: no example says which text was spoken.
+seqio.MixtureRegistry.add(
+    "embedded_unlabelled_en",
+    [
+        ("embedded_masked_speech_en", 2.0),
+        ("embedded_masked_language_model_en", 1.0),
+        ("embedded_span_corruption_en", 1.0),
+    ],
+)
+# Recognition from a tenth of the transcripts; what is held out is whole.
+_add(
+    "embedded_recognition_tenth_en",
+    sources.ShareOf(
+        sources.RecordsSource(functools.partial(folder, one_language("en")), SPLITS), (0.0, 0.1), splits=("train",)
+    ),
+    objectives.recognition("spoken", "{lang}"),
+    [metrics.wer, metrics.cer],
+)
+
 _OBJECTIVES = {
     "recognition": 4.0,
     "masked_speech": 1.0,
@@ -185,11 +204,32 @@ _OBJECTIVES = {
 }
 """Every objective and how often it is drawn, of the mixture of two languages."""
 
-seqio.MixtureRegistry.add(
-    "embedded_objectives_en_zh",
-    [
-        *((f"embedded_{name}_{language}", rate) for name, rate in _OBJECTIVES.items() for language in ("en", "zh")),
-        *((f"embedded_translation_{pair}", 2.0) for pair in ("en_zh", "zh_en")),
-        *((f"embedded_speech_translation_{pair}", 2.0) for pair in ("en_zh", "zh_en")),
-    ],
+_TRANSLATIONS = {"translation": 2.0, "speech_translation": 2.0}
+"""The same of both directions of the two languages."""
+
+
+def _of_two_languages(mixture: str, objectives: Mapping[str, float], translations: Mapping[str, float]) -> None:
+    tasks = [(name, rate, language) for name, rate in objectives.items() for language in ("en", "zh")]
+    tasks += [(name, rate, pair) for name, rate in translations.items() for pair in ("en_zh", "zh_en")]
+    seqio.MixtureRegistry.add(mixture, [(f"embedded_{name}_{where}", rate) for name, rate, where in tasks])
+
+
+_of_two_languages("embedded_objectives_en_zh", _OBJECTIVES, _TRANSLATIONS)
+# What finetuning goes on with, one mixture a use.
+_of_two_languages("embedded_translations_en_zh", {"recognition": 1.0}, {"translation": 3.0, "speech_translation": 2.0})
+_of_two_languages(
+    "embedded_understanding_en_zh",
+    {
+        "matching": 4.0,
+        "sentiment": 1.0,
+        "spoken_sentiment": 1.5,
+        "intent": 1.0,
+        "spoken_intent": 1.5,
+        "question_answering": 2.0,
+        "spoken_question_answering": 3.0,
+        "masked_language_model": 1.0,
+        "recognition": 1.0,
+    },
+    {},
 )
+_of_two_languages("embedded_speaking_en_zh", {"text_to_speech": 4.0, "recognition": 1.0}, {})

@@ -273,6 +273,67 @@ class SequenceSource(RandomAccessSource):
         return sequences.Reader(split, items() if callable(items) else items, self._fields)
 
 
+class ShareOf(RandomAccessSource):
+    """The records of `source` whose id has a hash in a part of [0, 1): a tenth of the training is
+    ShareOf(source, (0.0, 0.1), splits=("train",)). The same id is in or out wherever it stands.
+
+    splits: those that are cut; None: all. Opening one reads the ids of all its records.
+    """
+
+    def __init__(self, source: RandomAccessSource, share: tuple[float, float], *, splits: Sequence[str] | None = None):
+        if not 0 <= share[0] < share[1] <= 1:
+            raise ValueError(f"taking a share of {source!r}: wanted 0 <= low < high <= 1, found {share}.")
+        self._source, self._share = source, share
+        self._cut = tuple(source.splits if splits is None else splits)
+        for split in self._cut:
+            if split not in source.splits:
+                near = kinds.nearest(split, source.splits)
+                raise ValueError(f"taking a share of {source!r}: it has no split '{split}'. {near}")
+        super().__init__(source.splits)
+
+    def open(self, split: str) -> Reader:
+        """The records of a split that are in the share."""
+        reader = self._source.reader(split)
+        return _ShareReader(reader, self._share) if split in self._cut else reader
+
+    def __repr__(self) -> str:
+        return f"ShareOf({self._source!r}, {self._share}, splits={self._cut})"
+
+
+class _ShareReader:
+    def __init__(self, inner: Reader, share: tuple[float, float]):
+        self._inner, self._share = inner, share
+        self.fields = inner.fields
+        # The hash is that of `manifest.Lines.share`.
+        places = (order.uniform(order.key("share", self._id(index)), 0) for index in range(len(inner)))
+        self._indices = [index for index, place in enumerate(places) if share[0] <= place < share[1]]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return self._inner[self._indices[index]]
+
+    def values(self, index: int, names: Sequence[str]) -> Mapping[str, Any]:
+        """Some fields of a record."""
+        return self._inner.values(self._indices[index], names)
+
+    def name(self, index: int) -> str:
+        """The record's own."""
+        return self._inner.name(self._indices[index])
+
+    def fingerprint(self) -> str:
+        """Changes when the records do, or the share."""
+        return f"{self._inner.fingerprint()}-{self._share}"
+
+    def _id(self, index: int) -> str:
+        """The id, or the name of a record that has none. One that cannot be read is told when it is asked for."""
+        try:
+            return str(self._inner.values(index, ("id",))["id"])
+        except (ValueError, KeyError):
+            return self._inner.name(index)
+
+
 def _tensor_spec(kind: str) -> tf.TensorSpec:
     dtype = kinds.DTYPES[kind]
     shape = [] if kind in ("text", "int", "float") else [None]

@@ -33,14 +33,33 @@ def score(
     """Scores by task; see `evaluate.run`."""
     started = time.monotonic()
     loaded = loading.load(checkpoint, rows=rows)
-    _register(loaded, task_modules, manifest, split)
+    register(loaded, task_modules, manifest, split)
+    tasks = subtasks(names, split)
+    if manifest is not None:
+        tell_lines(manifest, tasks, split)
+    evaluator = evaluator_of(loaded, decode_steps=decode_steps)
+    scores = {}
+    for name, task in tasks.items():
+        scores[name] = evaluator.score(loaded.params, task, split, limit=limit)
+        runtime.say(f"{name}/{split}  {in_words(scores[name])}")
+    found = {**described(loaded, split, scores), "seconds": round(time.monotonic() - started, 1)}
+    if json_path is not None:
+        write(json_path, found)
+    return found
+
+
+def subtasks(names: Sequence[str], split: str) -> dict[str, seqio.Task]:
+    """The tasks that are named, or that a named mixture is made of. Raises ValueError where one has no such split."""
     tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
     for task in tasks.values():
         if split not in task.splits:
             raise ValueError(f"scoring task '{task.name}': it has no split '{split}', it has {sorted(task.splits)}.")
-    if manifest is not None:
-        _tell_lines(manifest, tasks, split)
-    evaluator = evaluation.Evaluator(
+    return tasks
+
+
+def evaluator_of(loaded: loading.Loaded, *, decode_steps: int | None = None) -> evaluation.Evaluator:
+    """What scores a loaded model, with those of its heads that have something to read."""
+    return evaluation.Evaluator(
         loaded.graphdef,
         vocabulary=loaded.vocabulary,
         data=loaded.data,
@@ -49,24 +68,20 @@ def score(
         model=loaded.model,
         decode_steps=decode_steps,
     )
-    scores = {}
-    for name, task in tasks.items():
-        scores[name] = evaluator.score(loaded.params, task, split, limit=limit)
-        runtime.say(f"{name}/{split}  {in_words(scores[name])}")
-    found = {
-        "checkpoint": loaded.folder,
-        "step": loaded.step,
-        "split": split,
-        "scores": scores,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    if json_path is not None:
-        pathlib.Path(json_path).parent.mkdir(parents=True, exist_ok=True)
-        pathlib.Path(json_path).write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    return found
 
 
-def _register(loaded: loading.Loaded, task_modules: Sequence[str], manifest: str | None, split: str) -> None:
+def described(loaded: loading.Loaded, split: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores by task, with what was scored."""
+    return {"checkpoint": loaded.folder, "step": loaded.step, "split": split, "scores": scores}
+
+
+def write(path: str, found: Mapping[str, Any]) -> None:
+    """Writes what was found as JSON."""
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pathlib.Path(path).write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def register(loaded: loading.Loaded, task_modules: Sequence[str], manifest: str | None, split: str) -> None:
     """Makes the tasks of training known, and those that were asked for; a manifest stands in for that of training."""
     data = dataclasses.replace(loaded.data, task_modules=(*loaded.data.task_modules, *task_modules))
     if manifest is None:
@@ -79,7 +94,7 @@ def _register(loaded: loading.Loaded, task_modules: Sequence[str], manifest: str
     manifest_tasks.register(registration.manifest_at(manifest, data.manifest), whole=split if is_new else None)
 
 
-def _tell_lines(manifest: str, tasks: Mapping[str, seqio.Task], split: str) -> None:
+def tell_lines(manifest: str, tasks: Mapping[str, seqio.Task], split: str) -> None:
     """Says how much of a manifest is scored."""
     lines = len(manifests.Manifest(manifest))
     for name, task in tasks.items():

@@ -5,7 +5,7 @@ import functools
 import random
 from collections.abc import Callable, Iterator
 
-from tasks.embedded_corpus import config, dealer, words
+from tasks.embedded_corpus import config, dealer, shown, words
 from tasks.embedded_corpus.domains import commands, facts, greetings, numbers, orders, sentiment, times
 
 SPLITS = ("train", "validation", "test_sentences", "test_voices")
@@ -85,10 +85,13 @@ class Utterance:
 def utterances(corpus: config.EmbeddedCorpus) -> Iterator[Utterance]:
     """All utterances, split by split; languages and domains take turns within a split.
 
-    Held-out sentences are drawn first, so that they stay what they are when the training grows. Raises ValueError
-    when the grammar has fewer sentences than are asked for.
+    Held-out sentences are drawn first, so that they stay what they are when the training grows; those of `shown` stand
+    in front of `test_voices`. Raises ValueError when the grammar has fewer sentences than are asked for.
     """
-    taken = {language: set() for language in words.LANGUAGES}
+    taken = {
+        language: {words.said(meaning.text.of(language), language) for meaning in shown.SENTENCES}
+        for language in words.LANGUAGES
+    }
     counts = {
         "test_sentences": (corpus.test_sentences, ("all",)),
         "test_voices": (corpus.test_sentences, ("all",)),
@@ -100,6 +103,10 @@ def utterances(corpus: config.EmbeddedCorpus) -> Iterator[Utterance]:
         split: list(_draw(corpus.seed, split, count, languages, kinds, taken))
         for split, (count, languages) in counts.items()
     }
+    drawn["test_voices"] = [
+        *(Drawn(f"shown-{i}", "shown", "shown", meaning) for i, meaning in enumerate(shown.SENTENCES)),
+        *drawn["test_voices"],
+    ]
     for split in SPLITS:
         for i, meaning in enumerate(drawn[split]):
             if split == "train":

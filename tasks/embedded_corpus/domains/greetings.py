@@ -51,6 +51,12 @@ def _name(draw: random.Random) -> words.Words:
     return draw.choice(lexicon.NAMES).words
 
 
+def greeting(draw: random.Random) -> words.Meaning:
+    """A greeting and a name."""
+    text = words.spaced("{hello}, {name}.", "{hello}，{name}。")
+    return words.Meaning(words.fill(text, hello=draw.choice(_HELLO), name=_name(draw)))
+
+
 def hello(draw: random.Random) -> words.Meaning:
     """A greeting and a question."""
     text = words.spaced("{hello}, {name}, {question}", "{hello}，{name}，{question}")
@@ -134,4 +140,4 @@ def acquaintance(draw: random.Random) -> words.Meaning:
     return words.Meaning(words.fill(text, one=one.words, other=other.words))
 
 
-KINDS = (hello, introduction, farewell, thanks, welcome, acquaintance)
+KINDS = (greeting, hello, introduction, farewell, thanks, welcome, acquaintance)
