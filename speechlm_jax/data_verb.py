@@ -1,6 +1,7 @@
 """Verb `data`: what a recipe's mixture yields, the row it wants, and its vocabulary."""
 
 import argparse
+import dataclasses
 from typing import Any
 
 from speechlm_jax import runtime
@@ -21,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--propose_row", action="store_true", help="propose the room of each lane for this mixture")
     parser.add_argument("--examples", type=int, help="examples to measure (default: 1000)")
     parser.add_argument("--show", type=int, help="examples to print (default: 3)")
+    parser.add_argument(
+        "--export", metavar="DIR", help="write the mixture's records to DIR as sound files and a manifest, and end"
+    )
+    parser.add_argument("--split", help="split to look at (default: the recipe's)")
+    parser.add_argument("--task", help="a task or mixture to look at in place of the recipe's")
+    parser.add_argument("--limit", type=int, help="export: at most this many records, from the first")
     parser.add_argument("--json", help="write the report here as JSON")
 
 
@@ -34,20 +41,34 @@ def run(
     train_vocabulary: int | None = None,
     text_field: list[str] | tuple[str, ...] = (),
     languages: str = "",
+    export: str | None = None,
+    split: str | None = None,
+    task: str | None = None,
+    limit: int | None = None,
     json: str | None = None,
 ) -> dict[str, Any]:
     """Reports what a mixture yields: records, hours, lengths by lane, how many examples do not fit the row, rates asked
     and realised, useful share of each lane when packed, bad records, and a few examples in words; or trains the
-    mixture's vocabulary.
+    mixture's vocabulary; or exports its records, for `speechlm infer` and other recipes to read.
 
     Raises ValueError where the mixture or its vocabulary is not there.
     """
     from speechlm_jax import there
 
-    there.check_data(data, with_vocabulary=train_vocabulary is None)
+    if split is not None:
+        data = dataclasses.replace(data, stream=dataclasses.replace(data.stream, split=split))
+    if task is not None:
+        data = dataclasses.replace(data, stream=dataclasses.replace(data.stream, mixture=task))
+    if limit is not None and (export is None or limit < 1):
+        raise ValueError(f"looking at data: --limit={limit} is the number of records to --export, 1 or more.")
+    there.check_data(data, with_vocabulary=train_vocabulary is None and export is None)
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.data import report
 
+    if export is not None:
+        from speechlm_jax.data import exports
+
+        return exports.export(data, export, limit=limit)
     if train_vocabulary is not None:
         codes = [code for code in languages.split(",") if code]
         return report.train_vocabulary(data, train_vocabulary, fields=list(text_field) or None, languages=codes)

@@ -1,0 +1,76 @@
+"""Records of a mixture as sound files and a manifest: to listen to, to ask a model about, to train on elsewhere."""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from speechlm_jax import audio, runtime
+from speechlm_jax.data import config, manifest, pipeline, registration
+from speechlm_jax.data import fields as kinds
+
+MANIFEST = "manifest.jsonl"
+
+
+def export(data: config.Data, folder: str | os.PathLike, *, limit: int | None = None) -> dict[str, Any]:
+    """Writes the records of Data.stream's mixture and split, in their order; those of a source that several tasks
+    share once. Of sounds, those that a manifest can name are written: `audio` and `target_audio`.
+
+    limit: at most so many of each source. Returns {"manifest", "records", "bad"}. A record that cannot be read is
+    told and left out. Raises ValueError for a folder that has a manifest.
+    """
+    path = pathlib.Path(folder) / MANIFEST
+    if path.exists():
+        raise ValueError(f"exporting records: '{path}' is there already. Name another folder, or remove it.")
+    registration.register(data, bind_vocabulary=False)
+    tasks, _ = pipeline.tasks_and_rates(data.stream.mixture, data.stream.split)
+    sources = {id(source): source for source in map(pipeline.source_of, tasks)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    ids, stems, bad = set[str](), set[str](), 0
+    with part.open("w", encoding="utf-8") as lines:
+        for source in sources.values():
+            reader = source.reader(data.stream.split)
+            number = min(limit or len(reader), len(reader))
+            with runtime.Progress("exporting", total=number, unit="records") as progress:
+                for index in range(number):
+                    progress.advance()
+                    try:
+                        record = {"id": reader.name(index), **kinds.conform(reader[index], reader.fields)}
+                    except Exception as error:
+                        runtime.say(f"{reader.name(index)} is left out: {' '.join(str(error).split())}")
+                        bad += 1
+                        continue
+                    record["id"] = _free(str(record["id"]), ids)
+                    stem = _free(re.sub(r"[^\w.-]+", "_", record["id"]), stems)
+                    line = _line(record, reader.fields, path.parent, stem)
+                    print(json.dumps(line, ensure_ascii=False), file=lines)
+    part.replace(path)
+    runtime.say(f"wrote {len(ids)} records to {path}")
+    return {"manifest": str(path), "records": len(ids), "bad": bad}
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """A name that no record before has."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    taken.add(free)
+    return free
+
+
+def _line(record: Mapping[str, Any], fields: Mapping[str, str], folder: pathlib.Path, stem: str) -> dict[str, Any]:
+    """A line of the manifest; its recordings are written beside it."""
+    line: dict[str, Any] = {}
+    for name, value in record.items():
+        if fields.get(name) != kinds.AUDIO:
+            line[name] = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        elif name in manifest.AUDIO_FIELDS and len(value):
+            line[name] = f"{stem}.wav" if name == "audio" else f"{stem}-{name}.wav"
+            audio.write(folder / line[name], value)
+    return line
