@@ -64,6 +64,7 @@ CASES = {
 """Task of the embedded corpus -> the use that asks for the same, a field that the record must have, what is given."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", CASES)
 def test_a_use_asks_as_the_task_that_taught_it(words, records, task):
     use, wanted, given = CASES[task]

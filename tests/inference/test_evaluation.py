@@ -30,6 +30,7 @@ def test_every_example_is_scored_once(alone):
     assert alone["loss/targets"] > 0 and alone["loss/ctc"] > 0 and "loss/masked_tokens" not in alone
 
 
+@pytest.mark.slow
 def test_text_that_was_cut_off_is_counted(words, alone):
     short = tiny_evaluation.scores(words, decode_steps=1)
     assert 0 < short["cut_off"] <= tiny_evaluation.RECORDS

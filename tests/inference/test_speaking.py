@@ -75,6 +75,7 @@ def test_what_is_spoken_does_not_depend_on_the_row():
     assert (np.asarray(levels[0, 0]) != np.asarray(levels[0, 1])).any()
 
 
+@pytest.mark.slow
 def test_levels_made_into_a_waveform_have_those_levels_again():
     choice = config.SpeechOut(levels=16, range_db=60.0, mels=80)
     time = np.arange(16_000) / 16_000

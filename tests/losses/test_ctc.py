@@ -117,6 +117,7 @@ def test_a_transcript_that_does_not_fit_costs_nothing_and_breaks_nothing(example
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_repeats_need_a_position_more():
     labels = np.array([9, 9, 9, vocabulary.EOS], np.int32)
     tight, wide = (dict(rows.example(0, seconds=s, targets=4), targets=labels) for s in (0.17, 0.2))

@@ -60,6 +60,7 @@ def codes(module, batch):
     return np.asarray(module.codes(mel, batch.audio, 4))
 
 
+@pytest.mark.slow
 def test_a_code_is_the_nearest_to_the_projected_features(module):
     """By the definition: arXiv 2202.01855, section 3.1, equation 1."""
     batch = rows.batch(batches.Row(audio_seconds=2, segments=4), [rows.example(0, seconds=1.28)])
