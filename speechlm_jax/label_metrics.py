@@ -42,8 +42,26 @@ def macro_f1(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, fl
     return {"macro_f1": float(scores.mean()), "macro_f1_labels": len(scores)}
 
 
+def _weigh_recall(targets: Sequence[str], predictions: Sequence[str]) -> metrics.Score:
+    wanted, found = _coded(targets, predictions)
+
+    def score(counts: np.ndarray) -> float:
+        return float(_recall_by_label(wanted, found, counts).mean())
+
+    return score
+
+
+@metrics.resampled_by(_weigh_recall)
+def unweighted_average_recall(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
+    """UAR, as emotion recognition is scored (Schuller et al., "The INTERSPEECH 2009 Emotion Challenge"): the mean over
+    the labels of targets of the share that was found; `unweighted_average_recall_labels` says how many they are."""
+    metrics.check(targets, predictions)
+    recalls = _recall_by_label(*_coded(targets, predictions), np.ones(len(targets)))
+    return {"unweighted_average_recall": float(recalls.mean()), "unweighted_average_recall_labels": len(recalls)}
+
+
 def in_label_set(metric: metrics.Metric, *names: str) -> metrics.Metric:
-    """`metric`, accuracy or macro_f1, where every target is one of the labels `names`.
+    """`metric`, accuracy, macro_f1 or unweighted_average_recall, where every target is one of the labels `names`.
 
     A prediction that is none of them is wrong and no label of its own; accuracy_outside, or macro_f1_outside, says
     how many such there were. Raises ValueError for an empty set or name, and, measuring, for a target outside it.
@@ -146,6 +164,12 @@ def _f1_by_label(wanted: np.ndarray, found: np.ndarray, counts: np.ndarray) -> n
     either = np.bincount(wanted, weights=counts, minlength=labels)
     either += np.bincount(found[named], weights=counts[named], minlength=labels)
     return 2 * hits[either > 0] / either[either > 0]
+
+
+def _recall_by_label(wanted: np.ndarray, found: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The share of each label's targets that was found, examples counting as often as `counts` says."""
+    targets = np.bincount(wanted, weights=counts)
+    return np.bincount(wanted, weights=counts * (wanted == found))[targets > 0] / targets[targets > 0]
 
 
 def _ranked(

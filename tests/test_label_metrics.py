@@ -38,6 +38,26 @@ def test_macro_f1_is_that_of_a_hand_worked_case():
     assert found == {"macro_f1": pytest.approx((1 / 2 + 0 + 0) / 3), "macro_f1_labels": 3}
 
 
+def test_unweighted_average_recall_is_the_balanced_accuracy_of_scikit_learn():
+    targets, predictions = guesses()
+    predictions[3:9] = ["", "nonsense", *predictions[5:9]]
+    coded = [label if label in LABELS else "no label" for label in predictions]
+    wanted = sklearn.metrics.recall_score(targets, coded, labels=LABELS, average="macro")
+    for metric in (
+        label_metrics.unweighted_average_recall,
+        label_metrics.in_label_set(label_metrics.unweighted_average_recall, *LABELS),
+    ):
+        found = metric(targets, predictions)
+        assert found["unweighted_average_recall"] == pytest.approx(wanted)
+        assert found["unweighted_average_recall_labels"] == 4
+
+
+def test_each_label_weighs_the_same_in_unweighted_average_recall():
+    # yes: 1 of 3 found, no: all of 1.
+    found = label_metrics.unweighted_average_recall(["yes", "yes", "yes", "no"], ["yes", "no", "", "no"])
+    assert found["unweighted_average_recall"] == pytest.approx((1 / 3 + 1) / 2)
+
+
 def test_stray_white_space_is_not_of_the_label_and_case_is():
     assert label_metrics.accuracy(["no opinion", "yes"], [" no  opinion\n", "Yes"])["accuracy"] == 0.5
     assert label_metrics.macro_f1(["no opinion"], ["no opinion "]) == {"macro_f1": 1.0, "macro_f1_labels": 1}
@@ -109,6 +129,7 @@ def test_the_area_of_a_label_takes_scores_or_texts():
         label_metrics.accuracy,
         label_metrics.macro_f1,
         label_metrics.in_label_set(label_metrics.macro_f1, *LABELS),
+        label_metrics.unweighted_average_recall,
         label_metrics.auc_for("positive"),
     ],
 )

@@ -40,28 +40,47 @@ class Stream:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """Recordings and text of one's own: they become the tasks `manifest_recognition`, `manifest_span_corruption` and
-    `manifest_masked_language_model`, and the mixture `manifest`."""
+    """Recordings and text of one's own: each objective becomes a task, such as `manifest_recognition`, and all of them
+    the mixture `manifest`. A nested field is named by its path, such as `translation/fr`."""
 
     path: str = ""
-    """JSON lines (.jsonl, .jsonl.gz) or a table with a header line (.tsv). Paths in it are relative to it."""
+    """JSON lines (.jsonl) or a table with a header line (.tsv), plain or with .gz. Paths in it are relative to it."""
+    validation_path: str = ""
+    test_path: str = ""
+    """Manifests that a split has for itself, all lines of them; `path` is then for the others."""
     text: str = "text"
-    """The field that holds the transcript."""
+    """The field that holds the transcript, or the text."""
     language: str = "{lang}"
     """A language code, or the field that holds one, in braces."""
+    target: str = "target"
+    """The field that holds the translation,"""
+    target_language: str = "{target_lang}"
+    """and its language, in the same way."""
+    label: str = "label"
+    """The field that holds the class of an example: text, or a whole number."""
+    about: str = ""
+    """What a classification asks for, such as 'sentiment': put before the text, or beside the speech."""
+    question: str = "question"
+    passage: str = "passage"
+    answer: str = "answer"
+    speaker: str = ""
+    """The field that holds the speaker's name, spelled before a text that is to be spoken; empty: there is none."""
     plain: bool = True
-    """Transcripts in small letters, without punctuation."""
+    """Texts, but for labels, in small letters and without punctuation."""
     train: str = "train"
     validation: str = "validation"
     test: str = "test"
     """What the field `split` says of the lines of each split. A manifest without that field is cut 90 : 5 : 5, by a
-    hash of each line's id."""
+    hash of each line's id, unless a split has a file of its own."""
     held_out: tuple[tuple[str, str], ...] = ()
-    """(field, value): lines that are in no split but `held_out`, such as (("speaker", "theo"),)."""
+    """(field, value): lines of `path` that are in no split but `held_out`, such as (("speaker", "theo"),)."""
     limit: int | None = None
     """At most so many lines of each split, from the first."""
     objectives: tuple[tuple[str, float], ...] = (("recognition", 1.0),)
-    """(objective, rate) of the mixture: recognition, span_corruption, masked_language_model."""
+    """(objective, rate) of the mixture. Of speech and text: recognition, matching, text_to_speech. Of either alone:
+    span_corruption, masked_language_model, prefix_language_model, masked_speech. Into another language: translation,
+    speech_translation. Of what it means: classification, spoken_classification, question_answering,
+    spoken_question_answering."""
     max_seconds: float = 60.0
     """Longer recordings are bad records."""
 

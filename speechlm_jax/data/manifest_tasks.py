@@ -1,96 +1,143 @@
 """The tasks of a manifest that a recipe names: recordings and text of one's own, without a line of code."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import seqio
 
-from speechlm_jax import metrics
-from speechlm_jax.data import config, features, manifest, objectives, preprocessors, sources
+from speechlm_jax.data import config, features, manifest, others, sources
+from speechlm_jax.data import fields as kinds
+from speechlm_jax.data import manifest_objectives as known
 
 MIXTURE = "manifest"
 SHARES = {"train": (0.0, 0.9), "validation": (0.9, 0.95), "test": (0.95, 1.0)}
 """The part of a manifest without a field `split` that each split gets, by a hash of the id."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The lines of a split, and the manifest that they stand in."""
+
+    opened: manifest.Manifest
+    lines: manifest.Lines
+
+
 def register(choices: config.Manifest, *, whole: str | None = None) -> None:
     """Registers the tasks and the mixture of a manifest, in place of those of an earlier one.
 
-    whole: a split that has all lines of a manifest without a field `split`, which then has no other.
-    Raises ValueError where the manifest cannot be read, lacks the field that is to be its text or language, or an
-    objective is not known.
+    whole: a split that has all lines of a manifest without a field `split`, which then has no other; the files of
+    single splits are not read. Raises ValueError where a manifest cannot be read, lacks a field that an objective
+    reads, or an objective is not known.
     """
-    opened = manifest.Manifest(choices.path)
-    _check_fields(opened, choices)
-    splits = _lines(opened, choices, whole)
-    speech = sources.ManifestSource(choices.path, splits, max_seconds=choices.max_seconds)
-    text = sources.SequenceSource({split: functools.partial(_texts, opened, splits[split]) for split in splits})
-    makers: dict[str, Callable[[], dict[str, Any]]] = {
-        "recognition": lambda: {
-            "source": speech,
-            "preprocessors": objectives.recognition("text", choices.language),
-            "metric_fns": [metrics.wer, metrics.cer],
-        },
-        "span_corruption": lambda: {"source": text, "preprocessors": objectives.span_corruption("text")},
-        "masked_language_model": lambda: {"source": text, "preprocessors": objectives.masked_language_model("text")},
-    }
-    rename = [] if choices.text == "text" else [preprocessors.rename(text=choices.text)]
-    plain = [preprocessors.normalize_text("text", lower=True, strip_punctuation=True)] if choices.plain else []
-    rates = []
-    for objective, rate in choices.objectives:
-        if objective not in makers:
+    parts = _parts(choices, whole)
+    for objective, _ in choices.objectives:
+        if objective not in known.OBJECTIVES:
             raise ValueError(
                 f"registering the tasks of {choices.path}: there is no objective '{objective}', wanted one of "
-                f"{', '.join(makers)}. Set Manifest.objectives."
+                f"{', '.join(known.OBJECTIVES)}. Set Manifest.objectives."
             )
-        task = makers[objective]()
-        task["preprocessors"] = [*rename, *plain, preprocessors.drop_empty("text"), *task["preprocessors"]]
-        name = f"{MIXTURE}_{objective}"
+        for opened in dict.fromkeys(part.opened for part in parts.values()):
+            _check_fields(opened, choices, objective)
+    labels = _labels(parts, choices)
+    speech = sources.ManifestSource(
+        {split: part.opened.path for split, part in parts.items()},
+        {split: part.lines for split, part in parts.items()},
+        max_seconds=choices.max_seconds,
+    )
+    text = sources.SequenceSource({split: functools.partial(_texts, part, choices) for split, part in parts.items()})
+    for objective, _ in choices.objectives:
+        wanted = known.OBJECTIVES[objective]
+        source = speech if wanted.lane else text
+        name = _name(objective)
         if name in seqio.TaskRegistry.names():
             seqio.TaskRegistry.remove(name)
-        seqio.TaskRegistry.add(name, output_features=features.OUTPUT_FEATURES, **task)
-        rates.append((name, rate))
+        seqio.TaskRegistry.add(
+            name,
+            source=others.WithOthers(source, (choices.text,), count=known.CLAIMS) if wanted.others else source,
+            preprocessors=known.preprocess(wanted, choices, labels),
+            output_features=features.OUTPUT_FEATURES,
+            metric_fns=wanted.measures(choices, labels),
+        )
     if MIXTURE in seqio.MixtureRegistry.names():
         seqio.MixtureRegistry.remove(MIXTURE)
-    seqio.MixtureRegistry.add(MIXTURE, rates)
+    seqio.MixtureRegistry.add(MIXTURE, [(_name(objective), rate) for objective, rate in choices.objectives])
 
 
-def _check_fields(opened: manifest.Manifest, choices: config.Manifest) -> None:
-    language = choices.language.strip("{}") if choices.language.startswith("{") else None
-    for binding, field in (("Manifest.text", choices.text), ("Manifest.language", language)):
-        if field is not None and opened.fields.get(field) != "text":
-            texts = [name for name, kind in opened.fields.items() if kind == "text"]
+def _name(objective: str) -> str:
+    return f"{MIXTURE}_{objective}"
+
+
+def _check_fields(opened: manifest.Manifest, choices: config.Manifest, objective: str) -> None:
+    doing = f"reading manifest {opened.path}: the objective '{objective}'"
+    wanted = known.OBJECTIVES[objective]
+    if wanted.lane and opened.fields.get("audio") != kinds.AUDIO:
+        raise ValueError(
+            f"{doing} wants a field 'audio', the path of a recording, found {sorted(opened.fields)}. Name that field "
+            "so in the manifest, or leave the objective out of Manifest.objectives."
+        )
+    for binding, field in known.fields(wanted, choices).items():
+        kind = opened.fields.get(field)
+        if kind == "text" or (kind == "int" and binding == "label" and None not in opened.column(field)):
+            continue
+        if kind == "int" and binding == "label":
             raise ValueError(
-                f"reading manifest {choices.path}: wanted a field '{field}' of text, found text in {texts}. Set "
-                f"{binding}" + (", such as Manifest.language = 'en'." if field == language else ".")
+                f"{doing} reads numbers in the field '{field}', wanted one in every line, found lines without: they "
+                f"would be 0. Write labels as text, or set Manifest.label to another field."
             )
+        texts = [name for name, kind in opened.fields.items() if kind == "text"]
+        code = f", such as Manifest.{binding} = 'en'" if binding in known.LANGUAGES else ""
+        raise ValueError(
+            f"{doing} wants a field '{field}' of text, found text in {texts}. Set Manifest.{binding}{code}."
+        )
 
 
-def _lines(opened: manifest.Manifest, choices: config.Manifest, whole: str | None) -> dict[str, manifest.Lines]:
+def _labels(parts: Mapping[str, Part], choices: config.Manifest) -> list[str]:
+    """All labels there are, if any objective looks at them: a test may hold one that training does not."""
+    if not any("label" in known.OBJECTIVES[objective].reads for objective, _ in choices.objectives):
+        return []
+    columns = [part.opened.column(choices.label) for part in parts.values()]
+    found = {str(label).strip() for column in columns for label in column if label is not None} - {""}
+    if not found:
+        raise ValueError(
+            f"reading manifest {choices.path}: the field '{choices.label}' is empty in every line. Set Manifest.label."
+        )
+    return sorted(found)
+
+
+def _parts(choices: config.Manifest, whole: str | None) -> dict[str, Part]:
     """The lines of each split."""
-    if whole is not None and "split" not in opened.fields:
-        return {whole: manifest.Lines()}
+    opened = manifest.Manifest(choices.path)
+    if whole is not None:
+        choices = dataclasses.replace(choices, validation_path="", test_path="")
+        if "split" not in opened.fields:
+            return {whole: Part(opened, manifest.Lines())}
+    own = {"validation": choices.validation_path, "test": choices.test_path}
     exclude = dict(choices.held_out)
+    select = functools.partial(manifest.Lines, exclude=exclude, limit=choices.limit)
     if "split" in opened.fields:
         values = {"train": choices.train, "validation": choices.validation, "test": choices.test}
         there = set(opened.column("split"))
         lines = {
-            name: manifest.Lines(where={"split": value}, exclude=exclude, limit=choices.limit)
-            for name, value in values.items()
-            if value in there or name == "train"
+            name: select(where={"split": value}) for name, value in values.items() if value in there or name == "train"
         }
+    elif any(own.values()):
+        lines = {"train": select()}
     else:
-        lines = {
-            name: manifest.Lines(share=share, exclude=exclude, limit=choices.limit) for name, share in SHARES.items()
-        }
+        lines = {name: select(share=share) for name, share in SHARES.items()}
     if choices.held_out:
         lines["held_out"] = manifest.Lines(where=exclude, limit=choices.limit)
-    return lines
+    parts = {split: Part(opened, chosen) for split, chosen in lines.items()}
+    of_files = {
+        split: Part(manifest.Manifest(path), manifest.Lines(limit=choices.limit)) for split, path in own.items() if path
+    }
+    return parts | of_files
 
 
-def _texts(opened: manifest.Manifest, lines: manifest.Lines) -> list[dict[str, Any]]:
-    """The text fields of the chosen lines, without their recordings."""
-    names = [name for name, kind in opened.fields.items() if kind == "text"]
+def _texts(part: Part, choices: config.Manifest) -> list[dict[str, Any]]:
+    """The text fields of the chosen lines and a label that is a number, without their recordings."""
+    opened = part.opened
+    names = [name for name, kind in opened.fields.items() if kind == "text" or (name, kind) == (choices.label, "int")]
     columns = {name: opened.column(name) for name in ("id", *names)}
-    return [{name: column[index] for name, column in columns.items()} for index in opened.select(lines)]
+    return [{name: column[index] for name, column in columns.items()} for index in opened.select(part.lines)]

@@ -1,6 +1,7 @@
 import jax
 import librosa
 import numpy as np
+import pytest
 import rows
 from flax import nnx
 

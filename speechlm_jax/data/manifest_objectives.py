@@ -1,0 +1,176 @@
+"""What a manifest's lines can teach: of each objective the fields that it reads, its preprocessors and its metrics."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from speechlm_jax import answer_metrics, label_metrics, metrics, speech_metrics, translation_metrics
+from speechlm_jax.data import config, objectives, paired_objectives, preprocessors, speech_objectives
+from speechlm_jax.data.preprocessors import Preprocessor
+
+CLAIMS = 4
+"""Texts of other lines that a near miss of matching takes its word from."""
+WRITTEN = ("text", "target", "question", "answer", "passage")
+"""Bindings of Manifest that name what is read or written as text: Manifest.plain changes it."""
+LANGUAGES = ("language", "target_language")
+"""Bindings that are a language's code, or the field that holds one, in braces."""
+
+_TOKENIZERS = {"zh": "zh", "ja": "char"}
+"""What parts the words of a translation for BLEU, of languages that are written without spaces."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """An objective that Manifest.objectives can name."""
+
+    reads: tuple[str, ...]
+    """Bindings of Manifest that name what it reads of a line, beside the recording."""
+    steps: Callable[[config.Manifest, Sequence[str]], list[Preprocessor]]
+    """Its preprocessors, given the manifest and the labels there are."""
+    measures: Callable[[config.Manifest, Sequence[str]], list[Any]] = lambda choices, labels: []
+    """Its metrics, in the same way."""
+    lane: str = ""
+    """The lane that the recording goes to; empty: it is not read."""
+    others: bool = False
+    """Whether an example comes with the texts of others."""
+
+
+def fields(objective: Objective, choices: config.Manifest) -> dict[str, str]:
+    """The fields of a line that an objective reads, by binding; a language that is a code is none."""
+    named = {binding: getattr(choices, binding) for binding in objective.reads}
+    languages = {binding: name for binding, name in named.items() if binding in LANGUAGES}
+    coded = {binding for binding, name in languages.items() if not name.startswith("{")}
+    return {binding: name.strip("{}") for binding, name in named.items() if name and binding not in coded}
+
+
+def preprocess(objective: Objective, choices: config.Manifest, labels: Sequence[str]) -> list[Preprocessor]:
+    """The whole preprocessors of a task: texts made plain where that is asked for, and lines left out that lack one of
+    them or the recording."""
+    written = [name for binding, name in fields(objective, choices).items() if binding in WRITTEN]
+    steps = [_as_text(choices.label)] if "label" in objective.reads else []
+    if choices.plain and written:
+        brought = [f"other_{choices.text}"] if objective.others else []
+        steps.append(preprocessors.normalize_text(*written, *brought, lower=True, strip_punctuation=True))
+    if written:
+        steps.append(preprocessors.drop_empty(*written))
+    # Only then, for a vocabulary is trained on what comes before, where no recording has to be decoded.
+    heard = [preprocessors.drop_empty(objective.lane)] if objective.lane else []
+    return [*steps, *objective.steps(choices, labels), *heard]
+
+
+def _as_text(field: str) -> Preprocessor:
+    """A label that is a number as text."""
+
+    def change(example: preprocessors.Example) -> preprocessors.Example:
+        label = preprocessors.field(example, field, "reading labels")
+        return {**example, field: label if label.dtype == tf.string else tf.strings.as_string(label)}
+
+    return preprocessors.mapped(change)
+
+
+def _bootstrapped(*functions: metrics.Metric) -> list[Any]:
+    return [metrics.bootstrapped(function) for function in functions]
+
+
+def _of_labels(choices: config.Manifest, labels: Sequence[str]) -> list[Any]:
+    del choices
+    within = (label_metrics.accuracy, label_metrics.macro_f1, label_metrics.unweighted_average_recall)
+    return _bootstrapped(*(label_metrics.in_label_set(metric, *labels) for metric in within))
+
+
+def _of_matching(choices: config.Manifest, labels: Sequence[str]) -> list[Any]:
+    del choices, labels
+    answers = (paired_objectives.MATCH, paired_objectives.MISMATCH)
+    accuracy = label_metrics.in_label_set(label_metrics.accuracy, *answers)
+    return [*_bootstrapped(accuracy), label_metrics.auc_by_likelihood(paired_objectives.MATCH)]
+
+
+def _of_translation(choices: config.Manifest, labels: Sequence[str]) -> list[Any]:
+    del labels
+    tokenizer = _TOKENIZERS.get(choices.target_language.partition("-")[0], "13a")
+    return _bootstrapped(translation_metrics.bleu_for(tokenizer), translation_metrics.chrf)
+
+
+def _translate(choices: config.Manifest, text: str | None) -> list[Preprocessor]:
+    return paired_objectives.translation(choices.target, choices.language, choices.target_language, text=text)
+
+
+def _classify(choices: config.Manifest, labels: Sequence[str], **looks_at: Any) -> list[Preprocessor]:
+    return paired_objectives.classification(choices.label, labels, name=choices.about, **looks_at)
+
+
+def _speak(choices: config.Manifest, labels: Sequence[str]) -> list[Preprocessor]:
+    del labels
+    return speech_objectives.text_to_speech(choices.text, choices.language, speaker=choices.speaker or None)
+
+
+def _answer(choices: config.Manifest, passage: str | None) -> list[Preprocessor]:
+    return paired_objectives.question_answering(choices.question, choices.answer, passage=passage)
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    # Speech and its text.
+    "recognition": Objective(
+        ("text", "language"),
+        lambda choices, labels: objectives.recognition(choices.text, choices.language),
+        lambda choices, labels: _bootstrapped(metrics.wer, metrics.cer),
+        lane="audio",
+    ),
+    "matching": Objective(
+        ("text",),
+        lambda choices, labels: paired_objectives.matching(choices.text, f"other_{choices.text}"),
+        _of_matching,
+        lane="audio",
+        others=True,
+    ),
+    "text_to_speech": Objective(
+        ("text", "language", "speaker"),
+        _speak,
+        lambda choices, labels: _bootstrapped(
+            speech_metrics.mean_mel_cepstral_distortion, speech_metrics.total_duration_ratio
+        ),
+        lane="target_audio",
+    ),
+    # Text, or speech, alone.
+    "span_corruption": Objective(("text",), lambda choices, labels: objectives.span_corruption(choices.text)),
+    "masked_language_model": Objective(
+        ("text",), lambda choices, labels: objectives.masked_language_model(choices.text)
+    ),
+    "prefix_language_model": Objective(
+        ("text",), lambda choices, labels: objectives.prefix_language_model(choices.text)
+    ),
+    "masked_speech": Objective((), lambda choices, labels: speech_objectives.masked_speech(), lane="audio"),
+    # Into another language.
+    "translation": Objective(
+        ("text", "target", *LANGUAGES),
+        lambda choices, labels: _translate(choices, choices.text),
+        _of_translation,
+    ),
+    "speech_translation": Objective(
+        ("target", *LANGUAGES),
+        lambda choices, labels: _translate(choices, None),
+        _of_translation,
+        lane="audio",
+    ),
+    # What it means.
+    "classification": Objective(
+        ("text", "label"), lambda choices, labels: _classify(choices, labels, texts=(choices.text,)), _of_labels
+    ),
+    "spoken_classification": Objective(
+        ("label",), lambda choices, labels: _classify(choices, labels, speech=True), _of_labels, lane="audio"
+    ),
+    "question_answering": Objective(
+        ("question", "passage", "answer"),
+        lambda choices, labels: _answer(choices, choices.passage),
+        lambda choices, labels: _bootstrapped(answer_metrics.exact_match, answer_metrics.f1),
+    ),
+    "spoken_question_answering": Objective(
+        ("question", "answer"),
+        lambda choices, labels: _answer(choices, None),
+        lambda choices, labels: _bootstrapped(answer_metrics.exact_match, answer_metrics.f1),
+        lane="audio",
+    ),
+}
+"""By the name that a recipe says."""
