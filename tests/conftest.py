@@ -5,6 +5,9 @@ The environment is set before JAX or TensorFlow is imported, and so reaches the 
 
 import os
 import pathlib
+import sys
+
+import pytest
 
 from speechlm_jax import runtime
 
@@ -18,3 +21,11 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 runtime.quiet()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_vocabulary():
+    """A verb binds the vocabulary of its run for the life of the process: here, for that of a module."""
+    yield
+    if features := sys.modules.get("speechlm_jax.data.features"):
+        features._bound = None
