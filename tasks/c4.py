@@ -17,14 +17,9 @@ SOURCES = {
         for language in LANGUAGES
     },
 }
-OBJECTIVES = {
-    "span_corruption": objectives.span_corruption,
-    "prefix_language_model": objectives.prefix_language_model,
-    "masked_language_model": objectives.masked_language_model,
-}
 
 for _corpus, _source in SOURCES.items():
-    for _name, _objective in OBJECTIVES.items():
+    for _name, _objective in objectives.ON_TEXT.items():
         seqio.TaskRegistry.add(
             f"{_corpus}_{_name}",
             source=_source,

@@ -3,21 +3,14 @@
 `tfds build common_voice/de --file_format=array_record`, one configuration a language.
 """
 
-from typing import Any
-
 import seqio
 
-from speechlm_jax import metrics
-from speechlm_jax.data import features, objectives, tfds_source
+from speechlm_jax.data import features, measures, objectives, tfds_source
 
 CONFIGS = {"en": "en", "de": "de", "fr": "fr", "es": "es", "zh": "zh-CN"}
 """Of our code for each language, the configuration."""
 
 for _language, _config in CONFIGS.items():
-    _metrics: list[Any] = [
-        metrics.bootstrapped(metrics.normalized(metrics.wer, _language)),
-        metrics.bootstrapped(metrics.normalized(metrics.cer, _language)),
-    ]
     seqio.TaskRegistry.add(
         f"common_voice_recognition_{_language}",
         source=tfds_source.TfdsSource(
@@ -29,5 +22,5 @@ for _language, _config in CONFIGS.items():
         ),
         preprocessors=objectives.recognition("text", _language),
         output_features=features.OUTPUT_FEATURES,
-        metric_fns=_metrics,
+        metric_fns=measures.recognition(_language),
     )

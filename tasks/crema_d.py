@@ -3,13 +3,10 @@
 `tfds build crema_d --file_format=array_record`. Speakers of a split are in no other.
 """
 
-from typing import Any
-
 import seqio
 import tensorflow as tf
 
-from speechlm_jax import label_metrics, metrics
-from speechlm_jax.data import features, paired_objectives, preprocessors, tfds_source
+from speechlm_jax.data import features, measures, paired_objectives, preprocessors, tfds_source
 
 EMOTIONS = {
     "NEU": "neutral",
@@ -27,10 +24,6 @@ def _in_words(example: preprocessors.Example) -> preprocessors.Example:
     return {**example, "emotion": tf.gather(tf.constant(list(EMOTIONS.values())), place)}
 
 
-METRICS: list[Any] = [
-    metrics.bootstrapped(label_metrics.in_label_set(label_metrics.accuracy, *EMOTIONS.values())),
-    label_metrics.macro_f1,
-]
 seqio.TaskRegistry.add(
     "crema_d_emotion",
     source=tfds_source.TfdsSource(
@@ -43,5 +36,5 @@ seqio.TaskRegistry.add(
         *paired_objectives.classification("emotion", tuple(EMOTIONS.values()), name="emotion", speech=True),
     ],
     output_features=features.OUTPUT_FEATURES,
-    metric_fns=METRICS,
+    metric_fns=measures.labels(*EMOTIONS.values()),
 )

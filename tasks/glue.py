@@ -4,12 +4,10 @@
 """
 
 import dataclasses
-from typing import Any
 
 import seqio
 
-from speechlm_jax import label_metrics, metrics
-from speechlm_jax.data import features, paired_objectives, tfds_source
+from speechlm_jax.data import features, measures, paired_objectives, tfds_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +38,6 @@ for _config, _part in PARTS.items():
             "validation": "validation_matched",
             "validation_mismatched": "validation_mismatched",
         }
-    _metrics: list[Any] = [
-        metrics.bootstrapped(label_metrics.in_label_set(label_metrics.accuracy, *_part.labels)),
-        label_metrics.macro_f1,
-    ]
     seqio.TaskRegistry.add(
         f"glue_{_config}",
         source=tfds_source.TfdsSource(
@@ -51,5 +45,5 @@ for _config, _part in PARTS.items():
         ),
         preprocessors=paired_objectives.classification("label", _part.labels, name=_part.name, texts=_part.texts),
         output_features=features.OUTPUT_FEATURES,
-        metric_fns=_metrics,
+        metric_fns=measures.labels(*_part.labels),
     )

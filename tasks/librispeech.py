@@ -3,13 +3,11 @@
 `tfds build librispeech --file_format=array_record`; transcripts are in small letters here.
 """
 
-from typing import Any
-
 import seqio
 
-from speechlm_jax import label_metrics, metrics
 from speechlm_jax.data import (
     features,
+    measures,
     objectives,
     others,
     paired_objectives,
@@ -31,13 +29,12 @@ SOURCE = tfds_source.TfdsSource(
     {"audio": "speech", "text": "text", "id": "id"},
 )
 
-RECOGNITION_METRICS: list[Any] = [metrics.bootstrapped(metrics.wer), metrics.bootstrapped(metrics.cer)]
 seqio.TaskRegistry.add(
     "librispeech_recognition",
     source=SOURCE,
     preprocessors=[preprocessors.normalize_text("text", lower=True), *objectives.recognition()],
     output_features=features.OUTPUT_FEATURES,
-    metric_fns=RECOGNITION_METRICS,
+    metric_fns=measures.recognition(),
 )
 seqio.TaskRegistry.add(
     "librispeech_masked_speech",
@@ -45,12 +42,6 @@ seqio.TaskRegistry.add(
     preprocessors=speech_objectives.masked_speech(),
     output_features=features.OUTPUT_FEATURES,
 )
-MATCHING_METRICS: list[Any] = [
-    metrics.bootstrapped(
-        label_metrics.in_label_set(label_metrics.accuracy, paired_objectives.MATCH, paired_objectives.MISMATCH)
-    ),
-    label_metrics.auc_by_likelihood(paired_objectives.MATCH),
-]
 seqio.TaskRegistry.add(
     "librispeech_matching",
     source=others.WithOthers(SOURCE, ("text",), count=2),
@@ -59,5 +50,5 @@ seqio.TaskRegistry.add(
         *paired_objectives.matching(),
     ],
     output_features=features.OUTPUT_FEATURES,
-    metric_fns=MATCHING_METRICS,
+    metric_fns=measures.matching(),
 )

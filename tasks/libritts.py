@@ -3,13 +3,10 @@
 `tfds build libritts --file_format=array_record`.
 """
 
-from typing import Any
-
 import seqio
 import tensorflow as tf
 
-from speechlm_jax import metrics, speech_metrics
-from speechlm_jax.data import features, objectives, preprocessors, speech_objectives, tfds_source
+from speechlm_jax.data import features, measures, objectives, preprocessors, speech_objectives, tfds_source
 
 SOURCE = tfds_source.TfdsSource(
     "libritts",
@@ -28,10 +25,6 @@ def _speaker_as_text(example: preprocessors.Example) -> preprocessors.Example:
     return {**example, "speaker": tf.strings.as_string(example["speaker"])}
 
 
-SPEECH_METRICS: list[Any] = [
-    metrics.bootstrapped(speech_metrics.mean_mel_cepstral_distortion),
-    metrics.bootstrapped(speech_metrics.total_duration_ratio),
-]
 seqio.TaskRegistry.add(
     "libritts_text_to_speech",
     source=SOURCE,
@@ -40,16 +33,12 @@ seqio.TaskRegistry.add(
         *speech_objectives.text_to_speech("text", "en", speaker="speaker"),
     ],
     output_features=features.OUTPUT_FEATURES,
-    metric_fns=SPEECH_METRICS,
+    metric_fns=measures.speech(),
 )
-RECOGNITION_METRICS: list[Any] = [
-    metrics.bootstrapped(metrics.normalized(metrics.wer)),
-    metrics.bootstrapped(metrics.cer),
-]
 seqio.TaskRegistry.add(
     "libritts_recognition",
     source=SOURCE,
     preprocessors=objectives.recognition("text", "en"),
     output_features=features.OUTPUT_FEATURES,
-    metric_fns=RECOGNITION_METRICS,
+    metric_fns=measures.recognition("en"),
 )

@@ -3,12 +3,9 @@
 `tfds build opus/medical --file_format=array_record`. There are no splits: two sentences in a hundred are held out.
 """
 
-from typing import Any
-
 import seqio
 
-from speechlm_jax import metrics, translation_metrics
-from speechlm_jax.data import features, paired_objectives, tfds_source
+from speechlm_jax.data import features, measures, paired_objectives, tfds_source
 
 DOMAINS = {"medical": "medical", "law": "law", "software": "IT", "subtitles": "subtitles"}
 """Of our name for each domain, the configuration."""
@@ -20,14 +17,10 @@ for _domain, _config in DOMAINS.items():
         {"de": "de", "en": "en"},
     )
     for _given, _wanted in (("de", "en"), ("en", "de")):
-        _metrics: list[Any] = [
-            metrics.bootstrapped(translation_metrics.bleu_for("13a")),
-            metrics.bootstrapped(translation_metrics.chrf),
-        ]
         seqio.TaskRegistry.add(
             f"opus_{_domain}_translation_{_given}_{_wanted}",
             source=_source,
             preprocessors=paired_objectives.translation(_wanted, _given, _wanted, text=_given),
             output_features=features.OUTPUT_FEATURES,
-            metric_fns=_metrics,
+            metric_fns=measures.translation(_wanted),
         )

@@ -3,19 +3,12 @@
 `tfds build savee --file_format=array_record`, once its archive, which asks for a registration, has been fetched.
 """
 
-from typing import Any
-
 import seqio
 
-from speechlm_jax import label_metrics, metrics
-from speechlm_jax.data import features, paired_objectives, tfds_source
+from speechlm_jax.data import features, measures, paired_objectives, tfds_source
 
 EMOTIONS = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 
-METRICS: list[Any] = [
-    metrics.bootstrapped(label_metrics.in_label_set(label_metrics.accuracy, *EMOTIONS)),
-    label_metrics.macro_f1,
-]
 seqio.TaskRegistry.add(
     "savee_emotion",
     source=tfds_source.TfdsSource(
@@ -25,5 +18,5 @@ seqio.TaskRegistry.add(
     ),
     preprocessors=paired_objectives.classification("emotion", EMOTIONS, name="emotion", speech=True),
     output_features=features.OUTPUT_FEATURES,
-    metric_fns=METRICS,
+    metric_fns=measures.labels(*EMOTIONS),
 )

@@ -3,14 +3,10 @@
 `tfds build squad/v1.1 --file_format=array_record`. Of several accepted answers the first is the reference.
 """
 
-from typing import Any
-
 import seqio
 
-from speechlm_jax import answer_metrics, metrics
-from speechlm_jax.data import features, paired_objectives, tfds_source
+from speechlm_jax.data import features, measures, paired_objectives, tfds_source
 
-METRICS: list[Any] = [metrics.bootstrapped(answer_metrics.exact_match), metrics.bootstrapped(answer_metrics.f1)]
 seqio.TaskRegistry.add(
     "squad_question_answering",
     source=tfds_source.TfdsSource(
@@ -20,5 +16,5 @@ seqio.TaskRegistry.add(
     ),
     preprocessors=paired_objectives.question_answering("question", "answer", passage="context"),
     output_features=features.OUTPUT_FEATURES,
-    metric_fns=METRICS,
+    metric_fns=measures.answers(),
 )

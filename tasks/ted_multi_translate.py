@@ -4,13 +4,10 @@
 that have both of its own.
 """
 
-from typing import Any
-
 import seqio
 import tensorflow as tf
 
-from speechlm_jax import metrics, translation_metrics
-from speechlm_jax.data import features, paired_objectives, preprocessors, tfds_source
+from speechlm_jax.data import features, measures, paired_objectives, preprocessors, tfds_source
 
 CODES = {"de": "de", "fr": "fr", "es": "es", "zh": "zh-cn"}
 """Of our code for each language beside English, the one of the corpus."""
@@ -38,10 +35,6 @@ def pair(language: str) -> preprocessors.Preprocessor:
 
 def _register(given: str, wanted: str) -> None:
     other = wanted if given == "en" else given
-    measures: list[Any] = [
-        metrics.bootstrapped(translation_metrics.bleu_for("zh" if wanted == "zh" else "13a")),
-        metrics.bootstrapped(translation_metrics.chrf),
-    ]
     seqio.TaskRegistry.add(
         f"ted_translation_{given}_{wanted}",
         source=SOURCE,
@@ -51,7 +44,7 @@ def _register(given: str, wanted: str) -> None:
             *paired_objectives.translation(wanted, given, wanted, text=given),
         ],
         output_features=features.OUTPUT_FEATURES,
-        metric_fns=measures,
+        metric_fns=measures.translation(wanted),
     )
 
 

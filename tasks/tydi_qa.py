@@ -3,16 +3,12 @@
 `tfds build tydi_qa/goldp --file_format=array_record`. Each language has a split for validation of its own.
 """
 
-from typing import Any
-
 import seqio
 
-from speechlm_jax import answer_metrics, metrics
-from speechlm_jax.data import features, paired_objectives, tfds_source
+from speechlm_jax.data import features, measures, paired_objectives, tfds_source
 
 LANGUAGES = ("ar", "bn", "en", "fi", "id", "ko", "ru", "sw", "te")
 
-METRICS: list[Any] = [metrics.bootstrapped(answer_metrics.exact_match), metrics.bootstrapped(answer_metrics.f1)]
 seqio.TaskRegistry.add(
     "tydi_qa_question_answering",
     source=tfds_source.TfdsSource(
@@ -26,5 +22,5 @@ seqio.TaskRegistry.add(
     ),
     preprocessors=paired_objectives.question_answering("question", "answer", passage="context"),
     output_features=features.OUTPUT_FEATURES,
-    metric_fns=METRICS,
+    metric_fns=measures.answers(),
 )

@@ -9,17 +9,12 @@ import seqio
 from speechlm_jax.data import features, objectives, tfds_source
 
 LANGUAGES = ("en", "de", "fr", "es", "zh")
-OBJECTIVES = {
-    "span_corruption": objectives.span_corruption,
-    "prefix_language_model": objectives.prefix_language_model,
-    "masked_language_model": objectives.masked_language_model,
-}
 
 for _language in LANGUAGES:
     _source = tfds_source.TfdsSource(
         f"wikipedia/20230601.{_language}", {"train": "train[1%:]", "validation": "train[:1%]"}, {"text": "text"}
     )
-    for _name, _objective in OBJECTIVES.items():
+    for _name, _objective in objectives.ON_TEXT.items():
         seqio.TaskRegistry.add(
             f"wikipedia_{_name}_{_language}",
             source=_source,

@@ -3,12 +3,9 @@
 `tfds build wmt14_translate/de-en --file_format=array_record`.
 """
 
-from typing import Any
-
 import seqio
 
-from speechlm_jax import metrics, translation_metrics
-from speechlm_jax.data import features, paired_objectives, tfds_source
+from speechlm_jax.data import features, measures, paired_objectives, tfds_source
 
 PAIRS = ((14, "de"), (14, "fr"), (17, "zh"), (18, "zh"), (19, "zh"))
 """Years, and the language that is not English."""
@@ -20,16 +17,12 @@ def _register(year: int, other: str) -> None:
         splits["test"] = "test"
     source = tfds_source.TfdsSource(f"wmt{year}_translate/{other}-en", splits, {other: other, "en": "en"})
     for given, wanted in ((other, "en"), ("en", other)):
-        measures: list[Any] = [
-            metrics.bootstrapped(translation_metrics.bleu_for("zh" if wanted == "zh" else "13a")),
-            metrics.bootstrapped(translation_metrics.chrf),
-        ]
         seqio.TaskRegistry.add(
             f"wmt{year}_translation_{given}_{wanted}",
             source=source,
             preprocessors=paired_objectives.translation(wanted, given, wanted, text=given),
             output_features=features.OUTPUT_FEATURES,
-            metric_fns=measures,
+            metric_fns=measures.translation(wanted),
         )
 
 

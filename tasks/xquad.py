@@ -4,18 +4,14 @@
 translated by machine; English has a test split alone.
 """
 
-from typing import Any
-
 import seqio
 
-from speechlm_jax import answer_metrics, metrics
-from speechlm_jax.data import features, paired_objectives, tfds_source
+from speechlm_jax.data import features, measures, paired_objectives, tfds_source
 
 LANGUAGES = ("en", "ar", "de", "el", "es", "hi", "ru", "th", "tr", "vi", "zh")
 
 for _language in LANGUAGES:
     _translated = {} if _language == "en" else {"train": "translate-train", "validation": "translate-dev"}
-    _metrics: list[Any] = [metrics.bootstrapped(answer_metrics.exact_match), metrics.bootstrapped(answer_metrics.f1)]
     seqio.TaskRegistry.add(
         f"xquad_question_answering_{_language}",
         source=tfds_source.TfdsSource(
@@ -25,5 +21,5 @@ for _language in LANGUAGES:
         ),
         preprocessors=paired_objectives.question_answering("question", "answer", passage="context"),
         output_features=features.OUTPUT_FEATURES,
-        metric_fns=_metrics,
+        metric_fns=measures.answers(),
     )

@@ -3,12 +3,9 @@
 `tfds build xtreme_s/fleurs.de_de --file_format=array_record`, one configuration a language; `fleurs.all` has them all.
 """
 
-from typing import Any
-
 import seqio
 
-from speechlm_jax import label_metrics, metrics
-from speechlm_jax.data import features, objectives, paired_objectives, tfds_source
+from speechlm_jax.data import features, measures, objectives, paired_objectives, tfds_source
 
 SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 CONFIGS = {
@@ -40,7 +37,6 @@ CONFIGS = {
 """Of our code for each language, what FLEURS calls it: those that have a token in every vocabulary."""
 
 for _language, _config in CONFIGS.items():
-    _metrics: list[Any] = [metrics.bootstrapped(metrics.wer), metrics.bootstrapped(metrics.cer)]
     seqio.TaskRegistry.add(
         f"fleurs_recognition_{_language}",
         source=tfds_source.TfdsSource(
@@ -48,13 +44,12 @@ for _language, _config in CONFIGS.items():
         ),
         preprocessors=objectives.recognition("text", _language),
         output_features=features.OUTPUT_FEATURES,
-        metric_fns=_metrics,
+        metric_fns=measures.recognition(),
     )
-IDENTIFICATION_METRICS: list[Any] = [metrics.bootstrapped(label_metrics.accuracy), label_metrics.macro_f1]
 seqio.TaskRegistry.add(
     "fleurs_language_identification",
     source=tfds_source.TfdsSource("xtreme_s/fleurs.all", SPLITS, {"audio": "audio", "language": "lang_id"}),
     preprocessors=paired_objectives.classification("language", name="language", speech=True),
     output_features=features.OUTPUT_FEATURES,
-    metric_fns=IDENTIFICATION_METRICS,
+    metric_fns=measures.labels(),
 )

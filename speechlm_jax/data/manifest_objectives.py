@@ -6,8 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from speechlm_jax import answer_metrics, label_metrics, metrics, speech_metrics, translation_metrics
-from speechlm_jax.data import config, objectives, paired_objectives, preprocessors, speech_objectives
+from speechlm_jax.data import config, measures, objectives, paired_objectives, preprocessors, speech_objectives
 from speechlm_jax.data.preprocessors import Preprocessor
 
 CLAIMS = 4
@@ -16,9 +15,6 @@ WRITTEN = ("text", "target", "question", "answer", "passage")
 """Bindings of Manifest that name what is read or written as text: Manifest.plain changes it."""
 LANGUAGES = ("language", "target_language")
 """Bindings that are a language's code, or the field that holds one, in braces."""
-
-_TOKENIZERS = {"zh": "zh", "ja": "char"}
-"""What parts the words of a translation for BLEU, of languages that are written without spaces."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,29 +66,6 @@ def _as_text(field: str) -> Preprocessor:
     return preprocessors.mapped(change)
 
 
-def _bootstrapped(*functions: metrics.Metric) -> list[Any]:
-    return [metrics.bootstrapped(function) for function in functions]
-
-
-def _of_labels(choices: config.Manifest, labels: Sequence[str]) -> list[Any]:
-    del choices
-    within = (label_metrics.accuracy, label_metrics.macro_f1, label_metrics.unweighted_average_recall)
-    return _bootstrapped(*(label_metrics.in_label_set(metric, *labels) for metric in within))
-
-
-def _of_matching(choices: config.Manifest, labels: Sequence[str]) -> list[Any]:
-    del choices, labels
-    answers = (paired_objectives.MATCH, paired_objectives.MISMATCH)
-    accuracy = label_metrics.in_label_set(label_metrics.accuracy, *answers)
-    return [*_bootstrapped(accuracy), label_metrics.auc_by_likelihood(paired_objectives.MATCH)]
-
-
-def _of_translation(choices: config.Manifest, labels: Sequence[str]) -> list[Any]:
-    del labels
-    tokenizer = _TOKENIZERS.get(choices.target_language.partition("-")[0], "13a")
-    return _bootstrapped(translation_metrics.bleu_for(tokenizer), translation_metrics.chrf)
-
-
 def _translate(choices: config.Manifest, text: str | None) -> list[Preprocessor]:
     return paired_objectives.translation(choices.target, choices.language, choices.target_language, text=text)
 
@@ -110,66 +83,67 @@ def _answer(choices: config.Manifest, passage: str | None) -> list[Preprocessor]
     return paired_objectives.question_answering(choices.question, choices.answer, passage=passage)
 
 
+def _of_text(objective: Callable[[str], list[Preprocessor]]) -> Objective:
+    return Objective(("text",), lambda choices, labels: objective(choices.text))
+
+
 OBJECTIVES: Mapping[str, Objective] = {
     # Speech and its text.
     "recognition": Objective(
         ("text", "language"),
         lambda choices, labels: objectives.recognition(choices.text, choices.language),
-        lambda choices, labels: _bootstrapped(metrics.wer, metrics.cer),
+        lambda choices, labels: measures.recognition(),
         lane="audio",
     ),
     "matching": Objective(
         ("text",),
         lambda choices, labels: paired_objectives.matching(choices.text, f"other_{choices.text}"),
-        _of_matching,
+        lambda choices, labels: measures.matching(),
         lane="audio",
         others=True,
     ),
     "text_to_speech": Objective(
         ("text", "language", "speaker"),
         _speak,
-        lambda choices, labels: _bootstrapped(
-            speech_metrics.mean_mel_cepstral_distortion, speech_metrics.total_duration_ratio
-        ),
+        lambda choices, labels: measures.speech(),
         lane="target_audio",
     ),
     # Text, or speech, alone.
-    "span_corruption": Objective(("text",), lambda choices, labels: objectives.span_corruption(choices.text)),
-    "masked_language_model": Objective(
-        ("text",), lambda choices, labels: objectives.masked_language_model(choices.text)
-    ),
-    "prefix_language_model": Objective(
-        ("text",), lambda choices, labels: objectives.prefix_language_model(choices.text)
-    ),
+    **{name: _of_text(objective) for name, objective in objectives.ON_TEXT.items()},
     "masked_speech": Objective((), lambda choices, labels: speech_objectives.masked_speech(), lane="audio"),
     # Into another language.
     "translation": Objective(
         ("text", "target", *LANGUAGES),
         lambda choices, labels: _translate(choices, choices.text),
-        _of_translation,
+        lambda choices, labels: measures.translation(choices.target_language),
     ),
     "speech_translation": Objective(
         ("target", *LANGUAGES),
         lambda choices, labels: _translate(choices, None),
-        _of_translation,
+        lambda choices, labels: measures.translation(choices.target_language),
         lane="audio",
     ),
     # What it means.
     "classification": Objective(
-        ("text", "label"), lambda choices, labels: _classify(choices, labels, texts=(choices.text,)), _of_labels
+        ("text", "label"),
+        lambda choices, labels: _classify(choices, labels, texts=(choices.text,)),
+        lambda choices, labels: measures.labels(*labels),
     ),
     "spoken_classification": Objective(
-        ("label",), lambda choices, labels: _classify(choices, labels, speech=True), _of_labels, lane="audio"
+        ("label",),
+        lambda choices, labels: _classify(choices, labels, speech=True),
+        lambda choices, labels: measures.labels(*labels),
+        lane="audio",
     ),
     "question_answering": Objective(
         ("question", "passage", "answer"),
         lambda choices, labels: _answer(choices, choices.passage),
-        lambda choices, labels: _bootstrapped(answer_metrics.exact_match, answer_metrics.f1),
+        lambda choices, labels: measures.answers(),
     ),
     "spoken_question_answering": Objective(
         ("question", "answer"),
         lambda choices, labels: _answer(choices, None),
-        lambda choices, labels: _bootstrapped(answer_metrics.exact_match, answer_metrics.f1),
+        lambda choices, labels: measures.answers(),
         lane="audio",
     ),
 }

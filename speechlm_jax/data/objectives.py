@@ -1,6 +1,6 @@
 """Objectives: what an example is made to teach. Each function returns the preprocessors of a task, `lanes` included."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import seqio
@@ -153,6 +153,13 @@ def masked_language_model(
 
     return _seeded(change, text)
 
+
+ON_TEXT: Mapping[str, Callable[[str], list[Preprocessor]]] = {
+    "span_corruption": span_corruption,
+    "prefix_language_model": prefix_language_model,
+    "masked_language_model": masked_language_model,
+}
+"""What a text teaches by itself, by name."""
 
 _TOKENS = "_tokens"
 
