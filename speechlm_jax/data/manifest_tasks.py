@@ -50,6 +50,10 @@ def register(choices: config.Manifest, *, whole: str | None = None) -> None:
     for objective, _ in choices.objectives:
         wanted = known.OBJECTIVES[objective]
         source = speech if wanted.lane else text
+        read = known.fields(wanted, choices).values()
+        # A label that is a number is in every line.
+        needed = [field for field in read if all(part.opened.fields.get(field) == "text" for part in parts.values())]
+        source = sources.Having(source, *needed) if needed else source
         name = _name(objective)
         if name in seqio.TaskRegistry.names():
             seqio.TaskRegistry.remove(name)

@@ -294,19 +294,52 @@ class ShareOf(RandomAccessSource):
     def open(self, split: str) -> Reader:
         """The records of a split that are in the share."""
         reader = self._source.reader(split)
-        return _ShareReader(reader, self._share) if split in self._cut else reader
+        if split not in self._cut:
+            return reader
+        # The hash is that of `manifest.Lines.share`.
+        places = (order.uniform(order.key("share", _id(reader, index)), 0) for index in range(len(reader)))
+        chosen = [index for index, place in enumerate(places) if self._share[0] <= place < self._share[1]]
+        return _Chosen(reader, chosen, str(self._share))
 
     def __repr__(self) -> str:
         return f"ShareOf({self._source!r}, {self._share}, splits={self._cut})"
 
 
-class _ShareReader:
-    def __init__(self, inner: Reader, share: tuple[float, float]):
-        self._inner, self._share = inner, share
+class Having(RandomAccessSource):
+    """The records of `source` in which none of the text fields `names` is empty: what a task that reads them is drawn
+    from, so that its rate in a mixture is that of its examples. Opening a split reads these fields of all its records.
+    """
+
+    def __init__(self, source: RandomAccessSource, *names: str):
+        self.source, self._names = source, names
+        super().__init__(source.splits)
+
+    def open(self, split: str) -> Reader:
+        """The records of a split that have the fields."""
+        reader = self.source.reader(split)
+        for name in self._names:
+            if reader.fields.get(name) != "text":
+                near = kinds.nearest(name, [field for field, kind in reader.fields.items() if kind == "text"])
+                raise ValueError(f"choosing records of {self.source!r}: it has no text field '{name}'. {near}")
+        return _Chosen(reader, [i for i in range(len(reader)) if self._has(reader, i)], f"having {self._names}")
+
+    def _has(self, reader: Reader, index: int) -> bool:
+        try:
+            values = reader.values(index, self._names)
+        except ValueError:  # A bad record is told when it is asked for.
+            return True
+        return all(values.get(name) is not None and values[name].strip() for name in self._names)
+
+    def __repr__(self) -> str:
+        return f"Having({self.source!r}, {', '.join(self._names)})"
+
+
+class _Chosen:
+    """Some records of another reader, and what says which."""
+
+    def __init__(self, inner: Reader, indices: Sequence[int], which: str):
+        self._inner, self._indices, self._which = inner, indices, which
         self.fields = inner.fields
-        # The hash is that of `manifest.Lines.share`.
-        places = (order.uniform(order.key("share", self._id(index)), 0) for index in range(len(inner)))
-        self._indices = [index for index, place in enumerate(places) if share[0] <= place < share[1]]
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -323,15 +356,16 @@ class _ShareReader:
         return self._inner.name(self._indices[index])
 
     def fingerprint(self) -> str:
-        """Changes when the records do, or the share."""
-        return f"{self._inner.fingerprint()}-{self._share}"
+        """Changes when the records do, or what chooses them."""
+        return f"{self._inner.fingerprint()}-{self._which}"
 
-    def _id(self, index: int) -> str:
-        """The id, or the name of a record that has none. One that cannot be read is told when it is asked for."""
-        try:
-            return str(self._inner.values(index, ("id",))["id"])
-        except (ValueError, KeyError):
-            return self._inner.name(index)
+
+def _id(reader: Reader, index: int) -> str:
+    """The id, or the name of a record that has none. One that cannot be read is told when it is asked for."""
+    try:
+        return str(reader.values(index, ("id",))["id"])
+    except (ValueError, KeyError):
+        return reader.name(index)
 
 
 def _tensor_spec(kind: str) -> tf.TensorSpec:

@@ -37,6 +37,8 @@ def texts(
     opened: dict[int, _Records] = {}
     for task in tasks:
         source = pipeline.source_of(task)
+        while isinstance(source, sources.Having):  # The task's own preprocessors leave the same records out.
+            source = source.source
         if id(source) not in opened:
             opened[id(source)] = _Records(source, split)
         yield from _of_task(task, opened[id(source)], fields, max_examples)

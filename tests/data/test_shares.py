@@ -1,4 +1,4 @@
-"""A share of a source is the same records wherever they stand, read by position like any other."""
+"""Some records of a source, read by position: a share that is the same wherever they stand, or those with a field."""
 
 import numpy as np
 import pytest
@@ -66,3 +66,42 @@ def test_a_share_that_makes_no_sense_is_refused():
         sources.ShareOf(SOURCE, (0.5, 0.5))
     with pytest.raises(ValueError, match=r"it has no split 'trian'.*train"):
         sources.ShareOf(SOURCE, (0.0, 0.1), splits=("trian",))
+
+
+LABELS = ["l" if index % 4 == 1 else " " for index in range(len(ITEMS))]
+HALF = sources.SequenceSource(
+    {"train": [{**item, "label": label, "note": "x"} for item, label in zip(ITEMS, LABELS, strict=True)]}
+)
+
+
+def test_records_without_a_field_are_left_out():
+    found = sources.Having(HALF, "label", "note")
+    assert ids(found) == [item["id"] for item in ITEMS[1::4]] and found.num_input_examples("train") == 100
+    reader = found.reader("train")
+    assert reader.values(2, ("label",)) == {"label": "l"} and reader.name(2) == "train[9]"
+    prints = [source.fingerprint("train") for source in (HALF, found, sources.Having(HALF, "label"))]
+    assert len(set(prints)) == 3
+
+
+def test_a_bad_record_is_left_to_be_told_when_it_is_read():
+    class Broken(sources.RandomAccessSource):
+        def open(self, split):
+            return Reader(HALF.reader(split))
+
+    class Reader(type(HALF.reader("train"))):
+        def __init__(self, inner):
+            self.__dict__.update(inner.__dict__)
+
+        def values(self, index, names):
+            if index == 7:
+                raise ValueError("unreadable")
+            return super().values(index, names)
+
+    assert "u7" in ids(sources.Having(Broken(["train"]), "label"))
+
+
+def test_a_field_that_is_not_there_or_is_no_text_is_refused():
+    with pytest.raises(ValueError, match=r"it has no text field 'lable'.*label"):
+        sources.Having(HALF, "lable").reader("train")
+    with pytest.raises(ValueError, match=r"it has no text field 'audio'"):
+        sources.Having(HALF, "audio").reader("train")
