@@ -5,10 +5,9 @@ python -m speechlm_jax.quickstart            (what `make quickstart` runs)
 
 import json
 import pathlib
-import sys
 import time
 
-from speechlm_jax import cli, runtime
+from speechlm_jax import in_order, whole_files
 
 FOLDER = pathlib.Path("runs/quickstart")
 PRETRAIN = "gin_configs/recipes/quickstart.gin"
@@ -17,32 +16,22 @@ TASK = "embedded_recognition_en"
 SPLITS = {"heldout_sentences": "test_sentences", "heldout_voices": "test_voices"}
 
 
-def main() -> int:
-    """Runs the verbs one after the other; the exit code of the first that fails, else 0."""
+def main() -> None:
+    """Runs the verbs one after the other and writes runs/quickstart/summary.json."""
     started = time.monotonic()
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    verbs = [
-        ["data", f"--gin_file={PRETRAIN}", "--train_vocabulary=1000", "--languages=en,de,fr,es,zh"],
-        ["train", f"--gin_file={PRETRAIN}"],
-        ["train", f"--gin_file={FINETUNE}"],
-        *(
-            [
-                "evaluate",
-                f"--checkpoint={FOLDER / 'recognition'}",
-                f"--task={TASK}",
-                f"--split={split}",
-                f"--json={FOLDER / name}.json",
-            ]
-            for name, split in SPLITS.items()
-        ),
-    ]
+    verbs = {
+        "vocabulary": ["data", f"--gin_file={PRETRAIN}", "--train_vocabulary=1000", "--languages=en,de,fr,es,zh"],
+        "pretraining": ["train", f"--gin_file={PRETRAIN}"],
+        "finetuning": ["train", f"--gin_file={FINETUNE}"],
+    }
+    for name, split in SPLITS.items():
+        verbs[name] = [
+            *("evaluate", f"--checkpoint={FOLDER / 'recognition'}", f"--task={TASK}", f"--split={split}"),
+            f"--json={FOLDER / name}.json",
+        ]
     if (FOLDER / "vocabulary.model").exists():
-        del verbs[0]
-    for words in verbs:
-        runtime.say(f"\n$ speechlm {' '.join(words)}")
-        code = cli.main(words)
-        if code:
-            return code
+        del verbs["vocabulary"]
+    in_order.run(verbs)
     scores = {name: json.loads((FOLDER / f"{name}.json").read_text())["scores"][TASK] for name in SPLITS}
     summary = {
         # After minutes of training the CTC head hears better than the decoder writes: its best path is the headline.
@@ -53,9 +42,8 @@ def main() -> int:
         "checkpoint": str(FOLDER / "recognition"),
         "tensorboard": str(FOLDER / "recognition" / "tensorboard"),
     }
-    (FOLDER / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    whole_files.write_json(FOLDER / "summary.json", summary)
     _tell(scores, summary)
-    return 0
 
 
 def _data_wait_share() -> float:
@@ -89,4 +77,4 @@ def _tell(scores: dict, summary: dict) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,12 +11,11 @@ import json
 import math
 import pathlib
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from speechlm_jax import cli, runtime
+from speechlm_jax import in_order, whole_files
 
 FOLDER = pathlib.Path("runs/transfer")
 PRETRAIN = "gin_configs/recipes/transfer.gin"
@@ -31,32 +30,23 @@ T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 """The 97.5% quantile of Student's t with 1, 2, ... degrees of freedom."""
 
 
-def main() -> int:
-    """Runs the verbs one after the other and writes runs/transfer/summary.json; the exit code of the first that fails,
-    else 0."""
+def main() -> None:
+    """Runs the verbs one after the other and writes runs/transfer/summary.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="finetunings of each kind (default: 3)")
     parser.add_argument("--pretraining_steps", type=int, help="default: the recipe's")
     parser.add_argument("--steps", type=int, help="of each finetuning (default: the recipe's)")
     choices = parser.parse_args()
     started = time.monotonic()
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    seconds = {}
-    for name, words in _verbs(choices).items():
-        runtime.say(f"\n$ speechlm {' '.join(words)}")
-        begun = time.monotonic()
-        if code := cli.main(words):
-            return code
-        seconds[name] = round(time.monotonic() - begun, 1)
+    seconds = in_order.run(_verbs(choices))
     summary = {
         "task": f"{TASK}/{SPLIT}",
         "metric": METRIC,
         **compared([{start: _scored(seed, start) for start in STARTS} for seed in range(choices.seeds)]),
         "seconds": {**seconds, "all": round(time.monotonic() - started, 1)},
     }
-    (FOLDER / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    whole_files.write_json(FOLDER / "summary.json", summary)
     _tell(summary)
-    return 0
 
 
 def _verbs(choices: argparse.Namespace) -> dict[str, list[str]]:
@@ -125,4 +115,4 @@ def _between(interval: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

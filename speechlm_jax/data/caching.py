@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import seqio
 
-from speechlm_jax import runtime
+from speechlm_jax import runtime, whole_files
 from speechlm_jax.data import config, one_shard, pipeline, quarantine, records, registration, spread
 from speechlm_jax.data import fields as kinds
 
@@ -54,8 +54,7 @@ def cache(
     counts = {"caches": found}
     print(json.dumps(counts, indent=1))
     if json_path is not None:
-        pathlib.Path(json_path).parent.mkdir(parents=True, exist_ok=True)
-        pathlib.Path(json_path).write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+        whole_files.write_json(json_path, counts)
     return counts
 
 
@@ -89,7 +88,7 @@ def _alone(folder: pathlib.Path) -> Iterator[None]:
                     f"caching into {folder}: another command is writing there. Wait for its end."
                 ) from None
         for path in folder.iterdir():
-            if records.PART.fullmatch(path.name):
+            if whole_files.PART.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         yield
     finally:
@@ -123,7 +122,7 @@ def _parts(
             )
         told["splits"][split] = known
     told["fields"] = _joint_fields({split: reader.fields for split, reader in opened.items()}, told["fields"], doing)
-    one_shard.write_json(folder / "source.json", told)
+    whole_files.write_json(folder / "source.json", told)
     return [
         one_shard.Part(
             data=data,
@@ -226,7 +225,7 @@ def _finish(folder: pathlib.Path, parts: Sequence[one_shard.Part]) -> dict[str, 
         told.setdefault(part.split, []).append(part.told())
     whole = {split: [one for one in of_split if one is not None] for split, of_split in told.items() if all(of_split)}
     bad = [{"split": split, **record} for split, shards in whole.items() for one in shards for record in one["bad"]]
-    with records.whole(folder / "bad.jsonl") as path:
+    with whole_files.whole(folder / "bad.jsonl") as path:
         path.write_text("".join(json.dumps(record) + "\n" for record in bad), encoding="utf-8")
     names = [field.name for field in dataclasses.fields(records.Shard)]
     described = {

@@ -13,6 +13,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from speechlm_jax import whole_files
 from speechlm_jax.data import config, pipeline, records, registration, sources
 from speechlm_jax.data import fields as kinds
 
@@ -61,12 +62,6 @@ class Part:
         return told if whole else None
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes a small file of JSON, in one step."""
-    with records.whole(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def write(part: Part, count: Callable[[int], None] = lambda _: None) -> None:
     """Writes a shard and its sidecar, unless they are there. The same bytes whoever does it, and however often.
 
@@ -83,7 +78,7 @@ def write(part: Part, count: Callable[[int], None] = lambda _: None) -> None:
         )
     start, stop = part.span
     bad: list[tuple[int, str, str]] = []
-    with records.whole(part.path) as path:
+    with whole_files.whole(part.path) as path:
         writer = records.ShardWriter(path, dict(part.fields))
         try:
             examples = reader.examples(start, stop, part.data.stream.read_threads, lambda *why: bad.append(why))
@@ -101,7 +96,7 @@ def write(part: Part, count: Callable[[int], None] = lambda _: None) -> None:
         size = path.stat().st_size
     listed = [{"id": name, "reason": reason} for _, name, reason in sorted(bad)]
     told = {"fingerprint": part.fingerprint, **dataclasses.asdict(shard), "bytes": size, "bad": listed}
-    write_json(part.path.with_suffix(".json"), told)
+    whole_files.write_json(part.path.with_suffix(".json"), told)
     count(stop - start - shard.records)
 
 

@@ -19,15 +19,14 @@ import re
 import shutil
 import struct
 import tempfile
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from speechlm_jax import batch
+from speechlm_jax import batch, whole_files
 from speechlm_jax.data import fields as kinds
 
 WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -140,25 +139,7 @@ def write_info(
         "hash": _hash_of(f"{split}={described[split]['hash']}" for split in sorted(described)),
         "splits": described,
     }
-    with whole(Path(folder) / "info.json") as part:
-        part.write_text(json.dumps(info, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
-"""The name of a file that is being written; what bears it when nobody writes is left over from one who was killed."""
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yields another path to write a file to; it bears its own name once it is whole and on the disk, or never."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        yield part
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    whole_files.write_json(Path(folder) / "info.json", info)
 
 
 def read_info(folder: str | os.PathLike) -> dict[str, Any]:

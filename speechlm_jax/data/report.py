@@ -2,14 +2,12 @@
 
 import collections
 import dataclasses
-import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from speechlm_jax import batch, runtime, vocabulary
+from speechlm_jax import batch, runtime, vocabulary, whole_files
 from speechlm_jax.data import capacities, config, packing, pipeline, quarantine, registration, stream, texts
 
 _BOUNDLESS = 10**9
@@ -67,8 +65,7 @@ def report(
     for example in drawn[:show]:
         print(_in_words(example, tasks[example["task"]].name, words))
     if json_path is not None:
-        pathlib.Path(json_path).parent.mkdir(parents=True, exist_ok=True)
-        pathlib.Path(json_path).write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        whole_files.write_json(json_path, found)
     return found
 
 

@@ -14,8 +14,8 @@ from house.rooms import PACKAGE, ROOT, imports, name, sources
 from speechlm_jax import cli, configurables
 
 FLOORS = [
-    {"cli", "__main__", "quickstart", "objectives", "transfer", "intelligibility"},
-    {"train", "evaluate", "infer", "export", "plan", "data_verb", "cache"},
+    {"cli", "__main__", "quickstart", "transfer", "in_order"},
+    {"train", "experiment", "evaluate", "infer", "export", "plan", "data_verb", "cache"},
     {"training", "inference", "exporters", "there"},
     {"losses"},
     {"models"},
@@ -39,7 +39,7 @@ FLOORS = [
             "low_rank",
             "parameters",
         },
-        *{"runtime", "endings", "settings", "configurables", "recipe_text", "flags"},
+        *{"runtime", "endings", "settings", "configurables", "recipe_text", "flags", "whole_files"},
     },
 ]
 """From the top of the house to the ground; a room is a folder or a file of the package."""
