@@ -25,7 +25,7 @@ quickstart: .venv/ready
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.quickstart
 
 objectives: .venv/ready
-	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.objectives $(USE:%=--use=%)
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/speechlm experiment --gin_file=gin_configs/recipes/objectives$(USE:%=_%).gin
 
 transfer: .venv/ready
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.transfer

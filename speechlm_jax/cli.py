@@ -26,6 +26,7 @@ from speechlm_jax import configurables, endings, flags, recipe_text, runtime, se
 VERBS = {
     "train": ("speechlm_jax.train", "pretrain or finetune; goes on from the run's last checkpoint"),
     "evaluate": ("speechlm_jax.evaluate", "measure a checkpoint on tasks"),
+    "experiment": ("speechlm_jax.experiment", "train a recipe, score it, and set the scores beside simple guesses"),
     "infer": ("speechlm_jax.infer", "write a model's answers to speech and text"),
     "export": ("speechlm_jax.export", "write a checkpoint in another format"),
     "plan": ("speechlm_jax.plan", "compile a recipe for hardware that is not at hand: memory, FLOPs, collectives"),

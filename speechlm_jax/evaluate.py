@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from speechlm_jax import runtime
+from speechlm_jax import runtime, whole_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--manifest", help="take the tasks `manifest_...` from this manifest; all of it, if it has no field `split`"
     )
+    parser.add_argument("--recogniser", help="a checkpoint that writes down what the model speaks")
     parser.add_argument("--max_examples", type=int, help="score at most this many records of each task")
     parser.add_argument("--rows", type=int, help="rows computed at once (default: at most 8)")
     parser.add_argument("--json", help="write the scores here as JSON")
@@ -36,6 +37,7 @@ def run(
     max_examples: int | None = None,
     decode_steps: int | None = None,
     rows: int | None = None,
+    recogniser: str | None = None,
     json: str | None = None,
 ) -> dict[str, Any]:
     """Scores each task of `task` on a split with the weights of a checkpoint, and prints a line for each; with
@@ -49,6 +51,9 @@ def run(
 
     rows: rows of a batch, shared by the devices of this machine; None: those of training, but at most 8.
 
+    recogniser: a run's folder or checkpoint. Of speech that the model makes of texts, `heard/wer` says how much of it
+    this one mishears, and `heard_recordings/wer` how much of the true recordings.
+
     Raises ValueError for a checkpoint, task or split that is not there.
     """
     # The task is only missing where no checkpoint of before says what it learned from.
@@ -57,24 +62,23 @@ def run(
         raise ValueError(f"{', '.join(missing)} must be set, and nothing sets it.")
     from speechlm_jax import there
 
-    for path in (checkpoint, before):
+    for path in (checkpoint, before, recogniser):
         if path is not None:
             there.check_checkpoint(path)
     runtime.hide_accelerators_from_tensorflow()
-    choices: dict[str, Any] = {
-        "names": list(task),
-        "split": split,
-        "task_modules": list(task_module),
-        "manifest": manifest,
-        "limit": max_examples,
-        "decode_steps": decode_steps,
-        "rows": rows,
-        "json_path": json,
-    }
-    if before is not None:
-        from speechlm_jax.inference import forgetting
+    from speechlm_jax.inference import forgetting, scoring
 
-        return forgetting.compare(checkpoint, before, **choices)
-    from speechlm_jax.inference import scoring
-
-    return scoring.score(checkpoint, **choices)
+    examples = scoring.Examples(
+        names=list(task),
+        split=split,
+        task_modules=list(task_module),
+        manifest=manifest,
+        limit=max_examples,
+        decode_steps=decode_steps,
+        rows=rows,
+        recogniser=recogniser,
+    )
+    found = scoring.score(checkpoint, examples) if before is None else forgetting.compare(checkpoint, before, examples)
+    if json is not None:
+        whole_files.write_json(json, found)
+    return found

@@ -116,6 +116,19 @@ class Vocabulary:
         """Ids of a text (bytes: UTF-8), without an end token."""
         return self._processor.encode(text)
 
+    def spell(self, text: str | bytes) -> list[int]:
+        """Ids of a text letter by letter: the piece of each character, or its bytes."""
+        return [letter for token in self.encode(text) for letter in self._letters[token]]
+
+    @functools.cached_property
+    def _letters(self) -> list[list[int]]:
+        """Of each id, those of its letters: pieces are made of characters that are pieces themselves."""
+        to_id = self._processor.piece_to_id
+        return [
+            [to_id(letter) for letter in self._processor.id_to_piece(i)] if i in self.learned else [i]
+            for i in range(self.size)
+        ]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text up to the first end token. Special tokens, padding and ids that are no piece are skipped, but for
         <match> and <mismatch>: where one stands, the text is its word."""

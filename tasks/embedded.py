@@ -15,9 +15,9 @@ from typing import Any
 
 import seqio
 
-from speechlm_jax import answer_metrics, label_metrics, metrics, speech_metrics, translation_metrics
 from speechlm_jax.data import (
     features,
+    measures,
     objectives,
     others,
     paired_objectives,
@@ -60,20 +60,14 @@ def _add(
     source: sources.RandomAccessSource,
     steps: Sequence[Callable],
     metric_fns: Sequence[Any] = (),
-    score_metric_fns: Sequence[Any] = (),
 ) -> None:
-    measures: list[Any] = [*map(metrics.bootstrapped, metric_fns), *score_metric_fns]
     seqio.TaskRegistry.add(
         name,
         source=source,
         preprocessors=list(steps),
         output_features=features.OUTPUT_FEATURES,
-        metric_fns=measures,
+        metric_fns=list(metric_fns),
     )
-
-
-def _labels(*names: str) -> list[Any]:
-    return [label_metrics.in_label_set(label_metrics.accuracy, *names), label_metrics.macro_f1]
 
 
 def _register(suffix: str, corpus: config.EmbeddedCorpus) -> None:
@@ -81,31 +75,31 @@ def _register(suffix: str, corpus: config.EmbeddedCorpus) -> None:
     place = functools.partial(folder, corpus)
     source = sources.RecordsSource(place, SPLITS)
     claims = others.WithOthers(source, ("spoken",), count=4)
-    answers = [answer_metrics.exact_match, answer_metrics.f1]
     classify = paired_objectives.classification
 
     # Speech and text of one sentence.
     _add(
-        f"embedded_recognition{suffix}", source, objectives.recognition("spoken", "{lang}"), [metrics.wer, metrics.cer]
+        f"embedded_recognition{suffix}",
+        source,
+        objectives.recognition("spoken", "{lang}"),
+        measures.recognition(),
     )
     _add(
         f"embedded_matching{suffix}",
         claims,
         paired_objectives.matching("spoken", "other_spoken"),
-        _labels(paired_objectives.MATCH, paired_objectives.MISMATCH),
-        [label_metrics.auc_by_likelihood(paired_objectives.MATCH)],
+        measures.matching(),
     )
     _add(
         f"embedded_text_to_speech{suffix}",
         source,
         speech_objectives.text_to_speech("spoken", "{lang}", speaker="speaker"),
-        [speech_metrics.mean_mel_cepstral_distortion, speech_metrics.total_duration_ratio],
+        measures.speech(),
     )
 
     # Text, or speech, alone.
-    _add(f"embedded_span_corruption{suffix}", source, [TEXT, *objectives.span_corruption("spoken")])
-    _add(f"embedded_prefix_language_model{suffix}", source, [TEXT, *objectives.prefix_language_model("spoken")])
-    _add(f"embedded_masked_language_model{suffix}", source, [TEXT, *objectives.masked_language_model("spoken")])
+    for name, objective in objectives.ON_TEXT.items():
+        _add(f"embedded_{name}{suffix}", source, [TEXT, *objective("spoken")])
     _add(f"embedded_masked_speech{suffix}", source, speech_objectives.masked_speech())
 
     # What it means.
@@ -114,27 +108,27 @@ def _register(suffix: str, corpus: config.EmbeddedCorpus) -> None:
         texts = () if speech else ("text",)
         _add(
             f"embedded_{kind}sentiment{suffix}",
-            source,
+            sources.Having(source, "sentiment"),
             classify("sentiment", SENTIMENTS, name="sentiment", texts=texts, speech=speech),
-            _labels(*SENTIMENTS),
+            measures.labels(*SENTIMENTS),
         )
         _add(
             f"embedded_{kind}intent{suffix}",
-            source,
+            sources.Having(source, "intent"),
             classify("intent", INTENTS, name="intent", texts=texts, speech=speech),
-            _labels(*INTENTS),
+            measures.labels(*INTENTS),
         )
         _add(
             f"embedded_{kind}question_answering{suffix}",
-            source,
+            sources.Having(source, "question", "answer"),
             paired_objectives.question_answering(passage=None if speech else "text"),
-            answers,
+            measures.answers(),
         )
     _add(
         f"embedded_language_identification{suffix}",
         source,
         classify("lang", words.LANGUAGES, name="language", speech=True),
-        _labels(*words.LANGUAGES),
+        measures.labels(*words.LANGUAGES),
     )
 
 
@@ -143,13 +137,12 @@ def _register_translation(source_language: str, target_language: str) -> None:
     corpus = one_language(source_language)
     source = sources.RecordsSource(functools.partial(folder, corpus), SPLITS)
     target = f"translation/{target_language}"
-    metric_fns = [translation_metrics.bleu_for("zh" if target_language == "zh" else "13a"), translation_metrics.chrf]
     for kind, text in (("", "text"), ("speech_", None)):
         _add(
             f"embedded_{kind}translation_{source_language}_{target_language}",
-            source,
+            sources.Having(source, target),
             paired_objectives.translation(target, source_language, target_language, text=text),
-            metric_fns,
+            measures.translation(target_language),
         )
 
 
@@ -184,11 +177,11 @@ _add(
         sources.RecordsSource(functools.partial(folder, one_language("en")), SPLITS), (0.0, 0.1), splits=("train",)
     ),
     objectives.recognition("spoken", "{lang}"),
-    [metrics.wer, metrics.cer],
+    measures.recognition(),
 )
 
 _OBJECTIVES = {
-    "recognition": 4.0,
+    "recognition": 5.0,
     "masked_speech": 1.0,
     "matching": 1.5,
     "text_to_speech": 2.0,
@@ -199,8 +192,8 @@ _OBJECTIVES = {
     "spoken_sentiment": 0.5,
     "intent": 0.5,
     "spoken_intent": 0.5,
-    "question_answering": 2.0,
-    "spoken_question_answering": 1.5,
+    "question_answering": 1.0,
+    "spoken_question_answering": 1.0,
 }
 """Every objective and how often it is drawn, of the mixture of two languages."""
 
@@ -217,19 +210,22 @@ def _of_two_languages(mixture: str, objectives: Mapping[str, float], translation
 _of_two_languages("embedded_objectives_en_zh", _OBJECTIVES, _TRANSLATIONS)
 # What finetuning goes on with, one mixture a use.
 _of_two_languages("embedded_translations_en_zh", {"recognition": 1.0}, {"translation": 3.0, "speech_translation": 2.0})
+_of_two_languages("embedded_matching_en_zh", {"recognition": 1.0, "matching": 3.0}, {})
 _of_two_languages(
     "embedded_understanding_en_zh",
     {
-        "matching": 4.0,
+        "recognition": 2.0,
         "sentiment": 1.0,
-        "spoken_sentiment": 1.5,
+        "spoken_sentiment": 2.0,
         "intent": 1.0,
-        "spoken_intent": 1.5,
-        "question_answering": 2.0,
-        "spoken_question_answering": 3.0,
-        "masked_language_model": 1.0,
-        "recognition": 1.0,
+        "spoken_intent": 2.0,
+        "masked_language_model": 4.0,
     },
+    {},
+)
+_of_two_languages(
+    "embedded_answering_en_zh",
+    {"recognition": 1.0, "question_answering": 4.0, "spoken_question_answering": 3.0},
     {},
 )
 _of_two_languages("embedded_speaking_en_zh", {"text_to_speech": 4.0, "recognition": 1.0}, {})

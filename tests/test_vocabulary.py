@@ -69,6 +69,14 @@ def test_text_and_its_bytes_have_the_same_ids(words):
     assert words.encode("größere 世界".encode()) == words.encode("größere 世界")
 
 
+@pytest.mark.parametrize("text", ["small house", "größere 世界", "a 漢 b"])
+def test_a_text_is_spelled_letter_by_letter(words, text):
+    letters = words.spell(text)
+    assert words.decode(letters) == text and words.spell(text.encode()) == letters
+    pieces = [words._processor.id_to_piece(letter) for letter in letters]
+    assert all(len(piece) == 1 or piece.startswith("<0x") for piece in pieces)
+
+
 def test_no_text_encodes_to_special_tokens(words):
     for name in ("<mask>", "</s>", "<lang:de>", "<sentinel:3>", "<task:speak>", "<pad>"):
         assert min(words.encode(f"a {name} b")) > words.language("he")

@@ -34,9 +34,10 @@ def masked_speech(*, share: float = 0.4, min_seconds: float = 0.5) -> list[Prepr
 def text_to_speech(
     text: str = "text", language: str = "en", *, speaker: str | None = None, prompt: str | None = None
 ) -> list[Preprocessor]:
-    """Text to the recording `audio`: into the encoder go the task, the language, and the text.
+    """Text to the recording `audio`: into the encoder go the task, the language, and the text letter by letter, for
+    letters have sounds and lengths that pieces of words have not.
 
-    language: a code, or a field in braces. speaker: the field that holds a speaker's name, which is spelled before the
+    language: a code, or a field in braces. speaker: the field that holds a speaker's name, which stands before the
     text. prompt: the field of another recording of that voice, which goes into the encoder, such as 'other_audio' of
     others.WithOthers. Where one of them is named, an example without it is an error.
     """
@@ -45,11 +46,11 @@ def text_to_speech(
     def change(example: Example) -> Example:
         written = preprocessors.field(example, text, doing)
         parts = [preprocessors.prompt_ids(example, "speak", language)]
-        texts = [written]
         if speaker is not None:
-            texts = [_filled(preprocessors.field(example, speaker, doing), f"{doing}: the field '{speaker}'"), written]
+            named = _filled(preprocessors.field(example, speaker, doing), f"{doing}: the field '{speaker}'")
+            parts += features.encode([named])
         made = {
-            "inputs": tf.concat([*parts, *features.encode(texts)], 0),
+            "inputs": tf.concat([*parts, features.spell(written)], 0),
             "target_audio": preprocessors.field(example, "audio", doing),
             "targets_pretokenized": written,
         }

@@ -53,14 +53,14 @@ def match(given: Given, words: vocabulary.Vocabulary) -> Example:
     """Speech and a text that is claimed to be its own, as paired_objectives.matching. The target is that it is, so
     that the decoder can be asked how likely."""
     speech, claim = _speech(given), _filled(given.text, "text")
-    targets = [words.token("<match>"), vocabulary.EOS]
-    return _example(_prompt(words, "match"), audio=speech, inputs=words.encode(claim), targets=targets)
+    prompt = [*_prompt(words, "match"), *words.encode(claim), vocabulary.EOS]
+    return _example(prompt, audio=speech, targets=[words.token("<match>"), vocabulary.EOS])
 
 
 def speak(given: Given, words: vocabulary.Vocabulary) -> Example:
     """Text to speech, as speech_objectives.text_to_speech."""
     names = words.encode(given.speaker) if given.speaker else []
-    told = [*_prompt(words, "speak", given.language), *names, *words.encode(_filled(given.text, "text"))]
+    told = [*_prompt(words, "speak", given.language), *names, *words.spell(_filled(given.text, "text"))]
     return _example(inputs=told)
 
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from speechlm_jax import vocabulary
 from speechlm_jax.data import batches, config, one_pass, quarantine
-from speechlm_jax.inference import eval_step, generate, speaking
+from speechlm_jax.inference import eval_step, generate, listening, speaking
 from speechlm_jax.models import config as model_config
 
 
@@ -19,7 +19,8 @@ class Evaluator:
     pack the same records, compute their own rows, and know all scores.
 
     heads: loss heads by name. model: what the graph is made of; only one that writes speech needs it. decode_steps:
-    tokens that greedy decoding may write; None: as many as a row's targets.
+    tokens that greedy decoding may write; None: as many as a row's targets. listener: what writes down the speech that
+    is made of texts.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class Evaluator:
         heads: Mapping[str, Any],
         model: model_config.Model | None = None,
         decode_steps: int | None = None,
+        listener: listening.Listener | None = None,
     ):
         self._vocabulary, self._data, self._mesh, self._heads = vocabulary, data, mesh, heads
+        self._listener = listener
         self._speak = None
         if model is not None and model.speech_out is not None and data.row.target_audio_steps:
             self._speak = speaking.Speaker(graphdef, model.speech_out, mesh=mesh, steps=data.row.target_audio_steps)
@@ -79,6 +82,9 @@ class Evaluator:
         if spoken:
             truths, predictions = [one.example["target_audio"] for one in spoken], [one.samples for one in spoken]
             scores |= {"examples": len(spoken), **_run_metrics(task, truths, predictions)}
+            if self._listener is not None and "targets_pretokenized" in spoken[0].example:
+                words = self._vocabulary
+                scores |= self._listener.scores(spoken, {words.language(code): code for code in words.languages})
         return scores
 
     def _metrics(

@@ -14,26 +14,14 @@ NEAR_ONE_IS_BEST = ("duration_ratio",)
 _COUNTS = ("skipped", "examples", "cut_off")
 
 
-def compare(
-    checkpoint: str,
-    before: str,
-    *,
-    names: Sequence[str],
-    split: str,
-    task_modules: Sequence[str] = (),
-    manifest: str | None = None,
-    limit: int | None = None,
-    decode_steps: int | None = None,
-    rows: int | None = None,
-    json_path: str | None = None,
-) -> dict[str, Any]:
+def compare(checkpoint: str, before: str, examples: scoring.Examples) -> dict[str, Any]:
     """Scores by task of `before` and of `checkpoint`, and their changes; prints the table. See `evaluate.run`.
 
     Both read the rows of `before` and are measured by its loss heads. Without names, the mixture that it learned from
     is scored. Raises ValueError where the two do not share a vocabulary.
     """
-    started = time.monotonic()
-    first, second = (loading.load(path, rows=rows) for path in (before, checkpoint))
+    started, split = time.monotonic(), examples.split
+    first, second = (loading.load(path, rows=examples.rows) for path in (before, checkpoint))
     if first.vocabulary.hash != second.vocabulary.hash:
         raise ValueError(
             f"comparing {second.folder} with {first.folder}: wanted two checkpoints of one vocabulary, found "
@@ -42,16 +30,14 @@ def compare(
         )
     # Of two manifests that of `before` stands, whose tasks are in question; of one, that one.
     for loaded in (second, first) if first.data.manifest is not None else (first, second):
-        scoring.register(loaded, task_modules, manifest, split)
-    tasks = scoring.subtasks(names or [first.data.stream.mixture], split)
-    if manifest is not None:
-        scoring.tell_lines(manifest, tasks, split)
+        scoring.register(loaded, examples)
+    tasks = scoring.subtasks(examples.names or [first.data.stream.mixture], examples)
     found: dict[str, Any] = {}
     for when, loaded in (("before", first), ("after", _alike(second, first))):
-        evaluator, scores = scoring.evaluator_of(loaded, decode_steps=decode_steps), {}
+        evaluator, scores = scoring.evaluator_of(loaded, examples), {}
         for name, task in tasks.items():
             try:
-                scores[name] = evaluator.score(loaded.params, task, split, limit=limit)
+                scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)
                 runtime.say(f"{when}: {name}/{split}  {scoring.in_words(scores[name])}")
             except quarantine.TooManyBadRecords as error:
                 # A model without a lane has no room for the tasks that fill it; the others are scored all the same.
@@ -63,8 +49,6 @@ def compare(
     }
     found["seconds"] = round(time.monotonic() - started, 1)
     print(table(found["change"]))
-    if json_path is not None:
-        scoring.write(json_path, found)
     return found
 
 

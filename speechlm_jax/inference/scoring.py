@@ -1,7 +1,6 @@
 """Scoring a checkpoint on tasks, from its folder to a table."""
 
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -14,51 +13,57 @@ from flax import nnx
 from speechlm_jax import batch, runtime
 from speechlm_jax.data import manifest as manifests
 from speechlm_jax.data import manifest_tasks, pipeline, registration
-from speechlm_jax.inference import evaluation, loading
+from speechlm_jax.inference import evaluation, guesses, listening, loading
 from speechlm_jax.losses import heads as loss_heads
 
 
-def score(
-    checkpoint: str,
-    *,
-    names: Sequence[str],
-    split: str,
-    task_modules: Sequence[str] = (),
-    manifest: str | None = None,
-    limit: int | None = None,
-    decode_steps: int | None = None,
-    rows: int | None = None,
-    json_path: str | None = None,
-) -> dict[str, Any]:
-    """Scores by task; see `evaluate.run`."""
-    started = time.monotonic()
-    loaded = loading.load(checkpoint, rows=rows)
-    register(loaded, task_modules, manifest, split)
-    tasks = subtasks(names, split)
-    if manifest is not None:
-        tell_lines(manifest, tasks, split)
-    evaluator = evaluator_of(loaded, decode_steps=decode_steps)
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """What a checkpoint is scored on; `evaluate.run` says what each field means."""
+
+    names: Sequence[str]
+    split: str
+    task_modules: Sequence[str] = ()
+    manifest: str | None = None
+    limit: int | None = None
+    decode_steps: int | None = None
+    rows: int | None = None
+    recogniser: str | None = None
+
+
+def score(checkpoint: str, examples: Examples, *, beside_guesses: bool = False) -> dict[str, Any]:
+    """Scores by task; see `evaluate.run`. beside_guesses: `guesses` of a task are what `guesses.simple` scores."""
+    started, split = time.monotonic(), examples.split
+    loaded = loading.load(checkpoint, rows=examples.rows)
+    register(loaded, examples)
+    evaluator = evaluator_of(loaded, examples)
     scores = {}
-    for name, task in tasks.items():
-        scores[name] = evaluator.score(loaded.params, task, split, limit=limit)
+    for name, task in subtasks(examples.names, examples).items():
+        scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)
+        if beside_guesses:
+            scores[name]["guesses"] = guesses.simple(task, split, loaded.vocabulary, limit=examples.limit)
         runtime.say(f"{name}/{split}  {in_words(scores[name])}")
-    found = {**described(loaded, split, scores), "seconds": round(time.monotonic() - started, 1)}
-    if json_path is not None:
-        write(json_path, found)
-    return found
+    return {**described(loaded, split, scores), "seconds": round(time.monotonic() - started, 1)}
 
 
-def subtasks(names: Sequence[str], split: str) -> dict[str, seqio.Task]:
-    """The tasks that are named, or that a named mixture is made of. Raises ValueError where one has no such split."""
+def subtasks(names: Sequence[str], examples: Examples) -> dict[str, seqio.Task]:
+    """The tasks that are named, or that a named mixture is made of; of a manifest's, says how much of it is scored.
+
+    Raises ValueError where one has no such split.
+    """
+    split = examples.split
     tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
     for task in tasks.values():
         if split not in task.splits:
             raise ValueError(f"scoring task '{task.name}': it has no split '{split}', it has {sorted(task.splits)}.")
+    if examples.manifest is not None:
+        _tell_lines(examples.manifest, tasks, split)
     return tasks
 
 
-def evaluator_of(loaded: loading.Loaded, *, decode_steps: int | None = None) -> evaluation.Evaluator:
+def evaluator_of(loaded: loading.Loaded, examples: Examples) -> evaluation.Evaluator:
     """What scores a loaded model, with those of its heads that have something to read."""
+    recogniser = examples.recogniser
     return evaluation.Evaluator(
         loaded.graphdef,
         vocabulary=loaded.vocabulary,
@@ -66,7 +71,8 @@ def evaluator_of(loaded: loading.Loaded, *, decode_steps: int | None = None) -> 
         mesh=loaded.mesh,
         heads=_heads(loaded),
         model=loaded.model,
-        decode_steps=decode_steps,
+        decode_steps=examples.decode_steps,
+        listener=None if recogniser is None else listening.Listener(loading.load(recogniser, rows=examples.rows)),
     )
 
 
@@ -75,15 +81,10 @@ def described(loaded: loading.Loaded, split: str, scores: Mapping[str, Any]) -> 
     return {"checkpoint": loaded.folder, "step": loaded.step, "split": split, "scores": scores}
 
 
-def write(path: str, found: Mapping[str, Any]) -> None:
-    """Writes what was found as JSON."""
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(path).write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
-def register(loaded: loading.Loaded, task_modules: Sequence[str], manifest: str | None, split: str) -> None:
+def register(loaded: loading.Loaded, examples: Examples) -> None:
     """Makes the tasks of training known, and those that were asked for; a manifest stands in for that of training."""
-    data = dataclasses.replace(loaded.data, task_modules=(*loaded.data.task_modules, *task_modules))
+    data = dataclasses.replace(loaded.data, task_modules=(*loaded.data.task_modules, *examples.task_modules))
+    manifest = examples.manifest
     if manifest is None:
         registration.register(data)
         return
@@ -91,11 +92,10 @@ def register(loaded: loading.Loaded, task_modules: Sequence[str], manifest: str 
     trained_on = data.manifest.path if data.manifest is not None else ""
     # The manifest of training keeps its splits: all of its lines would be those that the model has learned.
     is_new = not trained_on or pathlib.Path(trained_on).resolve() != pathlib.Path(manifest).resolve()
-    manifest_tasks.register(registration.manifest_at(manifest, data.manifest), whole=split if is_new else None)
+    manifest_tasks.register(registration.manifest_at(manifest, data.manifest), whole=examples.split if is_new else None)
 
 
-def tell_lines(manifest: str, tasks: Mapping[str, seqio.Task], split: str) -> None:
-    """Says how much of a manifest is scored."""
+def _tell_lines(manifest: str, tasks: Mapping[str, seqio.Task], split: str) -> None:
     lines = len(manifests.Manifest(manifest))
     for name, task in tasks.items():
         if name.startswith(f"{manifest_tasks.MIXTURE}_"):

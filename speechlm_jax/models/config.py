@@ -84,6 +84,9 @@ class Model:
     own. Attention from the decoder to the encoder has no others: with them it finds its place in speech much sooner."""
     ctc: bool = True
     """Whether there is a CTC head over encoder audio positions."""
+    ctc_tied: bool = False
+    """Whether that head reads by the embedding of tokens: then the encoder says a word where it hears one, and what has
+    learned to find a word in text finds it in speech."""
     masked_speech: MaskedSpeech | None = None
     """How speech is hidden and told; None: the model has no such head."""
     speech_out: SpeechOut | None = None

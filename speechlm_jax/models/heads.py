@@ -11,17 +11,23 @@ from speechlm_jax.models import config, frontends
 
 
 class Ctc(nnx.Module):
-    """Logits over the vocabulary at encoder audio positions; the padding token is the blank."""
+    """Logits over the vocabulary at encoder audio positions, from a kernel of its own or the embedding; the padding
+    token is the blank."""
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
-        self.kernel_DV = weights.matrix(
-            rngs, (choice.width, choice.vocabulary_size), (axes.EMBED, axes.VOCABULARY), fan_in=choice.width
-        )
+        self.tied = choice.ctc_tied
+        if not self.tied:
+            self.kernel_DV = weights.matrix(
+                rngs, (choice.width, choice.vocabulary_size), (axes.EMBED, axes.VOCABULARY), fan_in=choice.width
+            )
         self.bias_V = weights.constant(0.0, (choice.vocabulary_size,), (axes.VOCABULARY,))
 
-    def __call__(self, hidden: Float[Array, "B P D"]) -> Float[Array, "B P V"]:
-        kernel_DV = self.kernel_DV[...].astype(hidden.dtype)
-        logits_BPV = jnp.einsum("BPD,DV->BPV", hidden, kernel_DV, preferred_element_type=jnp.float32)
+    def __call__(self, hidden: Float[Array, "B P D"], text: frontends.Text) -> Float[Array, "B P V"]:
+        if self.tied:
+            logits_BPV = text.logits(hidden)
+        else:
+            kernel_DV = self.kernel_DV[...].astype(hidden.dtype)
+            logits_BPV = jnp.einsum("BPD,DV->BPV", hidden, kernel_DV, preferred_element_type=jnp.float32)
         return logits_BPV + self.bias_V[...][None, None, :]
 
 

@@ -100,7 +100,9 @@ class SpeechText(nnx.Module):
 
     def ctc_logits(self, encoded: encoder.Encoded | None) -> Float[Array, "B P V"] | None:
         """Logits at encoder audio positions; None without an audio lane or a CTC head."""
-        return None if encoded is None or encoded.audio is None or not self.choice.ctc else self.ctc(encoded.audio)
+        if encoded is None or encoded.audio is None or not self.choice.ctc:
+            return None
+        return self.ctc(encoded.audio, self.text)
 
     def masked_token_logits(self, encoded: encoder.Encoded | None) -> Float[Array, "B S V"] | None:
         """Logits at the places of the inputs lane; None without that lane."""

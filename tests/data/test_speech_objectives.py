@@ -42,7 +42,7 @@ def test_text_to_speech_encodes_task_language_speaker_and_text(words):
     steps = speech_objectives.text_to_speech("text", "{lang}", speaker="speaker")
     (found,) = run(steps, text="good day", lang="en", speaker="anna", audio=SPEECH)
     head = [words.token("<task:speak>"), words.language("en")]
-    assert found["inputs"].tolist() == [*head, *words.encode("anna"), *words.encode("good day")]
+    assert found["inputs"].tolist() == [*head, *words.encode("anna"), *words.spell("good day")]
     assert found["target_audio"].tolist() == SPEECH.tolist() and not len(found["audio"])
 
 

@@ -136,11 +136,14 @@ def test_a_claim_scores_what_the_decoder_says_step_by_step_whatever_shares_its_r
         (one,) = batches.pack(examples, ROW, rows=1)
         return one
 
+    claim = loaded.vocabulary.encode("you and me")
+    before = [vocabulary.BOS, loaded.vocabulary.token("<task:match>"), *claim, vocabulary.EOS]
+
     @rows.compiled
     def step_by_step(params, batch):
         model = rows.nnx.merge(loaded.graphdef, params)
-        cache = model.start(model.encode(batch), 1, ROW.segments, 2)
-        for token in (vocabulary.BOS, loaded.vocabulary.token("<task:match>")):
+        cache = model.start(model.encode(batch), 1, ROW.segments, len(before))
+        for token in before:
             logits, cache = model.step(jnp.full((1, ROW.segments), token), cache)
         return jax.nn.softmax(logits[0, 0])
 

@@ -202,3 +202,13 @@ def test_rows_cut_over_devices_exchange_nothing_but_gradients():
 def test_a_batch_that_the_model_cannot_take_is_refused(row, hint):
     with pytest.raises(ValueError, match=hint):
         lowered(rows.batch(row, []))
+
+
+def test_a_tied_ctc_head_reads_by_the_embedding():
+    graph, params = rows.model(ctc_tied=True)
+    batch = rows.batch(batches.Row(audio_seconds=3.2, segments=2), [rows.example(0, seconds=0.5)])
+    model = nnx.merge(graph, params)
+    encoded = model.encode(batch)
+    wanted = np.asarray(encoded.audio) @ np.asarray(model.text.table_VD[...]).T + np.asarray(model.ctc.bias_V[...])
+    np.testing.assert_allclose(model.ctc_logits(encoded), wanted, rtol=1e-4, atol=1e-4)
+    assert not hasattr(model.ctc, "kernel_DV")

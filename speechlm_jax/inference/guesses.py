@@ -1,0 +1,103 @@
+"""What simple methods score on a task, to stand beside what a model does."""
+
+import collections
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+
+from speechlm_jax import batch, vocabulary
+from speechlm_jax.data import config, one_pass, quarantine
+
+EXAMPLES = 20_000
+"""Training examples that are looked at, at most."""
+
+Example = Mapping[str, Any]
+
+
+def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit: int | None = None) -> dict[str, Any]:
+    """The scores of two simple methods on the first `limit` records of a split, learned from the split `train`.
+
+    `constant` says the commonest target of all, of masked tokens the commonest that was masked. `shallow`, of labels
+    alone, is logistic regression on tf-idf of words and of characters, or of speech a support vector machine on the
+    means and deviations of MFCC. Either is an empty mapping where it has nothing to say.
+    """
+    bad = quarantine.Quarantine(config.BadRecords(max_share=1.0))
+    train, held_out = (
+        list(one_pass.examples(task, name, quarantine=bad, limit=most))
+        for name, most in (("train", EXAMPLES), (split, limit))
+    )
+    if not train or not held_out:
+        return {"constant": {}, "shallow": {}}
+    if any(len(one["masked_tokens"]) for one in train):
+        return {"constant": _commonest_token(train, held_out), "shallow": {}}
+    if "targets_pretokenized" not in train[0] or len(train[0]["target_audio"]):
+        return {"constant": {}, "shallow": {}}
+    known, wanted = (
+        [bytes(one["targets_pretokenized"]).decode() for one in examples] for examples in (train, held_out)
+    )
+    (guess, _), *_ = collections.Counter(known).most_common(1)
+    shallow = {}
+    if train[0]["prompt"][0] == words.token("<task:classify>"):
+        shallow = _measured(task, wanted, _learned(train, known, held_out, words))
+    return {"constant": _measured(task, wanted, [guess] * len(wanted)), "shallow": shallow}
+
+
+def _measured(task: seqio.Task, targets: Sequence[str], predictions: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for function in task.predict_metric_fns:
+        found |= function(targets=targets, predictions=predictions)
+    return found
+
+
+def _commonest_token(train: Sequence[Example], held_out: Sequence[Example]) -> dict[str, float]:
+    masked, wanted = (
+        [
+            int(token)
+            for one in examples
+            for token, weight in zip(one["masked_tokens"], one["masked_weights"], strict=True)
+            if weight
+        ]
+        for examples in (train, held_out)
+    )
+    (token, _), *_ = collections.Counter(masked).most_common(1)
+    return {"hits/masked_tokens": float(np.mean(np.equal(wanted, token)))}
+
+
+def _learned(
+    train: Sequence[Example], labels: Sequence[str], held_out: Sequence[Example], words: vocabulary.Vocabulary
+) -> list[str]:
+    """The labels that a shallow classifier gives to what is held out."""
+    from sklearn import linear_model, pipeline, preprocessing, svm
+    from sklearn.feature_extraction import text
+
+    if len(train[0]["audio"]):
+        method = pipeline.make_pipeline(preprocessing.StandardScaler(), svm.SVC(C=10.0))
+        given, asked = (np.stack([_mfcc(one["audio"]) for one in examples]) for examples in (train, held_out))
+    else:
+        features = pipeline.make_union(
+            text.TfidfVectorizer(token_pattern=r"(?u)\S+", ngram_range=(1, 2), sublinear_tf=True),
+            text.TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True),
+        )
+        method = pipeline.make_pipeline(features, linear_model.LogisticRegression(C=10.0, max_iter=1000))
+        given, asked = ([_text(one["inputs"], words) for one in examples] for examples in (train, held_out))
+    if len(set(labels)) < 2:
+        return [labels[0]] * len(held_out)
+    method.fit(given, labels)
+    return [str(label) for label in method.predict(asked)]
+
+
+def _text(inputs: np.ndarray, words: vocabulary.Vocabulary) -> str:
+    """All texts of an encoder's lane: where one ends, decoding would."""
+    return words.decode(inputs[inputs != vocabulary.EOS].tolist())
+
+
+def _mfcc(samples: np.ndarray) -> np.ndarray:
+    """Means and standard deviations of 20 MFCC and of their differences."""
+    import librosa
+
+    wave = samples.astype(np.float32) / 32_768
+    mfcc = librosa.feature.mfcc(y=wave, sr=batch.SAMPLE_RATE, n_mfcc=20, n_fft=batch.WINDOW, hop_length=batch.HOP)
+    changes = np.diff(mfcc, axis=1, prepend=mfcc[:, :1])
+    return np.concatenate([part.mean(1) for part in (mfcc, changes)] + [part.std(1) for part in (mfcc, changes)])

@@ -1,0 +1,76 @@
+"""What simple methods score: the commonest answer, and shallow classifiers of words and of speech."""
+
+import numpy as np
+import pytest
+import seqio
+import tiny_text
+
+from speechlm_jax import vocabulary
+from speechlm_jax.data import config, features, measures, objectives, one_pass, paired_objectives, quarantine, sources
+from speechlm_jax.inference import guesses
+
+TEXTS = {"glad": ["I sing all day", "we sing and laugh"], "sad": ["he weeps a lot", "they weep at night"]}
+ITEMS = [
+    {"id": f"{label}{number}", "text": texts[number % 2], "mood": label}
+    for label, texts in TEXTS.items()
+    for number in range(8 if label == "glad" else 5)
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def words(tmp_path_factory):
+    path = tmp_path_factory.mktemp("guesses") / "words.model"
+    vocabulary.train([*tiny_text.corpus(), *(text for texts in TEXTS.values() for text in texts)], path, 700)
+    with features.bound(path) as found:
+        yield found
+
+
+def task(name: str, items: list, steps: list, metric_fns: list) -> seqio.Task:
+    source = sources.SequenceSource({"train": items, "test": items[:10]})
+    return seqio.TaskRegistry.add(
+        f"guesses_{name}",
+        source=source,
+        preprocessors=steps,
+        output_features=features.OUTPUT_FEATURES,
+        metric_fns=metric_fns,
+    )
+
+
+def test_labels_of_texts_are_learned_from_their_words(words):
+    steps = paired_objectives.classification("mood", tuple(TEXTS), name="mood", texts=("text",))
+    found = guesses.simple(task("mood", ITEMS, steps, measures.labels(*TEXTS)), "test", words)
+    assert found["constant"]["accuracy"] == 0.8 and found["constant"]["unweighted_average_recall"] == 0.5
+    assert found["shallow"]["accuracy"] == 1.0
+
+
+def test_labels_of_speech_are_learned_from_its_spectrum(words):
+    random, time = np.random.default_rng(0), np.arange(8000) / 16_000
+    items = [
+        {
+            "id": str(number),
+            "audio": (9000 * np.sin(2 * np.pi * pitch * time) + random.normal(0, 500, 8000)).astype(np.int16),
+            "mood": label,
+        }
+        for number in range(6)
+        for label, pitch in (("glad", 1500 + 40 * number), ("sad", 300 + 20 * number))
+    ]
+    steps = paired_objectives.classification("mood", tuple(TEXTS), speech=True)
+    found = guesses.simple(task("sung", items, steps, measures.labels(*TEXTS)), "test", words)
+    assert found["constant"]["accuracy"] == 0.5 and found["shallow"]["accuracy"] == 1.0
+
+
+def test_the_commonest_masked_token_is_the_guess_of_masked_language_models(words):
+    items = [{"id": str(number), "text": "sing sing sing sing sing weep"} for number in range(20)]
+    made = task("masked", items, objectives.masked_language_model("text"), [])
+    bad = quarantine.Quarantine(config.BadRecords(max_share=0.0))
+    hidden = np.concatenate([one["masked_tokens"] for one in one_pass.examples(made, "train", quarantine=bad)])
+    tokens, counts = np.unique(hidden[hidden > 0], return_counts=True)
+    told = np.concatenate([one["masked_tokens"] for one in one_pass.examples(made, "test", quarantine=bad)])
+    found = guesses.simple(made, "test", words)
+    assert found["constant"]["hits/masked_tokens"] == np.mean(told[told > 0] == tokens[counts.argmax()])
+    assert found["shallow"] == {}
+
+
+def test_what_has_no_one_answer_has_no_guess(words):
+    found = guesses.simple(task("spans", ITEMS, objectives.span_corruption("text"), []), "test", words)
+    assert found == {"constant": {}, "shallow": {}}
