@@ -97,9 +97,12 @@ def _register(suffix: str, corpus: config.EmbeddedCorpus) -> None:
         measures.speech(),
     )
 
-    # Text, or speech, alone.
+    # Text, or speech, alone; but for hidden words, which may be heard.
     for name, objective in objectives.ON_TEXT.items():
         _add(f"embedded_{name}{suffix}", source, [TEXT, *objective("spoken")])
+    # Words that speech tells are worth hiding more of.
+    hidden = objectives.masked_language_model("spoken", share=0.4)
+    _add(f"embedded_spoken_masked_language_model{suffix}", source, hidden)
     _add(f"embedded_masked_speech{suffix}", source, speech_objectives.masked_speech())
 
     # What it means.
@@ -181,7 +184,8 @@ _add(
 )
 
 _OBJECTIVES = {
-    "recognition": 5.0,
+    "recognition": 4.0,
+    "spoken_masked_language_model": 2.0,
     "masked_speech": 1.0,
     "matching": 1.5,
     "text_to_speech": 2.0,
@@ -210,7 +214,9 @@ def _of_two_languages(mixture: str, objectives: Mapping[str, float], translation
 _of_two_languages("embedded_objectives_en_zh", _OBJECTIVES, _TRANSLATIONS)
 # What finetuning goes on with, one mixture a use.
 _of_two_languages("embedded_translations_en_zh", {"recognition": 1.0}, {"translation": 3.0, "speech_translation": 2.0})
-_of_two_languages("embedded_matching_en_zh", {"recognition": 1.0, "matching": 3.0}, {})
+_of_two_languages(
+    "embedded_matching_en_zh", {"recognition": 1.0, "spoken_masked_language_model": 2.0, "matching": 3.0}, {}
+)
 _of_two_languages(
     "embedded_understanding_en_zh",
     {

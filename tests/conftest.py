@@ -29,3 +29,24 @@ def own_vocabulary():
     yield
     if features := sys.modules.get("speechlm_jax.data.features"):
         features._bound = None
+
+
+@pytest.fixture(scope="session")
+def words_path(tmp_path_factory):
+    """A vocabulary of made-up text."""
+    import tiny_text
+
+    from speechlm_jax import vocabulary
+
+    path = tmp_path_factory.mktemp("vocabulary") / "words.model"
+    vocabulary.train(tiny_text.corpus(), path, 640)
+    return path
+
+
+@pytest.fixture(scope="module")
+def words(words_path):
+    """The vocabulary of made-up text, which the tasks of a module tokenize by."""
+    from speechlm_jax.data import features
+
+    with features.bound(words_path) as found:
+        yield found

@@ -84,8 +84,8 @@ def matching(
     text: str = "text", others: str = "other_text", *, other_share: float = 0.25, near_share: float = 0.25
 ) -> list[Preprocessor]:
     """Is this the text of this speech? A match, another text, or a near miss: one word, or one character of Chinese,
-    changed for one of another text. The claimed text stands in the decoder's prompt, where a transcript would stand, so
-    that recognition has taught what to look for: in the encoder, thousands of examples did not teach it.
+    changed for one of another text. One answer for a whole text teaches little about which words to compare with which
+    speech: a masked language model of paired speech teaches that for every hidden word, so train on both.
 
     others: the field of other texts, such as others.WithOthers brings. other_share, near_share: of the examples; the
     rest match. A near miss is impossible for a text that shares all its words with the others: those match.
@@ -114,10 +114,9 @@ def matching(
         matches = tf.equal(kind, KINDS.index(MATCH))
         words = features.current()
         token = tf.where(matches, words.token(f"<{MATCH}>"), words.token(f"<{MISMATCH}>"))
-        told = preprocessors.with_eos(features.encode([claimed])[0])
         return {
-            **_encoded(example, [], speech=True, doing=doing),
-            "prompt": tf.concat([preprocessors.prompt_ids(example, "match"), told], 0),
+            **_encoded({**example, _CLAIM: claimed}, [_CLAIM], speech=True, doing=doing),
+            "prompt": preprocessors.prompt_ids(example, "match"),
             "targets": preprocessors.with_eos(token[None]),
             "targets_pretokenized": tf.where(matches, MATCH, MISMATCH),
             "kind": tf.gather(tf.constant(KINDS), kind),
@@ -126,6 +125,9 @@ def matching(
     stochastic: Any = seqio.map_over_dataset(change, num_seeds=1)
     stochastic.texts = (text,)
     return [preprocessors.drop_empty(text), stochastic, preprocessors.lanes(keep=("kind",))]
+
+
+_CLAIM = "_claim"
 
 
 def _claimed(truth: str, others: Sequence[str], kind: int, random: np.random.Generator) -> tuple[bytes, np.int32]:

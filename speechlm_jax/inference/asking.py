@@ -53,8 +53,8 @@ def match(given: Given, words: vocabulary.Vocabulary) -> Example:
     """Speech and a text that is claimed to be its own, as paired_objectives.matching. The target is that it is, so
     that the decoder can be asked how likely."""
     speech, claim = _speech(given), _filled(given.text, "text")
-    prompt = [*_prompt(words, "match"), *words.encode(claim), vocabulary.EOS]
-    return _example(prompt, audio=speech, targets=[words.token("<match>"), vocabulary.EOS])
+    targets = [words.token("<match>"), vocabulary.EOS]
+    return _example(_prompt(words, "match"), audio=speech, inputs=words.encode(claim), targets=targets)
 
 
 def speak(given: Given, words: vocabulary.Vocabulary) -> Example:

@@ -20,9 +20,10 @@ class Listener:
         )
 
     def __call__(self, recordings: Sequence[np.ndarray], languages: Sequence[str]) -> list[str]:
-        """What is said in each recording, int16 "N" at 16 kHz, whose language is told by its code; nothing in one that fits no row.
+        """What is said in each recording, int16 "N" at 16 kHz, whose language is told by its code.
 
-        Raises ValueError for a language that the recogniser does not know.
+        One that fits no row is not heard: its text is empty. Raises ValueError for a language that the recogniser does
+        not know.
         """
         heard = [""] * len(recordings)
         data = self._recogniser.data

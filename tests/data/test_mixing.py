@@ -7,18 +7,13 @@ import pytest
 import seqio
 from tiny_text import corpus
 
-from speechlm_jax import batch, vocabulary
+from speechlm_jax import batch
 from speechlm_jax.data import config, features, mixing, paired_objectives, pipeline, sources, speech_objectives, stream
 
 SIZES = {"mixing_short": 400, "mixing_long": 100}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def words(tmp_path_factory):
-    path = tmp_path_factory.mktemp("mixing") / "words.model"
-    vocabulary.train(corpus(), path, 640)
-    with features.bound(path) as words:
-        yield words
+pytestmark = pytest.mark.usefixtures("words")
 
 
 @pytest.fixture(scope="module", autouse=True)

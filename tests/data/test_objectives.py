@@ -12,12 +12,7 @@ from speechlm_jax.data import features, objectives, seeds
 MANY = 3000
 
 
-@pytest.fixture(scope="module", autouse=True)
-def words(tmp_path_factory):
-    path = tmp_path_factory.mktemp("objectives") / "words.model"
-    vocabulary.train(corpus(), path, 640)
-    with features.bound(path) as words:
-        yield words
+pytestmark = pytest.mark.usefixtures("words")
 
 
 def records(texts, positions=None, **columns) -> tf.data.Dataset:

@@ -5,20 +5,14 @@ import collections
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_text import corpus
 
 from speechlm_jax import vocabulary
-from speechlm_jax.data import features, paired_objectives, seeds
+from speechlm_jax.data import paired_objectives, seeds
 
 SPEECH = np.arange(800, dtype=np.int16)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def words(tmp_path_factory):
-    path = tmp_path_factory.mktemp("paired") / "words.model"
-    vocabulary.train(corpus(), path, 640)
-    with features.bound(path) as words:
-        yield words
+pytestmark = pytest.mark.usefixtures("words")
 
 
 def run(steps, *, seed=0, count=1, **fields):
@@ -99,13 +93,6 @@ def claims(count, seed=0, truth=TRUTH, others=OTHERS, **shares):
     )
 
 
-def claim_of(example, words):
-    """What stands in the prompt between the task and an end token."""
-    first, *claim, last = example["prompt"].tolist()
-    assert first == words.token("<task:match>") and last == vocabulary.EOS and not len(example["inputs"])
-    return words.decode(claim)
-
-
 def test_claims_come_in_the_asked_shares_and_answers_are_true(words):
     found = claims(600, other_share=0.3, near_share=0.2)
     kinds = collections.Counter(example["kind"].decode() for example in found)
@@ -113,7 +100,7 @@ def test_claims_come_in_the_asked_shares_and_answers_are_true(words):
         assert abs(kinds[kind] / 600 - share) < 0.06
     foreign = {word for other in OTHERS for word in other.split()}
     for example in found:
-        claimed, kind = claim_of(example, words), example["kind"].decode()
+        claimed, kind = words.decode(example["inputs"].tolist()), example["kind"].decode()
         answer = "match" if claimed == TRUTH else "mismatch"
         assert example["targets_pretokenized"].decode() == answer == words.decode(example["targets"].tolist())
         assert (kind == "match") == (claimed == TRUTH) and (kind == "other") == (claimed in OTHERS)
@@ -124,14 +111,14 @@ def test_claims_come_in_the_asked_shares_and_answers_are_true(words):
 
 def test_claims_are_repeated_by_the_seed_alone():
     first, again, other = (claims(60, seed) for seed in (0, 0, 1))
-    assert [one["prompt"].tolist() for one in first] == [one["prompt"].tolist() for one in again]
-    assert [one["prompt"].tolist() for one in first] != [one["prompt"].tolist() for one in other]
+    assert [one["inputs"].tolist() for one in first] == [one["inputs"].tolist() for one in again]
+    assert [one["inputs"].tolist() for one in first] != [one["inputs"].tolist() for one in other]
 
 
 def test_a_near_miss_in_chinese_changes_one_character(words):
     found = claims(40, truth="我喜欢吃苹果", others=["他在学校"], other_share=0.0, near_share=1.0)
     for example in found:
-        claimed = claim_of(example, words)
+        claimed = words.decode(example["inputs"].tolist())
         assert sum(a != b for a, b in zip(claimed, "我喜欢吃苹果", strict=True)) == 1
 
 

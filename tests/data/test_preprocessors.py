@@ -14,12 +14,7 @@ from speechlm_jax.data import features, preprocessors
 KEPT = {"_pos", "id"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def words(tmp_path_factory):
-    path = tmp_path_factory.mktemp("preprocessors") / "words.model"
-    vocabulary.train(corpus(), path, 640)
-    with features.bound(path) as words:
-        yield words
+pytestmark = pytest.mark.usefixtures("words")
 
 
 def records(**columns) -> tf.data.Dataset:

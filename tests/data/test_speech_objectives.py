@@ -3,18 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_text import corpus
 
-from speechlm_jax import vocabulary
-from speechlm_jax.data import features, speech_objectives
+from speechlm_jax.data import speech_objectives
 
-
-@pytest.fixture(scope="module", autouse=True)
-def words(tmp_path_factory):
-    path = tmp_path_factory.mktemp("speech") / "words.model"
-    vocabulary.train(corpus(), path, 640)
-    with features.bound(path) as words:
-        yield words
+pytestmark = pytest.mark.usefixtures("words")
 
 
 def run(steps, **fields):

@@ -4,20 +4,11 @@ import numpy as np
 import pytest
 import seqio
 import tensorflow as tf
-import tiny_text
 
 from speechlm_jax import vocabulary
 from speechlm_jax.data import features, registration, seeds
 from speechlm_jax.inference import asking, uses
 from tasks.embedded_corpus import config, meanings
-
-
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    path = tmp_path_factory.mktemp("asking") / "words.model"
-    vocabulary.train(tiny_text.corpus(), path, 640)
-    with features.bound(path) as words:
-        yield words
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 import seqio
 import tfds_corpora
-from tiny_text import corpus
 
 import tasks
-from speechlm_jax import vocabulary
 from speechlm_jax.data import features, others, seeds, tfds_source
 
 pytestmark = pytest.mark.slow
@@ -26,7 +24,7 @@ MODULES = [f"tasks.{found.name}" for found in pkgutil.iter_modules(tasks.__path_
 LANES = {
     "recognition": {"audio", "prompt", "targets"},
     "masked_speech": {"audio"},
-    "matching": {"audio", "prompt", "targets"},
+    "matching": {"audio", "inputs", "prompt", "targets"},
     "text_to_speech": {"inputs", "target_audio"},
     "span_corruption": {"inputs", "targets"},
     "prefix_language_model": {"inputs", "prompt", "targets"},
@@ -67,12 +65,7 @@ def quick(names):
         seen.add(kind)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def words(tmp_path_factory):
-    path = tmp_path_factory.mktemp("public") / "words.model"
-    vocabulary.train(corpus(), path, 640)
-    with features.bound(path) as words:
-        yield words
+pytestmark = pytest.mark.usefixtures("words")
 
 
 @pytest.fixture(scope="module", autouse=True)
