@@ -2,10 +2,12 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -70,6 +72,13 @@ def gather_outside_stacks(mesh: Mesh, params: Any) -> Any:
 def tracing_on(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
     """While it is open inside a jitted function, `cut_rows` knows the mesh."""
     return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
+
+
+@contextlib.contextmanager
+def model_on(mesh: Mesh, graphdef: nnx.GraphDef, params: nnx.State) -> Iterator[Any]:
+    """The model of a graph and its parameters, to be called inside a jitted function while this is open."""
+    with tracing_on(mesh):
+        yield nnx.merge(graphdef, gather_outside_stacks(mesh, params))
 
 
 def cut_rows(tree: Any) -> Any:

@@ -221,17 +221,17 @@ _of_two_languages(
     "embedded_understanding_en_zh",
     {
         "recognition": 2.0,
-        "sentiment": 1.0,
+        "sentiment": 3.0,
         "spoken_sentiment": 2.0,
-        "intent": 1.0,
+        "intent": 2.0,
         "spoken_intent": 2.0,
-        "masked_language_model": 4.0,
+        "masked_language_model": 5.0,
     },
     {},
 )
 _of_two_languages(
     "embedded_answering_en_zh",
-    {"recognition": 1.0, "question_answering": 4.0, "spoken_question_answering": 3.0},
+    {"recognition": 1.0, "question_answering": 7.0, "spoken_question_answering": 3.0},
     {},
 )
 _of_two_languages("embedded_speaking_en_zh", {"text_to_speech": 4.0, "recognition": 1.0}, {})

@@ -13,6 +13,9 @@ from speechlm_jax.data import capacities, config, packing, pipeline, quarantine,
 _BOUNDLESS = 10**9
 """Room that no mixture fills."""
 
+_FEW = 20
+"""Examples that may come out fewer by chance."""
+
 UNITS = {"audio": "positions", "inputs": "tokens", "targets": "tokens", "target_audio": "steps"}
 
 
@@ -130,6 +133,8 @@ def _print(found: dict[str, Any]) -> None:
         print(f"  {name}: {task['records']:,} records{hours}, rate {task['rate']:.3f}, realised {task['realised']:.3f}")
         for lane, lengths in task["lanes"].items():
             print(f"    {lane:<13}" + "  ".join(f"{key} {value}" for key, value in lengths.items()))
+        if task["realised"] < 0.5 * task["rate"] and task["rate"] * found["measured"] >= _FEW:
+            print("    most of its records become no example: draw it from those that can (data.sources.Having)")
         large = task["too_large"]
         if large["examples"]:
             rooms = ", ".join(f"{binding} ({count})" for binding, count in large["rooms"].items())

@@ -31,8 +31,7 @@ def make(
 
     def eval_step(params: nnx.State, rows: batch.Batch) -> dict[str, Measured]:
         sharding.check_rows(mesh, rows.segments.weights.shape[0])
-        with sharding.tracing_on(mesh):
-            model = nnx.merge(graphdef, sharding.gather_outside_stacks(mesh, low_rank.merge(params)))
+        with sharding.model_on(mesh, graphdef, low_rank.merge(params)) as model:
             outputs = model(rows)
             return {name: measured(head, outputs, rows) for name, head in heads.items()}
 

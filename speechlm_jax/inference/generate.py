@@ -12,7 +12,6 @@ from flax import nnx
 from speechlm_jax import batch, sharding
 from speechlm_jax.data import batches
 from speechlm_jax.inference import decoding
-from speechlm_jax.models import speech_text
 
 PROMPT_TOKENS = 16
 """Room for decoder prompts comes in multiples of this: one program decodes all batches of about the same prompts."""
@@ -87,8 +86,7 @@ def _decode(
     lengths: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """Greedy tokens "B E U", their number "B E", and the best CTC token of each audio position "B P"."""
-    with sharding.tracing_on(mesh):
-        model: speech_text.SpeechText = nnx.merge(graphdef, sharding.gather_outside_stacks(mesh, params))
+    with sharding.model_on(mesh, graphdef, params) as model:
         encoded = model.encode(rows)
         ctc = model.ctc_logits(encoded)
         tokens, written = jnp.zeros((*lengths.shape, 0), jnp.int32), jnp.zeros_like(lengths)

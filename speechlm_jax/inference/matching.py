@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 from speechlm_jax import batch, sharding, vocabulary
 from speechlm_jax.data import batches
 from speechlm_jax.inference import generate
-from speechlm_jax.models import speech_text
 
 
 class Matcher:
@@ -40,8 +39,7 @@ def _margins(
     graphdef: nnx.GraphDef, mesh: jax.sharding.Mesh, match: int, mismatch: int, params: Any, rows: batch.Batch
 ) -> Float[Array, "B U"]:
     """log P(match) - log P(mismatch) at each place of the targets lane, after the tokens before it."""
-    with sharding.tracing_on(mesh):
-        model: speech_text.SpeechText = nnx.merge(graphdef, sharding.gather_outside_stacks(mesh, params))
+    with sharding.model_on(mesh, graphdef, params) as model:
         logits_BUV, _ = model.decode(rows, model.encode(rows))
         assert logits_BUV is not None  # A row without a targets lane holds no such example.
         return logits_BUV[..., match] - logits_BUV[..., mismatch]

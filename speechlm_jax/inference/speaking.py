@@ -158,7 +158,6 @@ def _sample(
     params: Any,
     rows: batch.Batch,
 ) -> tuple[jax.Array, jax.Array]:
-    with sharding.tracing_on(mesh):
-        model: speech_text.SpeechText = nnx.merge(graphdef, sharding.gather_outside_stacks(mesh, params))
+    with sharding.model_on(mesh, graphdef, params) as model:
         key = jax.random.key(seed)
         return sample(model, rows, model.encode(rows), steps, temperature=temperature, key=key)

@@ -163,9 +163,9 @@ def _outputs(
     key: PRNGKeyArray | None = None,
 ) -> Any:
     """What the model makes of a batch, with dropout where there is a key."""
-    with sharding.tracing_on(mesh):
-        params = sharding.gather_outside_stacks(mesh, low_rank.merge(nnx.merge_state(trained, frozen)))
-        return nnx.merge(graphdef, params)(rows, key=key)
+    params = low_rank.merge(nnx.merge_state(trained, frozen))
+    with sharding.model_on(mesh, graphdef, params) as model:
+        return model(rows, key=key)
 
 
 def _sum_of_parts(of_part: Callable[[Any, batch.Batch], Any], rows: batch.Batch, accumulate: int, mesh: Mesh) -> Any:

@@ -14,6 +14,7 @@ from speechlm_jax.data import (
     config,
     features,
     objectives,
+    paired_objectives,
     pipeline,
     prefetch,
     preprocessors,
@@ -158,6 +159,21 @@ def test_realised_rates_are_those_that_were_asked_for():
     assert source.tasks == ["stream_masked", "stream_spans", "stream_speech"]
     want = np.array([1.0, 1.6, 2.0])
     assert counts / counts.sum() == pytest.approx(want / want.sum(), abs=0.02)
+
+
+@pytest.mark.slow
+def test_a_task_of_few_labelled_records_gets_the_rate_that_was_asked_for():
+    items = [{"id": str(i), "text": sentence(i, 8), "mood": "glad" if i % 6 == 1 else ""} for i in range(240)]
+    source = sources.SequenceSource({"train": items})
+    add("stream_moods", sources.Having(source, "mood"), paired_objectives.classification("mood", texts=("text",)))
+    seqio.MixtureRegistry.add("stream_labelled", [("stream_masked", 1.0), ("stream_moods", 1.0)])
+    try:
+        drawn = opened(dataclasses.replace(SETTINGS, mixture="stream_labelled"))
+        counts = np.bincount([example["task"] for example in drawn.draw(8000)], minlength=2)
+        drawn.close()
+    finally:
+        seqio.MixtureRegistry.remove("stream_labelled")
+    assert counts / counts.sum() == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def test_bad_records_are_counted_told_and_skipped():
