@@ -5,6 +5,7 @@ A reader is what a source opens for a split: `len(reader)`, `reader[i]` (a dict,
 of each field), `reader.name(i)` (for messages) and `reader.fingerprint()`. Threads share it.
 """
 
+import abc
 import logging
 import os
 import threading
@@ -59,9 +60,9 @@ class RandomAccessSource(seqio.DataSource):
         self._readers: dict[str, Reader] = {}
         self._lock = threading.RLock()
 
+    @abc.abstractmethod
     def open(self, split: str) -> Reader:
         """The reader of a split, made anew. Raises ValueError for what a user can mend."""
-        raise NotImplementedError
 
     @property
     def supports_arbitrary_sharding(self) -> bool:
