@@ -7,6 +7,7 @@ Splits: train, validation, test_sentences (new sentences, voices of the training
 voices). SPEECHLM_DATA names the folder that it is kept in, by default ~/.cache/speechlm_jax.
 """
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -37,6 +38,12 @@ def one_language(language: str) -> config.EmbeddedCorpus:
     return config.EmbeddedCorpus(languages=(language,), train_sentences=3000, test_sentences=300)
 
 
+def written(language: str) -> config.EmbeddedCorpus:
+    """Text of one language, much more of it, with what is held out of `one_language`: what it means is learned from
+    many sentences, and few of them have a question."""
+    return dataclasses.replace(one_language(language), train_sentences=12_000, second_voice_share=0.0, is_spoken=False)
+
+
 def folder(corpus: config.EmbeddedCorpus) -> pathlib.Path:
     """The folder of a corpus, made if need be."""
     kept_in = os.environ.get("SPEECHLM_DATA") or pathlib.Path.home() / ".cache" / "speechlm_jax"
@@ -46,7 +53,11 @@ def folder(corpus: config.EmbeddedCorpus) -> pathlib.Path:
 TEXT = preprocessors.select("spoken")
 """Text objectives leave the speech of a record alone."""
 
-CORPORA = {"": ALL_LANGUAGES, **{f"_{language}": one_language(language) for language in words.LANGUAGES}}
+CORPORA = {
+    "": (ALL_LANGUAGES, ALL_LANGUAGES),
+    **{f"_{language}": (one_language(language), written(language)) for language in words.LANGUAGES},
+}
+"""Of the suffix of a task, what it hears and what it reads to understand it."""
 
 SENTIMENTS = ("positive", "negative")
 INTENTS = (
@@ -70,10 +81,11 @@ def _add(
     )
 
 
-def _register(suffix: str, corpus: config.EmbeddedCorpus) -> None:
+def _register(suffix: str, spoken: config.EmbeddedCorpus, written: config.EmbeddedCorpus) -> None:
     """The tasks of a corpus."""
-    place = functools.partial(folder, corpus)
-    source = sources.RecordsSource(place, SPLITS)
+    source, texts_alone = (
+        sources.RecordsSource(functools.partial(folder, corpus), SPLITS) for corpus in (spoken, written)
+    )
     claims = others.WithOthers(source, ("spoken",), count=4)
     classify = paired_objectives.classification
 
@@ -107,23 +119,23 @@ def _register(suffix: str, corpus: config.EmbeddedCorpus) -> None:
 
     # What it means.
     for speech in (False, True):
-        kind = "spoken_" if speech else ""
+        kind, there = ("spoken_", source) if speech else ("", texts_alone)
         texts = () if speech else ("text",)
         _add(
             f"embedded_{kind}sentiment{suffix}",
-            sources.Having(source, "sentiment"),
+            sources.Having(there, "sentiment"),
             classify("sentiment", SENTIMENTS, name="sentiment", texts=texts, speech=speech),
             measures.labels(*SENTIMENTS),
         )
         _add(
             f"embedded_{kind}intent{suffix}",
-            sources.Having(source, "intent"),
+            sources.Having(there, "intent"),
             classify("intent", INTENTS, name="intent", texts=texts, speech=speech),
             measures.labels(*INTENTS),
         )
         _add(
             f"embedded_{kind}question_answering{suffix}",
-            sources.Having(source, "question", "answer"),
+            sources.Having(there, "question", "answer"),
             paired_objectives.question_answering(passage=None if speech else "text"),
             measures.answers(),
         )
@@ -149,8 +161,8 @@ def _register_translation(source_language: str, target_language: str) -> None:
         )
 
 
-for _suffix, _corpus in CORPORA.items():
-    _register(_suffix, _corpus)
+for _suffix, (_spoken, _written) in CORPORA.items():
+    _register(_suffix, _spoken, _written)
     seqio.MixtureRegistry.add(
         f"embedded_pretraining{_suffix}",
         [

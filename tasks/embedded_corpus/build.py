@@ -13,7 +13,7 @@ from jaxtyping import Int16
 from speechlm_jax.data import records
 from tasks.embedded_corpus import config, meanings, speech, words
 
-FIELDS = {
+TEXT_FIELDS = {
     "id": "text",
     "split": "text",
     "lang": "text",
@@ -32,9 +32,10 @@ FIELDS = {
     "rate_wpm": "int",
     "pitch": "int",
     "level_db": "float",
-    "audio": "audio",
 }
 """The kind of each field of a record; what they hold is said at `meanings.Utterance.fields`."""
+FIELDS = {**TEXT_FIELDS, "audio": "audio"}
+"""The same of a record that is spoken."""
 
 _logger = logging.getLogger(__name__)
 
@@ -73,7 +74,11 @@ def build(folder: str | pathlib.Path, corpus: config.EmbeddedCorpus, workers: in
         _set_aside(path)
     _logger.info("making the embedded corpus in %s: this is done once, and takes about half a minute", path)
     try:
-        with records.Writer(path, FIELDS) as writer:
+        with records.Writer(path, FIELDS if corpus.is_spoken else TEXT_FIELDS) as writer:
+            if not corpus.is_spoken:
+                for utterance in meanings.utterances(corpus):
+                    writer.write(utterance.split, utterance.fields())
+                return path
             for split, fields, waveform in examples(corpus, workers):
                 writer.write(split, {**fields, "audio": waveform})
     except (OSError, ValueError):

@@ -33,6 +33,8 @@ class EmbeddedCorpus:
     """Lowest and highest pitch, of 0 to 99."""
     levels_db: tuple[float, float] = (-12.0, -1.0)
     """Lowest and highest peak of a waveform, in dB of full scale."""
+    is_spoken: bool = True
+    """Whether there is speech; text alone is made in no time, so there may be much of it."""
 
     def __post_init__(self):
         unknown = [language for language in self.languages if language not in words.LANGUAGES]

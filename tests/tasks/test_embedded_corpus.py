@@ -269,6 +269,14 @@ def test_a_half_built_corpus_is_made_anew(tmp_path, damage):
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
+def test_text_alone_is_that_of_the_spoken_corpus_without_the_speech(tmp_path):
+    spoken, alone = (build.build(tmp_path, dataclasses.replace(TINY, is_spoken=speech)) for speech in (True, False))
+    for split in meanings.SPLITS:
+        there, here = records.Reader(spoken, split), records.Reader(alone, split)
+        assert len(here) == len(there) and "audio" not in here.fields
+        assert all(dict(here[i]) == {k: v for k, v in there[i].items() if k != "audio"} for i in range(len(here)))
+
+
 def test_builders_at_the_same_time_leave_one_whole_corpus(tmp_path):
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         paths = set(pool.map(lambda _: build.build(tmp_path, TINY, workers=1), range(3)))
