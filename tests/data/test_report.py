@@ -8,7 +8,7 @@ import pytest
 import seqio
 
 from speechlm_jax import batch, data_verb, vocabulary
-from speechlm_jax.data import config, features, objectives, sources
+from speechlm_jax.data import config, features, objectives, paired_objectives, sources
 
 SECONDS = (0.5, 1.0, 4.0)
 ROW = batch.Row(audio_seconds=2.0, inputs=64, targets=64, segments=8)
@@ -78,3 +78,21 @@ def test_a_lane_without_room_is_reported_not_refused(words):
 def test_lengths_are_those_of_augmented_speech(words):
     slow = reported(words, augmentation=config.Augmentation(speed=(0.5, 0.5)))
     assert slow["tasks"]["report_speech"]["lanes"]["audio"]["max"] == 8.0 / 0.04
+
+
+def test_a_task_most_of_whose_records_become_nothing_is_told(words, capsys):
+    items = [{"id": str(i), "text": TEXT, "mood": "" if i else "glad"} for i in range(10)]
+    steps = paired_objectives.classification("mood", texts=("text",))
+    seqio.TaskRegistry.add("report_moods", sources.SequenceSource({"train": items}), features.OUTPUT_FEATURES, steps)
+    seqio.MixtureRegistry.add("report_few", ["report_moods", "report_text"], default_rate=1.0)
+    try:
+        stream = config.Stream(mixture="report_few", open_rows=2)
+        data = config.Data(task_modules=(), vocabulary=str(words), row=ROW, stream=stream)
+        found = data_verb.run(data=data, examples=60, show=0)
+    finally:
+        seqio.MixtureRegistry.remove("report_few")
+        seqio.TaskRegistry.remove("report_moods")
+    assert found["tasks"]["report_moods"]["realised"] < 0.2
+    told = capsys.readouterr().out
+    assert told.index("  report_moods:") < told.index("sources.Having") < told.index("  report_text:")
+    assert told.count("sources.Having") == 1
