@@ -81,13 +81,13 @@ def _add(
     )
 
 
-def _register(suffix: str, spoken: config.EmbeddedCorpus, written: config.EmbeddedCorpus) -> None:
-    """The tasks of a corpus."""
-    source, texts_alone = (
-        sources.RecordsSource(functools.partial(folder, corpus), SPLITS) for corpus in (spoken, written)
-    )
+def _records(corpus: config.EmbeddedCorpus) -> sources.RecordsSource:
+    return sources.RecordsSource(functools.partial(folder, corpus), SPLITS)
+
+
+def _register(suffix: str, source: sources.RecordsSource) -> None:
+    """The tasks of a corpus of speech, but for what it means."""
     claims = others.WithOthers(source, ("spoken",), count=4)
-    classify = paired_objectives.classification
 
     # Speech and text of one sentence.
     _add(
@@ -116,53 +116,50 @@ def _register(suffix: str, spoken: config.EmbeddedCorpus, written: config.Embedd
     hidden = objectives.masked_language_model("spoken", share=0.4)
     _add(f"embedded_spoken_masked_language_model{suffix}", source, hidden)
     _add(f"embedded_masked_speech{suffix}", source, speech_objectives.masked_speech())
-
-    # What it means.
-    for speech in (False, True):
-        kind, there = ("spoken_", source) if speech else ("", texts_alone)
-        texts = () if speech else ("text",)
-        _add(
-            f"embedded_{kind}sentiment{suffix}",
-            sources.Having(there, "sentiment"),
-            classify("sentiment", SENTIMENTS, name="sentiment", texts=texts, speech=speech),
-            measures.labels(*SENTIMENTS),
-        )
-        _add(
-            f"embedded_{kind}intent{suffix}",
-            sources.Having(there, "intent"),
-            classify("intent", INTENTS, name="intent", texts=texts, speech=speech),
-            measures.labels(*INTENTS),
-        )
-        _add(
-            f"embedded_{kind}question_answering{suffix}",
-            sources.Having(there, "question", "answer"),
-            paired_objectives.question_answering(passage=None if speech else "text"),
-            measures.answers(),
-        )
     _add(
         f"embedded_language_identification{suffix}",
         source,
-        classify("lang", words.LANGUAGES, name="language", speech=True),
+        paired_objectives.classification("lang", words.LANGUAGES, name="language", speech=True),
         measures.labels(*words.LANGUAGES),
+    )
+
+
+def _register_meaning(suffix: str, source: sources.RecordsSource, *, speech: bool) -> None:
+    """What speech, or text, means; of the records that say so."""
+    kind, texts = ("spoken_", ()) if speech else ("", ("text",))
+    for label, names in (("sentiment", SENTIMENTS), ("intent", INTENTS)):
+        _add(
+            f"embedded_{kind}{label}{suffix}",
+            sources.Having(source, label),
+            paired_objectives.classification(label, names, name=label, texts=texts, speech=speech),
+            measures.labels(*names),
+        )
+    _add(
+        f"embedded_{kind}question_answering{suffix}",
+        sources.Having(source, "question", "answer"),
+        paired_objectives.question_answering(passage=None if speech else "text"),
+        measures.answers(),
     )
 
 
 def _register_translation(source_language: str, target_language: str) -> None:
     """Text and speech of one language to text of another."""
-    corpus = one_language(source_language)
-    source = sources.RecordsSource(functools.partial(folder, corpus), SPLITS)
+    source = _records(one_language(source_language))
     target = f"translation/{target_language}"
     for kind, text in (("", "text"), ("speech_", None)):
         _add(
             f"embedded_{kind}translation_{source_language}_{target_language}",
-            sources.Having(source, target),
+            source,
             paired_objectives.translation(target, source_language, target_language, text=text),
             measures.translation(target_language),
         )
 
 
 for _suffix, (_spoken, _written) in CORPORA.items():
-    _register(_suffix, _spoken, _written)
+    _source = _records(_spoken)
+    _register(_suffix, _source)
+    _register_meaning(_suffix, _source, speech=True)
+    _register_meaning(_suffix, _records(_written), speech=False)
     seqio.MixtureRegistry.add(
         f"embedded_pretraining{_suffix}",
         [
@@ -188,9 +185,7 @@ seqio.MixtureRegistry.add(
 # Recognition from a tenth of the transcripts; what is held out is whole.
 _add(
     "embedded_recognition_tenth_en",
-    sources.ShareOf(
-        sources.RecordsSource(functools.partial(folder, one_language("en")), SPLITS), (0.0, 0.1), splits=("train",)
-    ),
+    sources.ShareOf(_records(one_language("en")), (0.0, 0.1), splits=("train",)),
     objectives.recognition("spoken", "{lang}"),
     measures.recognition(),
 )

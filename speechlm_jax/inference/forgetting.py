@@ -32,9 +32,10 @@ def compare(checkpoint: str, before: str, examples: scoring.Examples) -> dict[st
     for loaded in (second, first) if first.data.manifest is not None else (first, second):
         scoring.register(loaded, examples)
     tasks = scoring.subtasks(examples.names or [first.data.stream.mixture], examples)
+    listener = scoring.listener_of(examples)
     found: dict[str, Any] = {}
     for when, loaded in (("before", first), ("after", _alike(second, first))):
-        evaluator, scores = scoring.evaluator_of(loaded, examples), {}
+        evaluator, scores = scoring.evaluator_of(loaded, examples, listener), {}
         for name, task in tasks.items():
             try:
                 scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)

@@ -36,7 +36,7 @@ def score(checkpoint: str, examples: Examples, *, beside_guesses: bool = False) 
     started, split = time.monotonic(), examples.split
     loaded = loading.load(checkpoint, rows=examples.rows)
     register(loaded, examples)
-    evaluator = evaluator_of(loaded, examples)
+    evaluator = evaluator_of(loaded, examples, listener_of(examples))
     scores = {}
     for name, task in subtasks(examples.names, examples).items():
         scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)
@@ -61,9 +61,17 @@ def subtasks(names: Sequence[str], examples: Examples) -> dict[str, seqio.Task]:
     return tasks
 
 
-def evaluator_of(loaded: loading.Loaded, examples: Examples) -> evaluation.Evaluator:
+def listener_of(examples: Examples) -> listening.Listener | None:
+    """The recogniser that was asked for."""
+    if examples.recogniser is None:
+        return None
+    return listening.Listener(loading.load(examples.recogniser, rows=examples.rows))
+
+
+def evaluator_of(
+    loaded: loading.Loaded, examples: Examples, listener: listening.Listener | None
+) -> evaluation.Evaluator:
     """What scores a loaded model, with those of its heads that have something to read."""
-    recogniser = examples.recogniser
     return evaluation.Evaluator(
         loaded.graphdef,
         vocabulary=loaded.vocabulary,
@@ -72,7 +80,7 @@ def evaluator_of(loaded: loading.Loaded, examples: Examples) -> evaluation.Evalu
         heads=_heads(loaded),
         model=loaded.model,
         decode_steps=examples.decode_steps,
-        listener=None if recogniser is None else listening.Listener(loading.load(recogniser, rows=examples.rows)),
+        listener=listener,
     )
 
 

@@ -6,6 +6,7 @@ import logging
 import pathlib
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int16
@@ -75,17 +76,22 @@ def build(folder: str | pathlib.Path, corpus: config.EmbeddedCorpus, workers: in
     _logger.info("making the embedded corpus in %s: this is done once, and takes about half a minute", path)
     try:
         with records.Writer(path, FIELDS if corpus.is_spoken else TEXT_FIELDS) as writer:
-            if not corpus.is_spoken:
-                for utterance in meanings.utterances(corpus):
-                    writer.write(utterance.split, utterance.fields())
-                return path
-            for split, fields, waveform in examples(corpus, workers):
-                writer.write(split, {**fields, "audio": waveform})
+            for split, record in _records(corpus, workers):
+                writer.write(split, record)
     except (OSError, ValueError):
         # Another process was first.
         if not _is_whole(path):
             raise
     return path
+
+
+def _records(corpus: config.EmbeddedCorpus, workers: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    if corpus.is_spoken:
+        for split, fields, waveform in examples(corpus, workers):
+            yield split, {**fields, "audio": waveform}
+    else:
+        for utterance in meanings.utterances(corpus):
+            yield utterance.split, utterance.fields()
 
 
 def _is_whole(path: pathlib.Path) -> bool:
