@@ -67,6 +67,8 @@ class Segments(NamedTuple):
     """float32 "B E": the weight of the example in every loss; 0 where there is no example."""
     ctc: Any
     """float32 "B E": 1 where the target is a transcript that CTC may align with the speech."""
+    claims: Any
+    """float32 "B E": 1 where the target is claimed to be what is spoken and is, -1 where it is not, 0 for no claim."""
     mask_shares: Any
     """float32 "B E": the share of the speech that masked-speech training hides; 0 for none."""
     origins: Any
@@ -168,6 +170,7 @@ def empty(row: Row, num_rows: int) -> Batch:
             task_ids=zeros(e),
             weights=zeros(e, dtype=np.float32),
             ctc=zeros(e, dtype=np.float32),
+            claims=zeros(e, dtype=np.float32),
             mask_shares=zeros(e, dtype=np.float32),
             origins=zeros(e, 3),
         ),

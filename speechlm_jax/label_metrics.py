@@ -3,11 +3,14 @@
 Labels are compared with their case and without stray white space. A prediction that is empty is no label.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from speechlm_jax import metrics
+
+MATCH, MISMATCH = "match", "mismatch"
+"""The labels of whether a text is what was spoken."""
 
 
 def label_matches(targets: Sequence[str], predictions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -133,13 +136,14 @@ def auc_for(positive: str) -> metrics.Metric:
     return measure
 
 
-def auc_by_likelihood(positive: str) -> Callable[[Sequence[str], Sequence[float]], dict[str, float]]:
-    """`auc` of the label `positive` against one other, by log P(target) of each example, in the form tasks take."""
+def auc_by_likelihood(positive: str) -> Callable[[Sequence[str], Sequence[float]], Mapping[str, float | str]]:
+    """`auc` of the label `positive` against one other, by log P(target) of each example, in the form tasks take; with
+    its 95% bootstrap interval."""
 
-    def measure(targets: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
+    def measure(targets: Sequence[str], scores: Sequence[float]) -> Mapping[str, float | str]:
         truth = [_label(target) == _label(positive) for target in targets]
         own = np.exp(np.minimum(np.asarray(scores, np.float64), 0.0))
-        return auc(truth, np.where(truth, own, 1.0 - own))
+        return metrics.bootstrapped(auc)(truth, np.where(truth, own, 1.0 - own).tolist())
 
     return measure
 

@@ -1,6 +1,6 @@
 """The vocabulary: one SentencePiece model for all languages, tasks and objectives of a run.
 
-Ids in their order: <pad> </s> <unk> <s> <mask>, task tokens, <match> <mismatch>, sentinels, languages, reserved
+Ids in their order: <pad> </s> <unk> <s> <mask>, task tokens, sentinels, languages, reserved
 languages, 256 bytes, then learned pieces. All but bytes and pieces are control symbols: no text encodes to them.
 """
 
@@ -58,7 +58,7 @@ class Vocabulary:
         pieces = [piece.piece for piece in proto.pieces]
         first_byte = pieces.index("<0x00>") if "<0x00>" in pieces else 0
         self._controls = {name: i for i, name in enumerate(pieces[:first_byte])}
-        wanted = (*_SPECIALS, *(f"<task:{task}>" for task in TASKS), "<match>", "<mismatch>")
+        wanted = (*_SPECIALS, *(f"<task:{task}>" for task in TASKS))
         slots = [name for name in self._slots if name.startswith("<lang:")]
         if tuple(pieces[: len(wanted)]) != wanted or len(slots) < RESERVED_LANGUAGES:
             raise ValueError(
@@ -70,7 +70,6 @@ class Vocabulary:
         """Pieces, special ones included."""
         self.learned = range(first_byte + 256, self.size)
         """The ids of learned pieces: neither special nor bytes."""
-        self._answers = {self._controls[f"<{word}>"]: word for word in ("match", "mismatch")}
         self.num_sentinels = sum(name.startswith("<sentinel:") for name in self._controls)
         self.hash = _hash(proto)
         """16 hexadecimal digits of the content; the names of reserved languages are left out of it."""
@@ -130,14 +129,11 @@ class Vocabulary:
         ]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text up to the first end token. Special tokens, padding and ids that are no piece are skipped, but for
-        <match> and <mismatch>: where one stands, the text is its word."""
+        """The text up to the first end token. Special tokens, padding and ids that are no piece are skipped."""
         kept = []
         for token in ids:
             if token == EOS:
                 break
-            if token in self._answers:
-                return self._answers[token]
             if len(self._controls) <= token < self.size:
                 kept.append(int(token))
         return self._processor.decode(kept)
@@ -220,7 +216,6 @@ def train(
     controls = [
         "<mask>",
         *(f"<task:{task}>" for task in TASKS),
-        *("<match>", "<mismatch>"),
         *(f"<sentinel:{i}>" for i in range(num_sentinels)),
         *(f"<lang:{code}>" for code in languages),
         *(f"<lang:reserved_{i}>" for i in range(RESERVED_LANGUAGES)),

@@ -191,8 +191,8 @@ _add(
 )
 
 _OBJECTIVES = {
-    "recognition": 4.0,
-    "spoken_masked_language_model": 2.0,
+    "recognition": 5.0,
+    "spoken_masked_language_model": 1.0,
     "masked_speech": 1.0,
     "matching": 1.5,
     "text_to_speech": 2.0,
@@ -221,9 +221,7 @@ def _of_two_languages(mixture: str, objectives: Mapping[str, float], translation
 _of_two_languages("embedded_objectives_en_zh", _OBJECTIVES, _TRANSLATIONS)
 # What finetuning goes on with, one mixture a use.
 _of_two_languages("embedded_translations_en_zh", {"recognition": 1.0}, {"translation": 3.0, "speech_translation": 2.0})
-_of_two_languages(
-    "embedded_matching_en_zh", {"recognition": 1.0, "spoken_masked_language_model": 2.0, "matching": 3.0}, {}
-)
+_of_two_languages("embedded_matching_en_zh", {"recognition": 1.0, "matching": 3.0}, {})
 _of_two_languages(
     "embedded_understanding_en_zh",
     {

@@ -30,6 +30,7 @@ MODEL = config.Model(
     stem_channels=16,
 )
 EVERY_HEAD = {
+    "matching": True,
     "masked_speech": config.MaskedSpeech(codebooks=2, codes=16, code_width=4, span=3),
     "speech_out": config.SpeechOut(mels=12, levels=5, reduction=2, hidden=16, dropout=0.1),
 }
@@ -59,6 +60,7 @@ def example(
     targets: int = 0,
     target_seconds: float = 0.0,
     mask_share: float = 0.0,
+    claim: float = 0.0,
 ) -> dict[str, Any]:
     """A random example with these lengths, as the stream hands it to the packer."""
     random = np.random.default_rng(seed)
@@ -84,6 +86,7 @@ def example(
         "masked_tokens": tokens(inputs),
         "masked_weights": (random.random(inputs) < 0.5).astype(np.float32),
         "ctc": np.array([int(seconds > 0 and targets > 0)], np.int32),
+        "claim": np.array([claim], np.float32),
         "mask_share": np.array([mask_share], np.float32),
         "weight": np.array([random.choice([0.5, 1.0, 2.0])], np.float32),
         "task": 0,

@@ -16,7 +16,7 @@ import seqio
 from flax import nnx
 
 from speechlm_jax import batch, layout, metrics, runtime, sharding, vocabulary
-from speechlm_jax.data import config, features, objectives, sources
+from speechlm_jax.data import config, features, measures, objectives, paired_objectives, sources
 from speechlm_jax.inference import evaluation
 from speechlm_jax.losses import heads
 from speechlm_jax.models import speech_text
@@ -25,30 +25,46 @@ ROW = batch.Row(audio_seconds=2.4, inputs=8, targets=24, segments=4)
 ROWS, RECORDS = 4, 14
 
 
-def task() -> seqio.Task:
-    """Noise and made-up transcripts, more than a batch of them."""
+def task(*, claims: bool = False) -> seqio.Task:
+    """Noise and made-up transcripts, more than a batch of them; or claims of what the noise says."""
     random = np.random.default_rng(0)
     lengths = random.integers(4000, 16_000, RECORDS)
     items = [
-        {"id": f"clip{number}", "audio": random.normal(0, 3000, length).astype(np.int16), "text": "the small house"}
+        {
+            "id": f"clip{number}",
+            "audio": random.normal(0, 3000, length).astype(np.int16),
+            "text": "the small house",
+            "other_text": ["you and me"],
+        }
         for number, length in enumerate(lengths)
     ]
-    if "tiny_evaluation" not in seqio.TaskRegistry.names():
+    name = "tiny_evaluation_of_claims" if claims else "tiny_evaluation"
+    if name not in seqio.TaskRegistry.names():
         seqio.TaskRegistry.add(
-            "tiny_evaluation",
+            name,
             source=sources.SequenceSource({"test": items}),
-            preprocessors=objectives.recognition("text", "en"),
+            preprocessors=paired_objectives.matching() if claims else objectives.recognition("text", "en"),
             output_features=features.OUTPUT_FEATURES,
-            metric_fns=[metrics.wer],
+            metric_fns=measures.matching() if claims else [metrics.wer],
         )
-    return seqio.TaskRegistry.get("tiny_evaluation")
+    return seqio.TaskRegistry.get(name)
 
 
-def scores(words: vocabulary.Vocabulary, decode_steps: int | None = None) -> dict:
-    """Scores of a model that has learned nothing, on the first four devices there are, in all processes."""
+def scores(
+    words: vocabulary.Vocabulary, decode_steps: int | None = None, *, claims: bool = False, matching: bool = True
+) -> dict:
+    """Scores of a model that has learned nothing, on the first four devices there are, in all processes.
+
+    matching: whether it has that head.
+    """
     features.bind(words.path)
     choice = dataclasses.replace(
-        rows.MODEL, vocabulary_size=words.padded_size, encoder_layers=1, decoder_layers=1, spec_augment=None
+        rows.MODEL,
+        vocabulary_size=words.padded_size,
+        encoder_layers=1,
+        decoder_layers=1,
+        spec_augment=None,
+        matching=matching,
     )
     mesh = sharding.make_mesh(layout.Layout(data=2, fsdp=2), jax.devices()[:4])
 
@@ -62,10 +78,10 @@ def scores(words: vocabulary.Vocabulary, decode_steps: int | None = None) -> dic
         vocabulary=words,
         data=config.Data(row=ROW, rows=ROWS, vocabulary=words.path),
         mesh=mesh,
-        heads=heads.load(["targets", "ctc", "masked_tokens"]),
+        heads=heads.load(["targets", "ctc", "masked_tokens", *(["matching"] if matching else [])]),
         decode_steps=decode_steps,
     )
-    return evaluator.score(jax.jit(first, out_shardings=places)(), task(), "test")
+    return evaluator.score(jax.jit(first, out_shardings=places)(), task(claims=claims), "test")
 
 
 if __name__ == "__main__":

@@ -147,13 +147,15 @@ OUTPUT_FEATURES: dict[str, seqio_utils.Feature] = {
     "masked_tokens": _tokens(),
     "masked_weights": _numbers(tf.float32),
     "ctc": _numbers(tf.int32),
+    "claim": _numbers(tf.float32),
     "mask_share": _numbers(tf.float32),
     "weight": _numbers(tf.float32),
 }
 """The features of every task: all of rank 1; absent lanes are empty. audio, target_audio: waveforms at 16 kHz.
 prompt: what stands before the targets in the decoder, without loss. masked_tokens, masked_weights: as long as inputs,
-or empty. ctc: 1 where the targets are a transcript of the audio. mask_share: of the speech that is to be masked.
-weight: of the example in every loss. The last three have length 1.
+or empty. ctc: 1 where the targets are a transcript of the audio. claim: 1 where the targets are claimed to be what is
+spoken and are, -1 where they are not, 0 where nothing is claimed. mask_share: of the speech that is to be masked.
+weight: of the example in every loss. The last four have length 1.
 
 SeqIO cuts features to the sequence_length that get_dataset is given, audio as well as text, each by itself. Leave it
 None, as the stream does; the preprocessor `lanes` fails on an example that would be cut."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from speechlm_jax import answer_metrics, label_metrics, metrics, speech_metrics, translation_metrics
-from speechlm_jax.data import paired_objectives
 
 _TOKENIZERS = {"zh": "zh", "ja": "char"}
 """What parts the words of a translation for BLEU, of languages that are written without spaces."""
@@ -29,9 +28,8 @@ def labels(*names: str) -> list[Any]:
 
 
 def matching() -> list[Any]:
-    """Accuracy, and the area under the curve by how likely the decoder holds a match."""
-    within = label_metrics.in_label_set(label_metrics.accuracy, paired_objectives.MATCH, paired_objectives.MISMATCH)
-    return [*_bootstrapped(within), label_metrics.auc_by_likelihood(paired_objectives.MATCH)]
+    """Accuracy, and the area under the curve by how likely the model holds a match."""
+    return [*_bootstrapped(label_metrics.accuracy), label_metrics.auc_by_likelihood(label_metrics.MATCH)]
 
 
 def answers() -> list[Any]:

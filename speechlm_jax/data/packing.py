@@ -148,6 +148,7 @@ def write_row(out: batch.Batch, index: int, examples: Sequence[Example], row: ba
         segments.task_ids[index, line] = example["task"]
         segments.weights[index, line] = example["weight"][0]
         segments.ctc[index, line] = example["ctc"][0] * _can_be_aligned(example, row)
+        segments.claims[index, line] = example["claim"][0]
         segments.mask_shares[index, line] = example["mask_share"][0]
         segments.origins[index, line] = example["origin"]
 

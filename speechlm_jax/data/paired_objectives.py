@@ -11,12 +11,11 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from speechlm_jax import label_metrics
 from speechlm_jax.data import features, preprocessors
 from speechlm_jax.data.preprocessors import Example, Preprocessor
 
-MATCH, MISMATCH = "match", "mismatch"
-"""What the matching of speech and text answers."""
-KINDS = (MATCH, "other", "near")
+KINDS = (label_metrics.MATCH, "other", "near")
 """How a claimed text comes about: it is the speech's own, another's, or its own but for one word."""
 
 
@@ -81,11 +80,14 @@ def classification(
 
 
 def matching(
-    text: str = "text", others: str = "other_text", *, other_share: float = 0.25, near_share: float = 0.25
+    text: str = "text",
+    others: str = "other_text",
+    *,
+    other_share: float = 0.25,
+    near_share: float = 0.25,
 ) -> list[Preprocessor]:
     """Is this the text of this speech? A match, another text, or a near miss: one word, or one character of Chinese,
-    changed for one of another text. One answer for a whole text teaches little about which words to compare with which
-    speech: a masked language model of paired speech teaches that for every hidden word, so train on both.
+    changed for one of another text. The text is the target, which is learned where it matches.
 
     others: the field of other texts, such as others.WithOthers brings. other_share, near_share: of the examples; the
     rest match. A near miss is impossible for a text that shares all its words with the others: those match.
@@ -111,23 +113,19 @@ def matching(
             claim, [truth, candidates, tf.cast(tf.stack(seed), tf.int64)], [tf.string, tf.int32], stateful=False
         )
         claimed, kind = tf.ensure_shape(claimed, []), tf.ensure_shape(kind, [])
-        matches = tf.equal(kind, KINDS.index(MATCH))
-        words = features.current()
-        token = tf.where(matches, words.token(f"<{MATCH}>"), words.token(f"<{MISMATCH}>"))
+        matches = tf.equal(kind, KINDS.index(label_metrics.MATCH))
         return {
-            **_encoded({**example, _CLAIM: claimed}, [_CLAIM], speech=True, doing=doing),
+            **_encoded(example, [], speech=True, doing=doing),
             "prompt": preprocessors.prompt_ids(example, "match"),
-            "targets": preprocessors.with_eos(token[None]),
-            "targets_pretokenized": tf.where(matches, MATCH, MISMATCH),
+            "targets": preprocessors.with_eos(features.encode([claimed])[0]),
+            "claim": tf.where(matches, [1.0], [-1.0]),
+            "targets_pretokenized": tf.where(matches, label_metrics.MATCH, label_metrics.MISMATCH),
             "kind": tf.gather(tf.constant(KINDS), kind),
         }
 
     stochastic: Any = seqio.map_over_dataset(change, num_seeds=1)
     stochastic.texts = (text,)
     return [preprocessors.drop_empty(text), stochastic, preprocessors.lanes(keep=("kind",))]
-
-
-_CLAIM = "_claim"
 
 
 def _claimed(truth: str, others: Sequence[str], kind: int, random: np.random.Generator) -> tuple[bytes, np.int32]:
@@ -142,7 +140,7 @@ def _claimed(truth: str, others: Sequence[str], kind: int, random: np.random.Gen
         if foreign:
             words[int(random.integers(len(words)))] = foreign[int(random.integers(len(foreign)))]
             return joint.join(words).encode(), np.int32(kind)
-    return truth.encode(), np.int32(KINDS.index(MATCH))
+    return truth.encode(), np.int32(KINDS.index(label_metrics.MATCH))
 
 
 def _encoded(example: Example, texts: Sequence[str], *, speech: bool, doing: str, before: str = "") -> Example:

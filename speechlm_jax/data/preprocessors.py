@@ -185,7 +185,7 @@ def lanes(*, keep: Sequence[str] = ()) -> Preprocessor:
     return preprocessor
 
 
-_DEFAULTS: Mapping[str, list[float]] = {"ctc": [0], "mask_share": [0.0], "weight": [1.0]}
+_DEFAULTS: Mapping[str, list[float]] = {"ctc": [0], "claim": [0.0], "mask_share": [0.0], "weight": [1.0]}
 
 
 def _check_lanes(spec: Mapping[str, Any]) -> None:

@@ -148,11 +148,11 @@ def _written(loaded: loading.Loaded, decode_steps: int | None, *, by_ctc: bool) 
 
 
 def _matched(loaded: loading.Loaded) -> Answers:
-    matcher = matching.Matcher(loaded.graphdef, loaded.vocabulary, mesh=loaded.mesh)
+    matcher = matching.Matcher(loaded.graphdef, mesh=loaded.mesh)
 
     def answers(packed: batches.Packed) -> Iterator[tuple[int, Line]]:
         for example, share in matcher(loaded.params, packed):
-            text = "match" if share >= 0.5 else "mismatch"
+            text = matching.verdict(share)
             line = {"id": example["id"], "text": text, "seconds": _seconds(example["audio"]), "score": round(share, 4)}
             yield example["number"], line
 

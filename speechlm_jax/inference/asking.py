@@ -50,11 +50,9 @@ def answer(given: Given, words: vocabulary.Vocabulary) -> Example:
 
 
 def match(given: Given, words: vocabulary.Vocabulary) -> Example:
-    """Speech and a text that is claimed to be its own, as paired_objectives.matching. The target is that it is, so
-    that the decoder can be asked how likely."""
+    """Speech and a text that is claimed to be its own, as paired_objectives.matching."""
     speech, claim = _speech(given), _filled(given.text, "text")
-    targets = [words.token("<match>"), vocabulary.EOS]
-    return _example(_prompt(words, "match"), audio=speech, inputs=words.encode(claim), targets=targets)
+    return _example(_prompt(words, "match"), audio=speech, targets=[*words.encode(claim), vocabulary.EOS], claim=1)
 
 
 def speak(given: Given, words: vocabulary.Vocabulary) -> Example:
@@ -99,6 +97,7 @@ def _example(
     inputs: Sequence[int] = (),
     targets: Sequence[int] = (),
     ctc: int = 0,
+    claim: int = 0,
 ) -> Example:
     """All features of an example; the lanes that are not named are empty."""
     samples = np.zeros(0, np.int16)
@@ -111,6 +110,7 @@ def _example(
         "masked_tokens": np.zeros(0, np.int32),
         "masked_weights": np.zeros(0, np.float32),
         "ctc": np.full(1, ctc, np.int32),
+        "claim": np.full(1, claim, np.float32),
         "mask_share": np.zeros(1, np.float32),
         "weight": np.ones(1, np.float32),
     }

@@ -1,7 +1,8 @@
 """Scores of SeqIO tasks: the losses of a split, and the tasks' own metrics over what the model writes or speaks."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,8 +11,19 @@ from flax import nnx
 
 from speechlm_jax import vocabulary
 from speechlm_jax.data import batches, config, one_pass, quarantine
-from speechlm_jax.inference import eval_step, generate, listening, speaking
+from speechlm_jax.inference import eval_step, generate, listening, matching, speaking
 from speechlm_jax.models import config as model_config
+
+
+class _Told(NamedTuple):
+    """What the model says of an example in words."""
+
+    example: Mapping[str, Any]
+    text: str
+    log_likelihood: float | None
+    """log P(target), where a loss says."""
+    cut: bool = False
+    ctc_text: str | None = None
 
 
 class Evaluator:
@@ -41,21 +53,21 @@ class Evaluator:
         if model is not None and model.speech_out is not None and data.row.target_audio_steps:
             self._speak = speaking.Speaker(graphdef, model.speech_out, mesh=mesh, steps=data.row.target_audio_steps)
         self._generate = generate.Generator(graphdef, row=data.row, mesh=mesh, steps=decode_steps)
+        self._match = matching.Matcher(graphdef, mesh=mesh)
         self._losses = eval_step.make(graphdef, heads, mesh=mesh)
 
     def score(self, params: Any, task: seqio.Task, split: str, *, limit: int | None = None) -> dict[str, Any]:
         """Of the first `limit` records of a split: losses by head, the share of single guesses that are right, the
         task's metrics with some samples, and in how many examples the decoder wrote no end token, `cut_off`.
 
-        Predictions are what the decoder writes; of tasks with speech to come out, the speech (int16), beside the true
-        one. A metric function with an argument `scores` is given log P(target) of each example. Where examples say of
-        what kind they are, metrics are told by kind as well.
+        Predictions are what the decoder writes; of claims, what the model holds them for; of tasks with speech to come
+        out, the speech (int16), beside the true one. A metric function with an argument `scores` is given log P(target)
+        of each example. Where examples say of what kind they are, metrics are told by kind as well.
         """
         bad = quarantine.Quarantine(self._data.stream.bad_records)
         totals: dict[str, np.ndarray] = {name: np.zeros(3) for name in self._heads}
-        written: list[generate.Decoded] = []
+        told: list[_Told] = []
         spoken: list[speaking.Spoken] = []
-        likelihoods: list[float] = []
         examples = one_pass.examples(task, split, quarantine=bad, limit=limit)
         for packed in batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad):
             measured = jax.device_get(self._losses(params, generate.place(self._mesh, packed.batch)))
@@ -67,9 +79,10 @@ class Evaluator:
             if packed.batch.target_audio is not None and np.any(packed.batch.target_audio.segment_ids):
                 spoken.extend(self._speak(params, packed) if self._speak is not None else [])
                 continue
-            written.extend(self._generate(params, packed))
-            if "targets" in measured:
-                likelihoods += _of_examples(-measured["targets"].totals, packed)
+            if np.any(packed.batch.segments.claims):
+                told.extend(self._matched(params, packed))
+            else:
+                told.extend(self._written(params, packed, measured))
         scores: dict[str, Any] = {}
         for name, (total, weight, right) in totals.items():
             if weight:
@@ -77,8 +90,8 @@ class Evaluator:
                 if hasattr(self._heads[name], "hits"):
                     scores[f"hits/{name}"] = float(right / weight)
         scores["skipped"] = bad.skipped
-        if written:
-            scores |= self._metrics(task, written, likelihoods)
+        if told:
+            scores |= self._metrics(task, told)
         if spoken:
             truths, predictions = [one.example["target_audio"] for one in spoken], [one.samples for one in spoken]
             scores |= {"examples": len(spoken), **_run_metrics(task, truths, predictions)}
@@ -87,33 +100,46 @@ class Evaluator:
                 scores |= self._listener.scores(spoken, {words.language(code): code for code in words.languages})
         return scores
 
-    def _metrics(
-        self, task: seqio.Task, decoded: Sequence[generate.Decoded], likelihoods: Sequence[float]
-    ) -> dict[str, Any]:
-        scores: dict[str, Any] = {"examples": len(decoded), "cut_off": sum(d.cut for d in decoded)}
-        targets = [_postprocess(task, self._reference(d.example), d.example, True) for d in decoded]
-        predictions = [_postprocess(task, self._vocabulary.decode(d.tokens), d.example, False) for d in decoded]
+    def _written(
+        self, params: Any, packed: batches.Packed, measured: Mapping[str, eval_step.Measured]
+    ) -> Iterator[_Told]:
+        likelihoods = iter(
+            _of_examples(-np.asarray(measured["targets"].totals), packed) if "targets" in measured else ()
+        )
+        for decoded in self._generate(params, packed):
+            text = self._vocabulary.decode(decoded.tokens)
+            by_ctc = None if decoded.ctc_tokens is None else self._vocabulary.decode(decoded.ctc_tokens)
+            yield _Told(decoded.example, text, next(likelihoods, None), decoded.cut, by_ctc)
+
+    def _matched(self, params: Any, packed: batches.Packed) -> Iterator[_Told]:
+        for example, share in self._match(params, packed):
+            own = share if example["claim"][0] > 0 else 1.0 - share
+            yield _Told(example, matching.verdict(share), math.log(max(own, 1e-30)))
+
+    def _metrics(self, task: seqio.Task, told: Sequence[_Told]) -> dict[str, Any]:
+        scores: dict[str, Any] = {"examples": len(told), "cut_off": sum(one.cut for one in told)}
+        targets = [_postprocess(task, self._reference(one.example), one.example, True) for one in told]
+        predictions = [_postprocess(task, one.text, one.example, False) for one in told]
         scores |= _run_metrics(task, targets, predictions)
+        likelihoods = [one.log_likelihood for one in told if one.log_likelihood is not None]
         for function in task.score_metric_fns if likelihoods else ():
             scores |= function(targets=targets, scores=likelihoods)
-        kinds = [_text(d.example.get("kind", "")) for d in decoded]
+        kinds = [_text(one.example.get("kind", "")) for one in told]
         for kind in sorted({*kinds} - {""}):
             own = [index for index, found in enumerate(kinds) if found == kind]
             found = _run_metrics(task, [targets[index] for index in own], [predictions[index] for index in own])
             scores |= {f"{kind}/{name}": value for name, value in found.items()}
-        chosen = np.linspace(0, len(decoded) - 1, min(5, len(decoded))).astype(int).tolist()
+        chosen = np.linspace(0, len(told) - 1, min(5, len(told))).astype(int).tolist()
         scores["samples"] = [
-            {"id": _text(decoded[i].example["id"]), "target": str(targets[i]), "prediction": str(predictions[i])}
+            {"id": _text(told[i].example["id"]), "target": str(targets[i]), "prediction": str(predictions[i])}
             for i in chosen
         ]
-        aligned = [index for index, d in enumerate(decoded) if d.ctc_tokens is not None]
+        aligned = {index: one.ctc_text for index, one in enumerate(told) if one.ctc_text is not None}
         if aligned:
-            paths = [self._vocabulary.decode(decoded[index].ctc_tokens or []) for index in aligned]
-            ctc_scores = _run_metrics(task, [targets[index] for index in aligned], paths)
+            ctc_scores = _run_metrics(task, [targets[index] for index in aligned], list(aligned.values()))
             scores |= {f"ctc/{name}": value for name, value in ctc_scores.items()}
-            written = dict(zip(aligned, paths, strict=True))
             for sample, i in zip(scores["samples"], chosen, strict=True):
-                sample["ctc_prediction"] = written.get(i, "")
+                sample["ctc_prediction"] = aligned.get(i, "")
         return scores
 
     def _reference(self, example: Mapping[str, Any]) -> str:

@@ -81,7 +81,13 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
 
 
 FORMER: dict[type, dict[str, Any]] = {
-    model_config.Model: {"sinusoids": False, "ctc_tied": False, "masked_speech": None, "speech_out": None},
+    model_config.Model: {
+        "sinusoids": False,
+        "ctc_tied": False,
+        "matching": False,
+        "masked_speech": None,
+        "speech_out": None,
+    },
 }
 """What a checkpoint that does not name these fields was trained with. A new field of a model belongs here, because its
 default may be another."""

@@ -1,4 +1,4 @@
-"""How likely the decoder holds it that speech and text match, for packed examples. Needs no TensorFlow."""
+"""How likely the model holds it that targets are what was spoken, for packed examples. Needs no TensorFlow."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -9,37 +9,42 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from speechlm_jax import batch, sharding, vocabulary
+from speechlm_jax import batch, label_metrics, sharding
 from speechlm_jax.data import batches
 from speechlm_jax.inference import generate
 
 
 class Matcher:
-    """Weighs <match> against <mismatch> behind the prompt of packed examples, whose target is one of the two."""
+    """Weighs the targets of packed examples: claims of what their speech says."""
 
-    def __init__(self, graphdef: nnx.GraphDef, words: vocabulary.Vocabulary, *, mesh: jax.sharding.Mesh):
+    def __init__(self, graphdef: nnx.GraphDef, *, mesh: jax.sharding.Mesh):
         self._mesh = mesh
-        tokens = words.token("<match>"), words.token("<mismatch>")
-        self._margins = jax.jit(
-            functools.partial(_margins, graphdef, mesh, *tokens), out_shardings=sharding.replicated(mesh)
-        )
+        self._margins = jax.jit(functools.partial(_margins, graphdef, mesh), out_shardings=sharding.replicated(mesh))
 
     def __call__(self, params: nnx.State, packed: batches.Packed) -> Iterator[tuple[Mapping[str, Any], float]]:
-        """Each example of a packed batch, and P(match) / (P(match) + P(mismatch))."""
-        margins_BU = jax.device_get(self._margins(params, generate.place(self._mesh, packed.batch)))
+        """Each example of a packed batch, and the probability that its target matches.
+
+        Raises ValueError for a model without a matching head.
+        """
+        margins_BE = jax.device_get(self._margins(params, generate.place(self._mesh, packed.batch)))
         for index, members in enumerate(packed.rows):
-            start = 0
-            for example in members:
-                margin = margins_BU[index, start + len(example["prompt"])]
-                start += len(example["prompt"]) + len(example["targets"])
+            for line, example in enumerate(members):
+                margin = margins_BE[index, line]
                 yield example, float(0.5 + 0.5 * np.tanh(0.5 * margin))  # The logistic function, without overflow.
 
 
-def _margins(
-    graphdef: nnx.GraphDef, mesh: jax.sharding.Mesh, match: int, mismatch: int, params: Any, rows: batch.Batch
-) -> Float[Array, "B U"]:
-    """log P(match) - log P(mismatch) at each place of the targets lane, after the tokens before it."""
+def verdict(probability: float) -> str:
+    """The label that is the likelier."""
+    return label_metrics.MATCH if probability >= 0.5 else label_metrics.MISMATCH
+
+
+def _margins(graphdef: nnx.GraphDef, mesh: jax.sharding.Mesh, params: Any, rows: batch.Batch) -> Float[Array, "B E"]:
+    """log P(match) - log P(mismatch) of the target of each segment."""
     with sharding.model_on(mesh, graphdef, params) as model:
-        logits_BUV, _ = model.decode(rows, model.encode(rows))
-        assert logits_BUV is not None  # A row without a targets lane holds no such example.
-        return logits_BUV[..., match] - logits_BUV[..., mismatch]
+        margins_BE = model(rows).matching
+    if margins_BE is None:
+        raise ValueError(
+            "matching text and speech: the model does not say whether they match. Name one that was trained with "
+            "Model.matching = True."
+        )
+    return margins_BE

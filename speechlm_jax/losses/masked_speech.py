@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from speechlm_jax import batch as batches
-from speechlm_jax.layers import segments
-from speechlm_jax.losses import targets
+from speechlm_jax.layers import logits, segments
 from speechlm_jax.models import speech_text
 
 
@@ -35,7 +34,7 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
             "Model.masked_speech = @MaskedSpeech(), or leave 'masked_speech' out of Losses.coefficients."
         )
     masked = outputs.masked_speech
-    losses_BP = jnp.mean(targets.cross_entropy(masked.logits, masked.codes), axis=-1)
+    losses_BP = jnp.mean(logits.cross_entropy(masked.logits, masked.codes), axis=-1)
     subsampling = batch.audio.segment_ids.shape[1] // losses_BP.shape[1]
     ids_BP, num_segments = batch.audio.segment_ids[:, ::subsampling], lines.weights.shape[1]
     hidden_BP = masked.hidden.astype(jnp.float32)

@@ -1,21 +1,20 @@
 """Cross-entropy of the decoder over target tokens."""
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from speechlm_jax import batch as batches
-from speechlm_jax.layers import segments
+from speechlm_jax.layers import logits, segments
 from speechlm_jax.models import speech_text
 
 
 def weights(batch: batches.Batch) -> Float[Array, "B E"]:
-    """Token weights of each segment, summed; a prompt weighs nothing."""
+    """Token weights of each segment, summed; a prompt weighs nothing, nor does what is falsely claimed."""
     lines = batch.segments
     if batch.targets is None:
         return jnp.zeros_like(lines.weights)
     lane = batch.targets
-    return lines.weights * segments.total(lane.weights, lane.segment_ids, lines.weights.shape[1])
+    return _learned(lines) * segments.total(lane.weights, lane.segment_ids, lines.weights.shape[1])
 
 
 def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B E"]:
@@ -25,8 +24,8 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
         return jnp.zeros_like(lines.weights)
     lane = batch.targets
     assert outputs.targets is not None  # The model decodes every targets lane.
-    losses_BU = lane.weights * cross_entropy(outputs.targets, lane.tokens)
-    return lines.weights * segments.total(losses_BU, lane.segment_ids, lines.weights.shape[1])
+    losses_BU = lane.weights * logits.cross_entropy(outputs.targets, lane.tokens)
+    return _learned(lines) * segments.total(losses_BU, lane.segment_ids, lines.weights.shape[1])
 
 
 def hits(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B E"]:
@@ -36,13 +35,9 @@ def hits(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B 
         return jnp.zeros_like(lines.weights)
     lane = batch.targets
     right_BU = lane.weights * (outputs.targets.argmax(-1) == lane.tokens)
-    return lines.weights * segments.total(right_BU, lane.segment_ids, lines.weights.shape[1])
+    return _learned(lines) * segments.total(right_BU, lane.segment_ids, lines.weights.shape[1])
 
 
-def cross_entropy(logits: Float[Array, "*places V"], tokens: Int[Array, "*places"]) -> Float[Array, "*places"]:
-    """-log softmax(logits)[token] in nats."""
-    # By comparison, not by gather: so the vocabulary may be cut over devices, and the gradient is no scatter.
-    entries_V = jnp.arange(logits.shape[-1], dtype=tokens.dtype)
-    chosen = jnp.expand_dims(entries_V, tuple(range(tokens.ndim))) == tokens[..., None]
-    own = jnp.sum(jnp.where(chosen, logits, 0.0), axis=-1)
-    return jax.nn.logsumexp(logits, axis=-1) - own
+def _learned(lines: batches.Segments) -> Float[Array, "B E"]:
+    """The weights of segments, without those whose target is not to be told."""
+    return lines.weights * (lines.claims >= 0)

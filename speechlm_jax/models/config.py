@@ -87,6 +87,8 @@ class Model:
     ctc_tied: bool = False
     """Whether that head reads by the embedding of tokens: then the encoder says a word where it hears one, and what has
     learned to find a word in text finds it in speech."""
+    matching: bool = False
+    """Whether the model says if a target is what was spoken: by how much the target surprises its decoder."""
     masked_speech: MaskedSpeech | None = None
     """How speech is hidden and told; None: the model has no such head."""
     speech_out: SpeechOut | None = None

@@ -1,4 +1,4 @@
-"""What reads the encoder beside the decoder."""
+"""What reads the encoder beside the decoder, and what reads the decoder's text."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from speechlm_jax import axes
-from speechlm_jax.layers import norms, weights
+from speechlm_jax import batch as batches
+from speechlm_jax.layers import logits, norms, segments, weights
 from speechlm_jax.models import config, frontends
 
 
@@ -43,3 +44,25 @@ class MaskedTokens(nnx.Module):
     def __call__(self, hidden: Float[Array, "B S D"], text: frontends.Text) -> Float[Array, "B S V"]:
         transformed_BSD = jnp.einsum("BSD,DC->BSC", hidden, self.transform_DC[...].astype(hidden.dtype))
         return text.logits(self.norm(jax.nn.gelu(transformed_BSD)))
+
+
+class Matching(nnx.Module):
+    """Whether a target is what was spoken: a logistic regression on how much its tokens surprise the decoder, each
+    after the true ones before it, in the mean and at most. One wrong word shows in the latter."""
+
+    def __init__(self):
+        # About where a decoder that hears parts true texts from false ones.
+        self.weights_2 = weights.constant(-1.0, (2,), (None,))
+        self.bias = weights.constant(2.0, (), ())
+
+    def __call__(
+        self, logits_BUV: Float[Array, "B U V"], lane: batches.TargetsLane, num_segments: int
+    ) -> Float[Array, "B E"]:
+        """The logit that the target of each segment matches; a prompt does not count."""
+        surprise_BU = lane.weights * logits.cross_entropy(logits_BUV, lane.tokens)
+        ids_BU = lane.segment_ids
+        tokens_BE = jnp.maximum(segments.total(lane.weights, ids_BU, num_segments), 1.0)
+        mean_BE = segments.total(surprise_BU, ids_BU, num_segments) / tokens_BE
+        most_BE = jnp.maximum(segments.maximum(surprise_BU, ids_BU, num_segments), 0.0)
+        on_mean, on_most = self.weights_2[...]
+        return self.bias[...] + on_mean * jnp.log1p(mean_BE) + on_most * jnp.log1p(most_BE)

@@ -18,6 +18,7 @@ class Outputs(NamedTuple):
     targets: Float[Array, "B U V"] | None = None
     masked_tokens: Float[Array, "B S V"] | None = None
     ctc: Float[Array, "B P V"] | None = None
+    matching: Float[Array, "B E"] | None = None
     masked_speech: masking.Masked | None = None
     target_audio: speech_out.Told | None = None
 
@@ -38,6 +39,8 @@ class SpeechText(nnx.Module):
         self.masked_tokens = heads.MaskedTokens(choice, rngs=rngs)
         if choice.ctc:
             self.ctc = heads.Ctc(choice, rngs=rngs)
+        if choice.matching:
+            self.matching = heads.Matching()
         if choice.masked_speech is not None:
             self.masked_speech = masking.MaskedSpeech(choice, choice.masked_speech, rngs=rngs)
         if choice.speech_out is not None:
@@ -52,6 +55,7 @@ class SpeechText(nnx.Module):
             targets=targets,
             masked_tokens=self.masked_token_logits(encoded),
             ctc=self.ctc_logits(encoded),
+            matching=self.matching_logits(targets, batch),
             masked_speech=hidden,
             target_audio=target_audio,
         )
@@ -107,6 +111,15 @@ class SpeechText(nnx.Module):
     def masked_token_logits(self, encoded: encoder.Encoded | None) -> Float[Array, "B S V"] | None:
         """Logits at the places of the inputs lane; None without that lane."""
         return None if encoded is None or encoded.inputs is None else self.masked_tokens(encoded.inputs, self.text)
+
+    def matching_logits(
+        self, targets: Float[Array, "B U V"] | None, batch: batches.Batch
+    ) -> Float[Array, "B E"] | None:
+        """The logit that each segment's target is what was spoken, from the logits of its tokens; None without a
+        targets lane or where the model does not say."""
+        if targets is None or batch.targets is None or not self.choice.matching:
+            return None
+        return self.matching(targets, batch.targets, batch.segments.weights.shape[1])
 
     def _encode(
         self, batch: batches.Batch, key: PRNGKeyArray | None

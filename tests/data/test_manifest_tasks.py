@@ -40,7 +40,7 @@ CHOICES = {
 }
 WANTED = {
     "recognition": ("audio", "<task:transcribe> <lang:en>", "", "the small house 8"),
-    "matching": ("audio", "<task:match>", None, None),
+    "matching": ("audio", "<task:match>", "", None),
     "text_to_speech": ("target_audio", "", "<task:speak> <lang:en> Anna the small house 8", "the small house 8"),
     "span_corruption": ("", "", None, None),
     "masked_language_model": ("", "", None, None),
@@ -116,7 +116,7 @@ def test_texts_are_left_as_they_are_where_they_are_not_to_be_plain(folder):
 def test_a_claimed_text_is_as_plain_as_the_true_one(folder):
     register(str(folder / "manifest.jsonl"), "matching", **CHOICES)
     words = vocabulary.Vocabulary.load(folder / "words.model")
-    claimed = [words.decode(example["inputs"].tolist()) for example in read(folder, "matching", "train")]
+    claimed = [words.decode(example["targets"].tolist()) for example in read(folder, "matching", "train")]
     assert {word for text in claimed for word in text.split()} <= {"the", "small", "house", *"01234567"}
 
 

@@ -23,6 +23,7 @@ def example(random: np.random.Generator, *, audio=0, inputs=0, prompt=0, targets
         "masked_tokens": (tokens + 1).astype(np.int32) if masked else np.zeros(0, np.int32),
         "masked_weights": np.ones(inputs, np.float32) if masked else np.zeros(0, np.float32),
         "ctc": np.array([1], np.int32),
+        "claim": np.array([-1], np.float32),
         "mask_share": np.array([0.25], np.float32),
         "weight": np.array([0.5], np.float32),
     }
@@ -61,6 +62,7 @@ def test_a_row_gives_back_every_lane_of_its_examples_under_one_segment_id():
         assert out.segments.task_ids[1, line] == member["task"]
         assert out.segments.origins[1, line].tolist() == list(member["origin"])
         assert (out.segments.weights[1, line], out.segments.mask_shares[1, line]) == (0.5, 0.25)
+        assert out.segments.claims[1, line] == -1
     assert not any(array[0].any() for array in (out.audio.samples, out.inputs.tokens, out.segments.weights))
 
 

@@ -100,9 +100,9 @@ def test_claims_come_in_the_asked_shares_and_answers_are_true(words):
         assert abs(kinds[kind] / 600 - share) < 0.06
     foreign = {word for other in OTHERS for word in other.split()}
     for example in found:
-        claimed, kind = words.decode(example["inputs"].tolist()), example["kind"].decode()
+        claimed, kind = words.decode(example["targets"].tolist()), example["kind"].decode()
         answer = "match" if claimed == TRUTH else "mismatch"
-        assert example["targets_pretokenized"].decode() == answer == words.decode(example["targets"].tolist())
+        assert example["targets_pretokenized"].decode() == answer
         assert (kind == "match") == (claimed == TRUTH) and (kind == "other") == (claimed in OTHERS)
         if kind == "near":
             changed = [word for word, true in zip(claimed.split(), TRUTH.split(), strict=True) if word != true]
@@ -111,14 +111,21 @@ def test_claims_come_in_the_asked_shares_and_answers_are_true(words):
 
 def test_claims_are_repeated_by_the_seed_alone():
     first, again, other = (claims(60, seed) for seed in (0, 0, 1))
-    assert [one["inputs"].tolist() for one in first] == [one["inputs"].tolist() for one in again]
-    assert [one["inputs"].tolist() for one in first] != [one["inputs"].tolist() for one in other]
+    assert [one["targets"].tolist() for one in first] == [one["targets"].tolist() for one in again]
+    assert [one["targets"].tolist() for one in first] != [one["targets"].tolist() for one in other]
+
+
+def test_a_claim_is_the_target_and_said_to_be_true_or_false(words):
+    for example in claims(20):
+        assert example["prompt"].tolist() == [words.token("<task:match>")] and not len(example["inputs"])
+        assert len(example["audio"]) == 800 and example["targets"][-1] == vocabulary.EOS
+        assert example["claim"].tolist() == ([1.0] if example["kind"] == b"match" else [-1.0])
 
 
 def test_a_near_miss_in_chinese_changes_one_character(words):
     found = claims(40, truth="我喜欢吃苹果", others=["他在学校"], other_share=0.0, near_share=1.0)
     for example in found:
-        claimed = words.decode(example["inputs"].tolist())
+        claimed = words.decode(example["targets"].tolist())
         assert sum(a != b for a, b in zip(claimed, "我喜欢吃苹果", strict=True)) == 1
 
 

@@ -125,33 +125,36 @@ def test_a_manifest_is_used_line_by_line_and_a_bad_line_is_told(folder, capsys, 
 
 
 @pytest.mark.slow
-def test_a_claim_scores_what_the_decoder_says_step_by_step_whatever_shares_its_row(folder):
+def test_a_claim_scores_by_what_the_decoder_says_step_by_step_whatever_shares_its_row(folder):
     loaded = loading.load(str(folder / "run"), rows=1)
     request = uses.Request("match", ("you and me",))
     found = entries.find([str(folder / "clips")], request)
-    matcher = matching.Matcher(loaded.graphdef, loaded.vocabulary, mesh=loaded.mesh)
+    matcher = matching.Matcher(loaded.graphdef, mesh=loaded.mesh)
 
     def packed(which):
         examples = answering._examples(which, [""] * len(which), loaded, request, {})
         (one,) = batches.pack(examples, ROW, rows=1)
         return one
 
-    before = [vocabulary.BOS, loaded.vocabulary.token("<task:match>")]
+    claim = [*loaded.vocabulary.encode("you and me"), vocabulary.EOS]
+    before = [vocabulary.BOS, loaded.vocabulary.token("<task:match>"), *claim[:-1]]
 
     @rows.compiled
     def step_by_step(params, batch):
         model = rows.nnx.merge(loaded.graphdef, params)
         cache = model.start(model.encode(batch), 1, ROW.segments, len(before))
+        said = []
         for token in before:
             logits, cache = model.step(jnp.full((1, ROW.segments), token), cache)
-        return jax.nn.softmax(logits[0, 0])
+            said.append(jax.nn.log_softmax(logits[0, 0]))
+        surprise = -jnp.stack([one[token] for one, token in zip(said[1:], claim, strict=True)])
+        return 2 - jnp.log1p(surprise.mean()) - jnp.log1p(surprise.max())  # As the head starts.
 
     together = {example["id"]: score for example, score in matcher(loaded.params, packed(found))}
     assert len(set(together.values())) == 2
     for entry in found:
-        shares = step_by_step(loaded.params, packed([entry]).batch)
-        match, mismatch = (float(shares[loaded.vocabulary.token(name)]) for name in ("<match>", "<mismatch>"))
-        assert together[entry.id] == pytest.approx(match / (match + mismatch), abs=1e-5)
+        margin = step_by_step(loaded.params, packed([entry]).batch)
+        assert together[entry.id] == pytest.approx(float(jax.nn.sigmoid(margin)), abs=1e-5)
 
 
 @pytest.mark.slow

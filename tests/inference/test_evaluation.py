@@ -31,6 +31,22 @@ def test_every_example_is_scored_once(alone):
 
 
 @pytest.mark.slow
+def test_a_claim_is_judged_by_the_head_and_not_by_what_the_decoder_writes(words):
+    found = tiny_evaluation.scores(words, claims=True)
+    assert found["examples"] == tiny_evaluation.RECORDS == found["accuracy_examples"]
+    assert found["accuracy"] == found["hits/matching"] and found["loss/matching"] > 0
+    assert 0 <= found["auc_low"] <= found["auc"] <= found["auc_high"] <= 1
+    matches = found["match/accuracy_examples"]
+    assert found["auc_positives"] == matches == tiny_evaluation.RECORDS - found["auc_negatives"]
+    assert {one["prediction"] for one in found["samples"]} <= {"match", "mismatch"}
+
+
+def test_claims_and_a_model_that_does_not_match_are_an_error(words):
+    with pytest.raises(ValueError, match=r"does not say whether they match.*Model.matching = True"):
+        tiny_evaluation.scores(words, claims=True, matching=False)
+
+
+@pytest.mark.slow
 def test_text_that_was_cut_off_is_counted(words, alone):
     short = tiny_evaluation.scores(words, decode_steps=1)
     assert 0 < short["cut_off"] <= tiny_evaluation.RECORDS

@@ -10,15 +10,15 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from speechlm_jax import batch as batches
 from speechlm_jax.layers import attention, convolution
-from speechlm_jax.losses import ctc, masked_speech, masked_tokens, target_audio, targets
+from speechlm_jax.losses import ctc, masked_speech, masked_tokens, matching, target_audio, targets
 from speechlm_jax.models import frontends
 
 ROW = batches.Row(audio_seconds=3.2, inputs=24, targets=30, target_audio_seconds=2.4, segments=6)
 LONGER = batches.Row(audio_seconds=4.0, inputs=31, targets=35, target_audio_seconds=3.0, segments=7)
 EXAMPLES = (
-    rows.example(0, seconds=0.83, prompt=2, targets=7),
+    rows.example(0, seconds=0.83, prompt=2, targets=7, claim=1),
     rows.example(1, inputs=9, targets=6, target_seconds=0.5),
-    rows.example(2, seconds=0.6, inputs=5, prompt=1, targets=4, mask_share=0.4),
+    rows.example(2, seconds=0.6, inputs=5, prompt=1, targets=4, mask_share=0.4, claim=-1),
     rows.example(3, inputs=6),
     rows.example(4, seconds=0.7, mask_share=0.5, target_seconds=0.61),
 )
@@ -28,6 +28,7 @@ HEADS = {
     "masked_tokens": masked_tokens,
     "masked_speech": masked_speech,
     "target_audio": target_audio,
+    "matching": matching,
 }
 
 
@@ -65,6 +66,7 @@ def evaluation(graph, params):
             "levels": rows.places(outputs.target_audio.levels, step_ids),
             "true levels": rows.places(outputs.target_audio.truth, step_ids),
             "stop": rows.places(outputs.target_audio.stop, step_ids),
+            "matching": rows.lines(outputs.matching, batch),
         } | {f"loss {name}": rows.lines(value, batch) for name, value in totals.items()}
 
     return evaluate

@@ -24,7 +24,7 @@ MODULES = [f"tasks.{found.name}" for found in pkgutil.iter_modules(tasks.__path_
 LANES = {
     "recognition": {"audio", "prompt", "targets"},
     "masked_speech": {"audio"},
-    "matching": {"audio", "inputs", "prompt", "targets"},
+    "matching": {"audio", "prompt", "targets"},
     "text_to_speech": {"inputs", "target_audio"},
     "span_corruption": {"inputs", "targets"},
     "prefix_language_model": {"inputs", "prompt", "targets"},
