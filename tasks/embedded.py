@@ -137,7 +137,7 @@ def _register_meaning(suffix: str, source: sources.RecordsSource, *, speech: boo
     _add(
         f"embedded_{kind}question_answering{suffix}",
         sources.Having(source, "question", "answer"),
-        paired_objectives.question_answering(passage=None if speech else "text"),
+        paired_objectives.question_answering("questions", "answers", passage=None if speech else "text"),
         measures.answers(),
     )
 

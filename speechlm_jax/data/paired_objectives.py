@@ -40,17 +40,31 @@ def translation(
 def question_answering(
     question: str = "question", answer: str = "answer", *, passage: str | None = None
 ) -> list[Preprocessor]:
-    """A question on a text, the field `passage`, or on the speech where it is None, to its answer."""
+    """A question on a text, the field `passage`, or on the speech where it is None, to its answer.
+
+    question, answer: fields of a text each, or of texts side by side, of which every pass asks one, as chance has it.
+    """
+    doing = "making a question-answering example"
+
+    def ask(example: Example, seed: tf.Tensor) -> Example:
+        asked, replied = (preprocessors.field(example, name, doing) for name in (question, answer))
+        if asked.shape.rank:
+            tf.debugging.assert_equal(tf.size(asked), tf.size(replied), f"{doing}: '{question}' and '{answer}'")
+            chosen = tf.random.stateless_uniform([], seed, 0, tf.size(asked), tf.int32)
+            asked, replied = asked[chosen], replied[chosen]
+        return {**example, question: asked, answer: replied}
 
     def change(example: Example) -> Example:
-        doing = "making a question-answering example"
-        replied = preprocessors.field(example, answer, doing)
         texts = [question] if passage is None else [question, passage]
         made = _encoded(example, texts, speech=passage is None, doing=doing)
+        replied = preprocessors.field(example, answer, doing)
         return {**made, **_answer(replied, preprocessors.prompt_ids(example, "answer"))}
 
     texts = [question, answer] if passage is None else [question, passage, answer]
-    return _task(change, texts, question, answer)
+    one: Any = seqio.map_over_dataset(tf.autograph.experimental.do_not_convert(ask), num_seeds=1)
+    one.texts = tuple(texts)
+    dropped, *made = _task(change, texts, question, answer)
+    return [dropped, one, *made]
 
 
 def classification(

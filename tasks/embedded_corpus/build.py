@@ -28,6 +28,8 @@ TEXT_FIELDS = {
     "sentiment": "text",
     "question": "text",
     "answer": "text",
+    "questions": "texts",
+    "answers": "texts",
     **{f"translation/{language}": "text" for language in words.LANGUAGES},
     "speaker": "text",
     "rate_wpm": "int",

@@ -13,6 +13,13 @@ class Dealer(random.Random):
         super().__init__(seed)
         self._decks: dict[Any, list[int]] = {}
 
+    def copy(self) -> "Dealer":
+        """A dealer that deals from here on what this one does."""
+        same = Dealer("")
+        same.setstate(self.getstate())
+        same._decks = {members: list(deck) for members, deck in self._decks.items()}
+        return same
+
     def choice(self, seq: Sequence) -> Any:
         """The next member; `seq` is a tuple or a range, known by what it holds."""
         deck = self._decks.setdefault(seq, [])

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tasks.embedded_corpus import config, dealer, shown, words
 from tasks.embedded_corpus.domains import commands, facts, greetings, numbers, orders, sentiment, times
@@ -37,6 +38,8 @@ class Drawn:
     domain: str
     kind: str
     meaning: words.Meaning
+    also: tuple[words.Meaning, ...] = ()
+    """The same text with other questions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Utterance:
         """What the voice reads: the sentence with its punctuation, every figure in words."""
         return words.said(self.drawn.meaning.text.of(self.language), self.language)
 
-    def fields(self) -> dict[str, str | int | float]:
+    def fields(self) -> dict[str, Any]:
         """The record of this utterance, but for its waveform."""
         meaning, language = self.drawn.meaning, self.language
         return {
@@ -72,14 +75,23 @@ class Utterance:
             "intent": meaning.intent,
             "slots": meaning.slots,
             "sentiment": meaning.sentiment,
-            "question": words.written(meaning.question.of(language), language) if meaning.question else "",
-            "answer": words.phrase(meaning.answer.of(language), language) if meaning.answer else "",
+            **self._questions(),
             **{f"translation/{other}": words.written(meaning.text.of(other), other) for other in words.LANGUAGES},
             "speaker": self.speaker,
             "rate_wpm": self.rate_wpm,
             "pitch": self.pitch,
             "level_db": self.level_db,
         }
+
+    def _questions(self) -> dict[str, str | list[str]]:
+        """What is asked of the sentence: one question, and all that its split asks."""
+        asked, answers = [], []
+        for meaning in (self.drawn.meaning, *self.drawn.also):
+            if meaning.question and meaning.answer:
+                asked.append(words.written(meaning.question.of(self.language), self.language))
+                answers.append(words.phrase(meaning.answer.of(self.language), self.language))
+        first = {"question": asked[0], "answer": answers[0]} if asked else {"question": "", "answer": ""}
+        return {**first, "questions": asked, "answers": answers}
 
 
 def utterances(corpus: config.EmbeddedCorpus) -> Iterator[Utterance]:
@@ -130,29 +142,48 @@ def _draw(
     for i in range(sentences):
         domain = _ROUND[i % len(_ROUND)]
         for j, draw in enumerate(dealers):
-            kind, meaning = _new(draw, domain, turns[domain], kinds[domain], taken)
-            yield Drawn(f"{split}-{i * len(dealers) + j:05d}", domain, _name(kind), meaning)
+            kind, meaning, also = _new(draw, domain, turns[domain], kinds[domain], taken)
+            # What is held out asks one question of a sentence, so that no sentence counts more than another.
+            also = also if split == "train" else ()
+            yield Drawn(f"{split}-{i * len(dealers) + j:05d}", domain, _name(kind), meaning, also)
         turns[domain] += 1
 
 
 def _new(
-    draw: random.Random, domain: str, turn: int, kinds: list[Kind], taken: dict[str, set[str]]
-) -> tuple[Kind, words.Meaning]:
-    """A meaning whose sentence was not said yet in any language. A kind that has none left is struck off `kinds`."""
+    draw: dealer.Dealer, domain: str, turn: int, kinds: list[Kind], taken: dict[str, set[str]]
+) -> tuple[Kind, words.Meaning, tuple[words.Meaning, ...]]:
+    """A meaning whose sentence was not said yet in any language, and the same sentence with other questions. A kind
+    that has none left is struck off `kinds`."""
     while kinds:
         kind = kinds[turn % len(kinds)]
         for _ in range(_ATTEMPTS):
+            before = draw.copy()
             meaning = kind(draw)
             said = {language: words.said(meaning.text.of(language), language) for language in words.LANGUAGES}
             if not any(said[language] in taken[language] for language in words.LANGUAGES):
                 for language in words.LANGUAGES:
                     taken[language].add(said[language])
-                return kind, meaning
+                return kind, meaning, tuple(_asking_else(kind, meaning, before, DOMAINS[domain].KINDS))
         kinds.remove(kind)
     raise ValueError(
         f"the embedded corpus ran out of new sentences of the domain {domain!r} after {len(taken['en'])} sentences in "
         "all. Lower EmbeddedCorpus.train_sentences, or name fewer in .languages: each has sentences of its own."
     )
+
+
+def _asking_else(
+    kind: Kind, meaning: words.Meaning, before: dealer.Dealer, kinds: Sequence[Kind]
+) -> Iterator[words.Meaning]:
+    """What the other kinds of the same function make of the same draws: the same sentence, asked something else."""
+    for name in dict.fromkeys(_name(other) for other in kinds if _function(other) is _function(kind)):
+        if name != _name(kind):
+            found = next(other for other in kinds if _name(other) == name)(before.copy())
+            if found.text == meaning.text:  # Some kinds of one function draw differently.
+                yield found
+
+
+def _function(kind: Kind) -> Kind:
+    return kind.func if isinstance(kind, functools.partial) else kind
 
 
 def _name(kind: Kind) -> str:

@@ -59,6 +59,27 @@ def test_a_question_stands_before_its_passage_and_an_end_between_them(words):
     assert spoken["inputs"].tolist() == words.encode("who?") and len(spoken["audio"]) == 800
 
 
+def test_of_several_questions_each_pass_asks_one_with_its_answer(words):
+    several = {"questions": ["who?", "when?", "where?"], "answers": ["Anna", "today", "here"], "text": "Anna was it."}
+    steps = paired_objectives.question_answering("questions", "answers", passage="text")
+    first, again, other = (run(steps, seed=seed, count=60, **several) for seed in (0, 0, 1))
+    asked = [
+        (words.decode(one["inputs"].tolist()).split("?")[0] + "?", one["targets_pretokenized"].decode())
+        for one in first
+    ]
+    assert set(asked) == set(zip(several["questions"], several["answers"], strict=True))
+    assert min(collections.Counter(asked).values()) > 8
+    assert [one["inputs"].tolist() for one in first] == [one["inputs"].tolist() for one in again]
+    assert [one["inputs"].tolist() for one in first] != [one["inputs"].tolist() for one in other]
+    assert not run(steps, questions=np.array([], str), answers=np.array([], str), text="Anna was it.")
+
+
+def test_questions_without_as_many_answers_are_an_error():
+    steps = paired_objectives.question_answering("questions", "answers", passage="text")
+    with pytest.raises(Exception, match=r"question-answering example: 'questions' and 'answers'"):
+        run(steps, questions=["who?", "when?"], answers=["Anna"], text="Anna was it.")
+
+
 def test_records_without_question_or_label_are_left_out():
     assert not run(paired_objectives.question_answering(passage="text"), question=" ", answer="a", text="b")
     assert not run(paired_objectives.classification("label", texts=("text",)), label="", text="b")
