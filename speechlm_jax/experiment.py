@@ -12,7 +12,7 @@ from speechlm_jax.training import config
 
 HEADLINES = (
     *("heard/wer", "ctc/wer", "bleu", "exact_match", "accuracy", "wer"),
-    *("mel_cepstral_distortion", "hits/masked_tokens", "hits/targets"),
+    *("mel_cepstral_distortion", "hits/masked_tokens", "hits/masked_speech", "hits/targets"),
 )
 """What a task is judged by: the first of these that it has, else its first score."""
 

@@ -179,6 +179,17 @@ def interval(
     return _quantiles(score, len(errors), seed, level=level, resamples=resamples)
 
 
+def perplexity(counts: np.ndarray) -> float:
+    """exp(entropy) of the shares of `counts`: how many codes are in use, as if all were used alike. 0 without any."""
+    shares = counts[counts > 0] / max(counts.sum(), 1)
+    return float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else 0.0
+
+
+def least_perplexity(counts_QZ: np.ndarray) -> float:
+    """`perplexity` of the codebook that is used the least."""
+    return min(perplexity(counts_Z) for counts_Z in counts_QZ)
+
+
 def check(targets: Sequence[Any] | np.ndarray, predictions: Sequence[Any] | np.ndarray) -> None:
     """Raises ValueError where there is nothing to measure, or targets and predictions are not as many."""
     if not len(targets) or len(targets) != len(predictions):

@@ -190,3 +190,10 @@ def test_a_bootstrap_of_nothing_is_an_error():
         metrics.interval([0, 1], [0, 0])
     with pytest.raises(ValueError, match="shapes"):
         metrics.interval([0, 1], [1])
+
+
+def test_perplexity_is_the_number_of_codes_that_are_used_alike():
+    np.testing.assert_allclose(metrics.perplexity(np.array([5, 5, 0, 5, 5])), 4)
+    np.testing.assert_allclose(metrics.perplexity(np.array([0, 9, 0])), 1)
+    assert 1 < metrics.perplexity(np.array([99, 1])) < 1.1
+    assert metrics.perplexity(np.zeros(3)) == 0

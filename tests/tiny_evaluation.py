@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,8 +17,19 @@ import seqio
 from flax import nnx
 
 from speechlm_jax import batch, layout, metrics, runtime, sharding, vocabulary
-from speechlm_jax.data import config, features, measures, objectives, paired_objectives, sources
+from speechlm_jax.data import (
+    batches,
+    config,
+    features,
+    measures,
+    objectives,
+    one_pass,
+    paired_objectives,
+    quarantine,
+    sources,
+)
 from speechlm_jax.inference import evaluation
+from speechlm_jax.inference import matching as matchers
 from speechlm_jax.losses import heads
 from speechlm_jax.models import speech_text
 
@@ -50,14 +62,11 @@ def task(*, claims: bool = False) -> seqio.Task:
     return seqio.TaskRegistry.get(name)
 
 
-def scores(
-    words: vocabulary.Vocabulary, decode_steps: int | None = None, *, claims: bool = False, matching: bool = True
-) -> dict:
-    """Scores of a model that has learned nothing, on the first four devices there are, in all processes.
+def model(words: vocabulary.Vocabulary, *, matching: bool) -> tuple[nnx.GraphDef, Any, Any]:
+    """The graph, parameters that have learned nothing, and the mesh of the first four devices there are.
 
-    matching: whether it has that head.
+    matching: whether the model has that head.
     """
-    features.bind(words.path)
     choice = dataclasses.replace(
         rows.MODEL,
         vocabulary_size=words.padded_size,
@@ -73,6 +82,15 @@ def scores(
 
     graphdef, _ = nnx.split(nnx.eval_shape(lambda: speech_text.SpeechText(choice, rngs=nnx.Rngs(0))))
     places = sharding.param_shardings(mesh, jax.eval_shape(first))
+    return graphdef, jax.jit(first, out_shardings=places)(), mesh
+
+
+def scores(
+    words: vocabulary.Vocabulary, decode_steps: int | None = None, *, claims: bool = False, matching: bool = True
+) -> dict:
+    """Scores in all processes; see `task` and `model`."""
+    features.bind(words.path)
+    graphdef, params, mesh = model(words, matching=matching)
     evaluator = evaluation.Evaluator(
         graphdef,
         vocabulary=words,
@@ -81,7 +99,16 @@ def scores(
         heads=heads.load(["targets", "ctc", "masked_tokens", *(["matching"] if matching else [])]),
         decode_steps=decode_steps,
     )
-    return evaluator.score(jax.jit(first, out_shardings=places)(), task(claims=claims), "test")
+    return evaluator.score(params, task(claims=claims), "test")
+
+
+def shares(words: vocabulary.Vocabulary) -> list[tuple[Any, float]]:
+    """The examples of the task of claims, and how likely the model holds each."""
+    features.bind(words.path)
+    graphdef, params, mesh = model(words, matching=True)
+    matcher, bad = matchers.Matcher(graphdef, mesh=mesh), quarantine.Quarantine(config.BadRecords())
+    examples = one_pass.examples(task(claims=True), "test", quarantine=bad)
+    return [told for packed in batches.pack(examples, ROW, rows=ROWS) for told in matcher(params, packed)]
 
 
 if __name__ == "__main__":

@@ -154,8 +154,8 @@ OUTPUT_FEATURES: dict[str, seqio_utils.Feature] = {
 """The features of every task: all of rank 1; absent lanes are empty. audio, target_audio: waveforms at 16 kHz.
 prompt: what stands before the targets in the decoder, without loss. masked_tokens, masked_weights: as long as inputs,
 or empty. ctc: 1 where the targets are a transcript of the audio. claim: 1 where the targets are claimed to be what is
-spoken and are, -1 where they are not, 0 where nothing is claimed. mask_share: of the speech that is to be masked.
-weight: of the example in every loss. The last four have length 1.
+spoken and are, -1 where they are not (then ctc is 0), 0 where nothing is claimed. mask_share: of the speech that is to
+be masked. weight: of the example in every loss. The last four have length 1.
 
 SeqIO cuts features to the sequence_length that get_dataset is given, audio as well as text, each by itself. Leave it
 None, as the stream does; the preprocessor `lanes` fails on an example that would be cut."""

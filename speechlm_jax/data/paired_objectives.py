@@ -42,29 +42,26 @@ def question_answering(
 ) -> list[Preprocessor]:
     """A question on a text, the field `passage`, or on the speech where it is None, to its answer.
 
-    question, answer: fields of a text each, or of texts side by side, of which every pass asks one, as chance has it.
+    question, answer: fields of one text each, or of lists of as many, of which each pass asks one, as chance has it.
+    Raises ValueError, while the dataset is built, for one text and a list.
     """
     doing = "making a question-answering example"
+    texts = [question, answer] if passage is None else [question, passage, answer]
 
-    def ask(example: Example, seed: tf.Tensor) -> Example:
+    def change(example: Example, seed: tf.Tensor) -> Example:
         asked, replied = (preprocessors.field(example, name, doing) for name in (question, answer))
+        if asked.shape.rank != replied.shape.rank:
+            raise ValueError(
+                f"{doing}: wanted a text each in '{question}' and '{answer}', or a list each, found shapes "
+                f"{asked.shape} and {replied.shape}."
+            )
         if asked.shape.rank:
-            tf.debugging.assert_equal(tf.size(asked), tf.size(replied), f"{doing}: '{question}' and '{answer}'")
-            chosen = tf.random.stateless_uniform([], seed, 0, tf.size(asked), tf.int32)
-            asked, replied = asked[chosen], replied[chosen]
-        return {**example, question: asked, answer: replied}
-
-    def change(example: Example) -> Example:
-        texts = [question] if passage is None else [question, passage]
-        made = _encoded(example, texts, speech=passage is None, doing=doing)
-        replied = preprocessors.field(example, answer, doing)
+            asked, replied = _one_of(asked, replied, seed, f"{doing}: wanted as many answers as questions, found")
+        read = [question] if passage is None else [question, passage]
+        made = _encoded({**example, question: asked}, read, speech=passage is None, doing=doing)
         return {**made, **_answer(replied, preprocessors.prompt_ids(example, "answer"))}
 
-    texts = [question, answer] if passage is None else [question, passage, answer]
-    one: Any = seqio.map_over_dataset(tf.autograph.experimental.do_not_convert(ask), num_seeds=1)
-    one.texts = tuple(texts)
-    dropped, *made = _task(change, texts, question, answer)
-    return [dropped, one, *made]
+    return [preprocessors.drop_empty(question, answer), _seeded(change, texts), preprocessors.lanes()]
 
 
 def classification(
@@ -94,11 +91,7 @@ def classification(
 
 
 def matching(
-    text: str = "text",
-    others: str = "other_text",
-    *,
-    other_share: float = 0.25,
-    near_share: float = 0.25,
+    text: str = "text", others: str = "other_text", *, other_share: float = 0.25, near_share: float = 0.25
 ) -> list[Preprocessor]:
     """Is this the text of this speech? A match, another text, or a near miss: one word, or one character of Chinese,
     changed for one of another text. The text is the target, which is learned where it matches.
@@ -118,7 +111,6 @@ def matching(
         kind = int(np.searchsorted(bounds, random.random(), side="right"))
         return _claimed(truth.decode(), [one.decode() for one in np.ravel(candidates)], kind, random)
 
-    @tf.autograph.experimental.do_not_convert
     def change(example: Example, seed: Any) -> Example:
         doing = "matching speech and text"
         truth = preprocessors.field(example, text, doing)
@@ -137,9 +129,7 @@ def matching(
             "kind": tf.gather(tf.constant(KINDS), kind),
         }
 
-    stochastic: Any = seqio.map_over_dataset(change, num_seeds=1)
-    stochastic.texts = (text,)
-    return [preprocessors.drop_empty(text), stochastic, preprocessors.lanes(keep=("kind",))]
+    return [preprocessors.drop_empty(text), _seeded(change, [text]), preprocessors.lanes(keep=("kind",))]
 
 
 def _claimed(truth: str, others: Sequence[str], kind: int, random: np.random.Generator) -> tuple[bytes, np.int32]:
@@ -155,6 +145,24 @@ def _claimed(truth: str, others: Sequence[str], kind: int, random: np.random.Gen
             words[int(random.integers(len(words)))] = foreign[int(random.integers(len(foreign)))]
             return joint.join(words).encode(), np.int32(kind)
     return truth.encode(), np.int32(KINDS.index(label_metrics.MATCH))
+
+
+def _one_of(questions: tf.Tensor, answers: tf.Tensor, seed: tf.Tensor, told: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """A question that is not empty, by chance, and its answer."""
+    counts = tf.size(answers), tf.size(questions)
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(*counts), [told, *counts])]):
+        there = tf.where((tf.strings.strip(questions) != "") & (tf.strings.strip(answers) != ""))[:, 0]
+    # Philox by name, as for the seeds themselves.
+    chosen = tf.random.stateless_uniform([], seed, 0, tf.size(there), tf.int32, alg="philox")
+    return questions[there[chosen]], answers[there[chosen]]
+
+
+def _seeded(change: Any, texts: Sequence[str]) -> Preprocessor:
+    """The preprocessor that applies `change`, a function of an example and a seed that tokenizes the fields `texts`."""
+    plain = tf.autograph.experimental.do_not_convert(change)
+    seeded: Any = seqio.map_over_dataset(plain, num_seeds=1)
+    seeded.texts = tuple(texts)
+    return seeded
 
 
 def _encoded(example: Example, texts: Sequence[str], *, speech: bool, doing: str, before: str = "") -> Example:

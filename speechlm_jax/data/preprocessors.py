@@ -68,8 +68,8 @@ def drop_empty(*fields: str) -> Preprocessor:
     """Drops examples in which one of these fields holds nothing: no elements, or no text but space."""
 
     def full(value: tf.Tensor) -> tf.Tensor:
-        if value.dtype == tf.string and value.shape.rank == 0:
-            return tf.not_equal(tf.strings.strip(value), "")
+        if value.dtype == tf.string:
+            return tf.reduce_any(tf.not_equal(tf.strings.strip(value), ""))
         return tf.size(value) > 0
 
     @tf.autograph.experimental.do_not_convert

@@ -159,4 +159,6 @@ def _in_words(example: dict[str, Any], task: str, words: vocabulary.Vocabulary) 
     for lane in ("inputs", "masked_tokens", "prompt", "targets"):
         if len(example[lane]):
             lines.append(f"    {lane}: {words.show(example[lane].tolist())}")
+    if example["claim"][0]:
+        lines.append(f"    claim: {'true' if example['claim'][0] > 0 else 'false'}")
     return "\n".join(lines)

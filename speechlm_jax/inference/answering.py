@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from speechlm_jax import audio, runtime
+from speechlm_jax import audio, label_metrics, runtime
 from speechlm_jax import batch as batch_room
 from speechlm_jax.data import batches, packing
 from speechlm_jax.inference import asking, entries, generate, languages, loading, matching, speaking, uses
@@ -148,11 +148,16 @@ def _written(loaded: loading.Loaded, decode_steps: int | None, *, by_ctc: bool) 
 
 
 def _matched(loaded: loading.Loaded) -> Answers:
+    if not loaded.model.matching:
+        raise ValueError(
+            f"matching with {loaded.folder}: the model does not say whether a text was spoken. Name one that was "
+            "trained with Model.matching = True."
+        )
     matcher = matching.Matcher(loaded.graphdef, mesh=loaded.mesh)
 
     def answers(packed: batches.Packed) -> Iterator[tuple[int, Line]]:
         for example, share in matcher(loaded.params, packed):
-            text = matching.verdict(share)
+            text = label_metrics.MATCH if share > 0.5 else label_metrics.MISMATCH
             line = {"id": example["id"], "text": text, "seconds": _seconds(example["audio"]), "score": round(share, 4)}
             yield example["number"], line
 

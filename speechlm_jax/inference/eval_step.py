@@ -18,6 +18,8 @@ class Measured(NamedTuple):
     weights: Float[Array, "B E"]
     hits: Float[Array, "B E"] | None
     """The weight of what the model tells rightly when it has one guess; None where a head does not count it."""
+    codes: Float[Array, "Q Z"] | None
+    """How often each code of each codebook is to be told; None of a head without codes."""
 
 
 def make(
@@ -27,7 +29,9 @@ def make(
 
     def measured(head: Any, outputs: Any, rows: batch.Batch) -> Measured:
         hits = head.hits(outputs, rows) if hasattr(head, "hits") else None
-        return Measured(head.totals(outputs, rows), head.weights(rows), hits)
+        counts_codes = hasattr(head, "code_counts") and rows.audio is not None
+        codes = head.code_counts(outputs, rows) if counts_codes else None
+        return Measured(head.totals(outputs, rows), head.weights(rows), hits, codes)
 
     def eval_step(params: nnx.State, rows: batch.Batch) -> dict[str, Measured]:
         sharding.check_rows(mesh, rows.segments.weights.shape[0])

@@ -9,9 +9,9 @@ import numpy as np
 import seqio
 from flax import nnx
 
-from speechlm_jax import vocabulary
+from speechlm_jax import label_metrics, metrics, vocabulary
 from speechlm_jax.data import batches, config, one_pass, quarantine
-from speechlm_jax.inference import eval_step, generate, listening, matching, speaking
+from speechlm_jax.inference import eval_step, generate, listening, speaking
 from speechlm_jax.models import config as model_config
 
 
@@ -21,9 +21,11 @@ class _Told(NamedTuple):
     example: Mapping[str, Any]
     text: str
     log_likelihood: float | None
-    """log P(target), where a loss says."""
+    """log P(what it should say), where a loss head tells."""
     cut: bool = False
+    """Whether there was no room for an end."""
     ctc_text: str | None = None
+    """What the CTC head's best path says, of a transcript."""
 
 
 class Evaluator:
@@ -53,48 +55,44 @@ class Evaluator:
         if model is not None and model.speech_out is not None and data.row.target_audio_steps:
             self._speak = speaking.Speaker(graphdef, model.speech_out, mesh=mesh, steps=data.row.target_audio_steps)
         self._generate = generate.Generator(graphdef, row=data.row, mesh=mesh, steps=decode_steps)
-        self._match = matching.Matcher(graphdef, mesh=mesh)
         self._losses = eval_step.make(graphdef, heads, mesh=mesh)
 
     def score(self, params: Any, task: seqio.Task, split: str, *, limit: int | None = None) -> dict[str, Any]:
-        """Of the first `limit` records of a split: losses by head, the share of single guesses that are right, the
-        task's metrics with some samples, and in how many examples the decoder wrote no end token, `cut_off`.
+        """Of the first `limit` records of a split: losses by head, of tokens with their perplexity, the share of single
+        guesses that are right, the use of codebooks, the task's metrics with some samples, and in how many examples the
+        decoder wrote no end token, `cut_off`.
 
-        Predictions are what the decoder writes; of claims, what the model holds them for; of tasks with speech to come
-        out, the speech (int16), beside the true one. A metric function with an argument `scores` is given log P(target)
-        of each example. Where examples say of what kind they are, metrics are told by kind as well.
+        Predictions are what the decoder writes; of claims, what a model that matches holds them for; of tasks with
+        speech to come out, the speech (int16), beside the true one. A metric function with an argument `scores` is
+        given log P(target) of each example. Where examples say of what kind they are, metrics are told by kind as well.
         """
         bad = quarantine.Quarantine(self._data.stream.bad_records)
-        totals: dict[str, np.ndarray] = {name: np.zeros(3) for name in self._heads}
+        sums = {name: _Sums() for name in self._heads}
         told: list[_Told] = []
         spoken: list[speaking.Spoken] = []
         examples = one_pass.examples(task, split, quarantine=bad, limit=limit)
         for packed in batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad):
             measured = jax.device_get(self._losses(params, generate.place(self._mesh, packed.batch)))
             for name, head in measured.items():
-                right = 0.0 if head.hits is None else head.hits.sum()
-                totals[name] += [head.totals.sum(), head.weights.sum(), right]
+                sums[name].add(head, packed)
             if not task.metric_fns:
                 continue
             if packed.batch.target_audio is not None and np.any(packed.batch.target_audio.segment_ids):
                 spoken.extend(self._speak(params, packed) if self._speak is not None else [])
                 continue
             if np.any(packed.batch.segments.claims):
-                told.extend(self._matched(params, packed))
+                told.extend(_judged(packed, measured["matching"]) if "matching" in measured else [])
             else:
                 told.extend(self._written(params, packed, measured))
         scores: dict[str, Any] = {}
-        for name, (total, weight, right) in totals.items():
-            if weight:
-                scores[f"loss/{name}"] = float(total / weight)
-                if hasattr(self._heads[name], "hits"):
-                    scores[f"hits/{name}"] = float(right / weight)
-        scores["skipped"] = bad.skipped
+        for name, own in sums.items():
+            scores |= own.scores(name)
+        scores |= {"skipped": bad.skipped, "examples": max((own.examples for own in sums.values()), default=0)}
         if told:
             scores |= self._metrics(task, told)
         if spoken:
             truths, predictions = [one.example["target_audio"] for one in spoken], [one.samples for one in spoken]
-            scores |= {"examples": len(spoken), **_run_metrics(task, truths, predictions)}
+            scores |= _run_metrics(task, truths, predictions)
             if self._listener is not None and "targets_pretokenized" in spoken[0].example:
                 words = self._vocabulary
                 scores |= self._listener.scores(spoken, {words.language(code): code for code in words.languages})
@@ -103,21 +101,14 @@ class Evaluator:
     def _written(
         self, params: Any, packed: batches.Packed, measured: Mapping[str, eval_step.Measured]
     ) -> Iterator[_Told]:
-        likelihoods = iter(
-            _of_examples(-np.asarray(measured["targets"].totals), packed) if "targets" in measured else ()
-        )
+        likelihoods = iter(_of_examples(-measured["targets"].totals, packed) if "targets" in measured else ())
         for decoded in self._generate(params, packed):
             text = self._vocabulary.decode(decoded.tokens)
             by_ctc = None if decoded.ctc_tokens is None else self._vocabulary.decode(decoded.ctc_tokens)
             yield _Told(decoded.example, text, next(likelihoods, None), decoded.cut, by_ctc)
 
-    def _matched(self, params: Any, packed: batches.Packed) -> Iterator[_Told]:
-        for example, share in self._match(params, packed):
-            own = share if example["claim"][0] > 0 else 1.0 - share
-            yield _Told(example, matching.verdict(share), math.log(max(own, 1e-30)))
-
     def _metrics(self, task: seqio.Task, told: Sequence[_Told]) -> dict[str, Any]:
-        scores: dict[str, Any] = {"examples": len(told), "cut_off": sum(one.cut for one in told)}
+        scores: dict[str, Any] = {"cut_off": sum(one.cut for one in told)}
         targets = [_postprocess(task, self._reference(one.example), one.example, True) for one in told]
         predictions = [_postprocess(task, one.text, one.example, False) for one in told]
         scores |= _run_metrics(task, targets, predictions)
@@ -148,7 +139,61 @@ class Evaluator:
         return self._vocabulary.decode(example["targets"].tolist())
 
 
-def _of_examples(values: np.ndarray, packed: batches.Packed) -> list[float]:
+def _judged(packed: batches.Packed, measured: eval_step.Measured) -> Iterator[_Told]:
+    """What the model holds claims for."""
+    assert measured.hits is not None
+    examples = [example for members in packed.rows for example in members]
+    columns = (_of_examples(values, packed) for values in measured[:3])
+    for example, total, weight, hit in zip(examples, *columns, strict=True):
+        holds_true = (example["claim"][0] > 0) == (hit > 0)
+        text = label_metrics.MATCH if holds_true else label_metrics.MISMATCH
+        yield _Told(example, text, -total / weight)
+
+
+class _Sums:
+    """What a head tells of the examples of a split."""
+
+    def __init__(self):
+        self._values: list[list[float]] = [[], [], []]  # Totals, weights and hits of each example.
+        self._codes_QZ: np.ndarray | None = None
+        self._counts_hits = False
+
+    def add(self, head: eval_step.Measured, packed: batches.Packed) -> None:
+        """One more batch."""
+        self._counts_hits = head.hits is not None
+        hits = head.weights if head.hits is None else head.hits
+        for values, found in zip(self._values, (head.totals, head.weights, hits), strict=True):
+            values += _of_examples(found, packed)
+        if head.codes is not None:
+            self._codes_QZ = np.asarray(head.codes) + (0.0 if self._codes_QZ is None else self._codes_QZ)
+
+    @property
+    def examples(self) -> int:
+        return len(self._values[0])
+
+    def scores(self, name: str) -> dict[str, float]:
+        """What there is to say under a head's name; nothing where no example weighs."""
+        totals, weights, hits = self._values
+        if not sum(weights):
+            return {}
+        loss = sum(totals) / sum(weights)
+        found = {f"loss/{name}": loss}
+        if name in _OF_TOKENS:
+            found[f"perplexity/{name}"] = math.exp(min(loss, 700.0))
+        if self._counts_hits:
+            low, high = metrics.interval(hits, weights)
+            found |= {f"hits/{name}": sum(hits) / sum(weights), f"hits/{name}_low": low, f"hits/{name}_high": high}
+        if self._codes_QZ is not None and self._codes_QZ.sum():
+            found["code_perplexity"] = metrics.least_perplexity(self._codes_QZ)
+            found["commonest_code_share"] = float((self._codes_QZ.max(-1) / self._codes_QZ.sum(-1)).mean())
+        return found
+
+
+_OF_TOKENS = ("targets", "masked_tokens")
+"""Heads whose loss is one of tokens of the vocabulary, so that its exponential is a perplexity."""
+
+
+def _of_examples(values: Any, packed: batches.Packed) -> list[float]:
     """The value "B E" of each example of a packed batch, in the order in which they are decoded."""
     return [float(values[index, line]) for index, members in enumerate(packed.rows) for line in range(len(members))]
 

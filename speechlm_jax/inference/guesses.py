@@ -19,19 +19,22 @@ Example = Mapping[str, Any]
 def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit: int | None = None) -> dict[str, Any]:
     """The scores of two simple methods on the first `limit` records of a split, learned from the split `train`.
 
-    `constant` says the commonest target of all, of masked tokens the commonest that was masked. `shallow`, of labels
+    `constant` says the commonest target of all; of hidden or continued text, whose targets are many, the commonest
+    token; of speech to come out it is the recording of another example. `shallow`, of labels
     alone, is logistic regression on tf-idf of words and of characters, or of speech a support vector machine on the
     means and deviations of MFCC. Either is an empty mapping where it has nothing to say.
     """
     bad = quarantine.Quarantine(config.BadRecords(max_share=1.0))
     held_out = list(one_pass.examples(task, split, quarantine=bad, limit=limit))
-    masked = any(len(one["masked_tokens"]) for one in held_out)
-    answered = bool(held_out) and "targets_pretokenized" in held_out[0] and not len(held_out[0]["target_audio"])
-    # The training is not read for what has no one answer.
-    train = list(one_pass.examples(task, "train", quarantine=bad, limit=EXAMPLES)) if masked or answered else []
-    if not train:
+    if not held_out:
         return {"constant": {}, "shallow": {}}
-    if masked:
+    if len(held_out[0]["target_audio"]):
+        spoken = [one["target_audio"] for one in held_out]
+        return {"constant": _measured(task, spoken, [*spoken[1:], spoken[0]]), "shallow": {}}
+    if not any(len(one["targets"]) + len(one["masked_tokens"]) for one in held_out):
+        return {"constant": {}, "shallow": {}}
+    train = list(one_pass.examples(task, "train", quarantine=bad, limit=EXAMPLES))
+    if "targets_pretokenized" not in held_out[0]:
         return {"constant": _commonest_token(train, held_out), "shallow": {}}
     known, wanted = (
         [bytes(one["targets_pretokenized"]).decode() for one in examples] for examples in (train, held_out)
@@ -43,7 +46,7 @@ def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit:
     return {"constant": _measured(task, wanted, [guess] * len(wanted)), "shallow": shallow}
 
 
-def _measured(task: seqio.Task, targets: Sequence[str], predictions: Sequence[str]) -> dict[str, Any]:
+def _measured(task: seqio.Task, targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for function in task.predict_metric_fns:
         found |= function(targets=targets, predictions=predictions)
@@ -51,17 +54,18 @@ def _measured(task: seqio.Task, targets: Sequence[str], predictions: Sequence[st
 
 
 def _commonest_token(train: Sequence[Example], held_out: Sequence[Example]) -> dict[str, float]:
-    masked, wanted = (
-        [
-            int(token)
-            for one in examples
-            for token, weight in zip(one["masked_tokens"], one["masked_weights"], strict=True)
-            if weight
-        ]
-        for examples in (train, held_out)
-    )
-    (token, _), *_ = collections.Counter(masked).most_common(1)
-    return {"hits/masked_tokens": float(np.mean(np.equal(wanted, token)))}
+    """The share of tokens to be told that are the commonest of the training."""
+    found = {}
+    for head, tokens_of in (("masked_tokens", _masked), ("targets", lambda one: one["targets"])):
+        known, wanted = (np.concatenate([tokens_of(one) for one in examples]) for examples in (train, held_out))
+        if len(known) and len(wanted):
+            (token, _), *_ = collections.Counter(known.tolist()).most_common(1)
+            found[f"hits/{head}"] = float(np.mean(wanted == token))
+    return found
+
+
+def _masked(example: Example) -> np.ndarray:
+    return example["masked_tokens"][example["masked_weights"] > 0]
 
 
 def _learned(

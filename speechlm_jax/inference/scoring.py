@@ -41,7 +41,10 @@ def score(checkpoint: str, examples: Examples, *, beside_guesses: bool = False) 
     for name, task in subtasks(examples.names, examples).items():
         scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)
         if beside_guesses:
-            scores[name]["guesses"] = guesses.simple(task, split, loaded.vocabulary, limit=examples.limit)
+            found = guesses.simple(task, split, loaded.vocabulary, limit=examples.limit)
+            if "commonest_code_share" in scores[name]:
+                found["constant"] |= {"hits/masked_speech": scores[name]["commonest_code_share"]}
+            scores[name]["guesses"] = found
         runtime.say(f"{name}/{split}  {in_words(scores[name])}")
     return {**described(loaded, split, scores), "seconds": round(time.monotonic() - started, 1)}
 

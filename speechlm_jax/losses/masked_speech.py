@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from speechlm_jax import batch as batches
-from speechlm_jax.layers import logits, segments
+from speechlm_jax.layers import likelihoods, segments
 from speechlm_jax.models import speech_text
 
 
@@ -34,12 +34,17 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
             "Model.masked_speech = @MaskedSpeech(), or leave 'masked_speech' out of Losses.coefficients."
         )
     masked = outputs.masked_speech
-    losses_BP = jnp.mean(logits.cross_entropy(masked.logits, masked.codes), axis=-1)
-    subsampling = batch.audio.segment_ids.shape[1] // losses_BP.shape[1]
-    ids_BP, num_segments = batch.audio.segment_ids[:, ::subsampling], lines.weights.shape[1]
-    hidden_BP = masked.hidden.astype(jnp.float32)
-    sums_BE = segments.total(losses_BP * hidden_BP, ids_BP, num_segments)
-    return weights(batch) * sums_BE / jnp.maximum(segments.total(hidden_BP, ids_BP, num_segments), 1.0)
+    losses_BP = jnp.mean(likelihoods.cross_entropy(masked.logits, masked.codes), axis=-1)
+    return weights(batch) * _mean_over_hidden(losses_BP, masked.hidden, batch)
+
+
+def hits(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B E"]:
+    """The weights of segments, each times the share of its hidden codes that are the likeliest."""
+    lines, masked = batch.segments, outputs.masked_speech
+    if batch.audio is None or masked is None:
+        return jnp.zeros_like(lines.weights)
+    right_BP = jnp.mean(masked.logits.argmax(-1) == masked.codes, axis=-1)
+    return weights(batch) * _mean_over_hidden(right_BP, masked.hidden, batch)
 
 
 def code_counts(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "Q Z"]:
@@ -48,3 +53,15 @@ def code_counts(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Arr
     assert masked is not None and batch.audio is not None
     one_hot_BPQZ = jax.nn.one_hot(masked.codes, masked.logits.shape[-1]) * masked.hidden[:, :, None, None]
     return one_hot_BPQZ.sum((0, 1))
+
+
+def _mean_over_hidden(
+    values_BP: Float[Array, "B P"], are_hidden_BP: Bool[Array, "B P"], batch: batches.Batch
+) -> Float[Array, "B E"]:
+    """The mean over the hidden positions of each segment; 0 where there are none."""
+    assert batch.audio is not None
+    num_segments = batch.segments.weights.shape[1]
+    ids_BP = batch.audio.segment_ids[:, :: batch.audio.segment_ids.shape[1] // values_BP.shape[1]]
+    hidden_BP = are_hidden_BP.astype(jnp.float32)
+    sums_BE = segments.total(values_BP * hidden_BP, ids_BP, num_segments)
+    return sums_BE / jnp.maximum(segments.total(hidden_BP, ids_BP, num_segments), 1.0)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from speechlm_jax import batch as batches
-from speechlm_jax.layers import logits, segments
+from speechlm_jax.layers import likelihoods, segments
 from speechlm_jax.models import speech_text
 
 
@@ -24,7 +24,7 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
         return jnp.zeros_like(lines.weights)
     lane = batch.inputs
     assert outputs.masked_tokens is not None  # The model reads every inputs lane.
-    losses_BS = lane.masked_weights * logits.cross_entropy(outputs.masked_tokens, lane.masked_tokens)
+    losses_BS = lane.masked_weights * likelihoods.cross_entropy(outputs.masked_tokens, lane.masked_tokens)
     return lines.weights * segments.total(losses_BS, lane.segment_ids, lines.weights.shape[1])
 
 

@@ -9,7 +9,7 @@ from speechlm_jax.models import speech_text
 
 
 def weights(batch: batches.Batch) -> Float[Array, "B E"]:
-    """The weight of each claim."""
+    """1 for each claim, times the weight of its segment."""
     lines = batch.segments
     return lines.weights * jnp.abs(lines.claims)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from speechlm_jax import batch as batches
-from speechlm_jax.layers import logits, segments
+from speechlm_jax.layers import likelihoods, segments
 from speechlm_jax.models import speech_text
 
 
@@ -26,7 +26,7 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
     told = outputs.target_audio
     assert told is not None and told.truth is not None  # The model decodes every target_audio lane.
     ids_BT, num_segments = batch.target_audio.segment_ids, lines.weights.shape[1]
-    frames_BYR = jnp.mean(logits.cross_entropy(told.levels, told.truth), axis=-1)
+    frames_BYR = jnp.mean(likelihoods.cross_entropy(told.levels, told.truth), axis=-1)
     sums_BE = segments.total(frames_BYR.reshape(ids_BT.shape), ids_BT, num_segments)
     step_ids_BY = ids_BT[:, :: frames_BYR.shape[2]]
     return lines.weights * (sums_BE + segments.total(_stop(told.stop, step_ids_BY), step_ids_BY, num_segments))

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from speechlm_jax import batch as batches
-from speechlm_jax.layers import logits, segments
+from speechlm_jax.layers import likelihoods, segments
 from speechlm_jax.models import speech_text
 
 
@@ -24,7 +24,7 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
         return jnp.zeros_like(lines.weights)
     lane = batch.targets
     assert outputs.targets is not None  # The model decodes every targets lane.
-    losses_BU = lane.weights * logits.cross_entropy(outputs.targets, lane.tokens)
+    losses_BU = lane.weights * likelihoods.cross_entropy(outputs.targets, lane.tokens)
     return _learned(lines) * segments.total(losses_BU, lane.segment_ids, lines.weights.shape[1])
 
 

@@ -24,7 +24,7 @@ class Outputs(NamedTuple):
 
 
 class SpeechText(nnx.Module):
-    """An encoder over speech and text, a decoder of text and speech, and heads that read the encoder.
+    """An encoder over speech and text, a decoder of text and speech, and heads that read either.
 
     A lane that is None in a batch is not in the program. Without a key there is no dropout and no SpecAugment, and what
     is hidden of speech follows from where an example came from alone.

@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 import seqio
 from jax.experimental import multihost_utils
 
-from speechlm_jax import checkpoints, low_rank, runtime, sharding, vocabulary
+from speechlm_jax import batch, checkpoints, low_rank, runtime, sharding, vocabulary
 from speechlm_jax.data import pipeline, prefetch, quarantine, registration, stream
 from speechlm_jax.inference import evaluation
 from speechlm_jax.training import config, kept_recipe, monitor, program, state, window
@@ -100,6 +100,16 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     return {"scores": scores, "seconds": time.monotonic() - started, "skipped": source.bad_records.skipped}
 
 
+def _with_heads(rows: batch.Batch, heads: Collection[str]) -> batch.Batch:
+    """`rows`, whose claims somebody must judge."""
+    if "matching" not in heads and np.any(rows.segments.claims):
+        raise ValueError(
+            "training on claims of what is spoken, as tasks of matching make them: wanted the loss head 'matching', "
+            f"found {', '.join(heads)}. Set Model.matching = True and name it in Losses.coefficients."
+        )
+    return rows
+
+
 class _Run(NamedTuple):
     """What a run is about, known before anything is compiled."""
 
@@ -179,7 +189,7 @@ def _ahead(recipe: config.Recipe, made: program.Program, source: stream.Stream) 
     return prefetch.Prefetch(
         source,
         recipe.data.stream.prefetch,
-        lambda step: (sharding.global_batch(made.mesh, step.batch), step.state),
+        lambda step: (sharding.global_batch(made.mesh, _with_heads(step.batch, made.heads)), step.state),
     )
 
 

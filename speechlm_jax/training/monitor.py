@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from speechlm_jax import batch, runtime
+from speechlm_jax import batch, metrics, runtime
 from speechlm_jax.training import step as step_room
 
 FILE = "metrics.jsonl"
@@ -39,9 +39,9 @@ def summarise(
         heads, tasks: in the order of the sums' axes.
     """
     fetched = jax.device_get(list(steps))
-    sums = total([metrics.sums for metrics in fetched])
+    sums = total([one.sums for one in fetched])
     named = losses(sums, coefficients=coefficients, heads=heads, tasks=tasks)
-    skipped = sum(int(metrics.skipped) for metrics in fetched)
+    skipped = sum(int(one.skipped) for one in fetched)
     examples = sums.examples.sum()
     counted = max(len(fetched) - skipped, 1)
     frames_per_second = batch.SAMPLE_RATE / batch.HOP
@@ -50,10 +50,10 @@ def summarise(
         named[f"seconds/{task}"] = float(sums.audio_frames[place] / frames_per_second)
         named[f"tokens/{task}"] = float(sums.tokens[place])
     if sums.codes is not None and sums.codes.sum() > 0:
-        named["code_perplexity"] = float(min(perplexity(counts) for counts in sums.codes))
+        named["code_perplexity"] = metrics.least_perplexity(sums.codes)
     return named | {
-        "gradient_norm": float(sum(float(metrics.gradient_norm) for metrics in fetched) / counted),
-        "parameter_norm": max((float(metrics.parameter_norm) for metrics in fetched), default=0.0),
+        "gradient_norm": float(sum(float(one.gradient_norm) for one in fetched) / counted),
+        "parameter_norm": max((float(one.parameter_norm) for one in fetched), default=0.0),
         "learning_rate": float(fetched[-1].learning_rate) if fetched else 0.0,
         "skipped_steps": float(skipped),
         "steps_per_second": len(fetched) / seconds,
@@ -62,12 +62,6 @@ def summarise(
         "examples_per_second": float(examples) / seconds,
         "data_wait_share": data_wait_seconds / seconds,
     }
-
-
-def perplexity(counts: np.ndarray) -> float:
-    """exp(entropy) of the shares of `counts`: how many codes are in use, as if all were used alike. 0 without any."""
-    shares = counts[counts > 0] / max(counts.sum(), 1)
-    return float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else 0.0
 
 
 def total(sums: Sequence[step_room.Sums]) -> step_room.Sums:

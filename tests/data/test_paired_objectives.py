@@ -76,8 +76,22 @@ def test_of_several_questions_each_pass_asks_one_with_its_answer(words):
 
 def test_questions_without_as_many_answers_are_an_error():
     steps = paired_objectives.question_answering("questions", "answers", passage="text")
-    with pytest.raises(Exception, match=r"question-answering example: 'questions' and 'answers'"):
+    with pytest.raises(Exception, match=r"wanted as many answers as questions, found.*1.*2"):
         run(steps, questions=["who?", "when?"], answers=["Anna"], text="Anna was it.")
+
+
+def test_a_list_of_questions_and_one_answer_are_refused():
+    steps = paired_objectives.question_answering("questions", "answer", passage="text")
+    with pytest.raises(ValueError, match=r"wanted a text each in 'questions' and 'answer', or a list each, found"):
+        run(steps, questions=["who?", "when?"], answer="Anna", text="Anna was it.")
+
+
+def test_a_question_that_is_empty_is_not_asked(words):
+    steps = paired_objectives.question_answering("questions", "answers", passage="text")
+    pairs = {"questions": ["", "who?", "when?", " "], "answers": ["no one", "Anna", " ", ""]}
+    found = run(steps, count=20, text="Anna was it.", **pairs)
+    assert len(found) == 20 and {one["targets_pretokenized"].decode() for one in found} == {"Anna"}
+    assert not run(steps, questions=["", " "], answers=["x", "y"], text="Anna was it.")
 
 
 def test_records_without_question_or_label_are_left_out():

@@ -205,7 +205,7 @@ def test_absent_lanes_are_filled_and_other_fields_dropped():
         name: feature.dtype.as_numpy_dtype for name, feature in features.OUTPUT_FEATURES.items()
     }
     filled = {name: example[name].tolist() for name in features.OUTPUT_FEATURES if len(example[name])}
-    assert filled == {"inputs": [5, 6], "ctc": [0], "mask_share": [0.0], "weight": [1.0]}
+    assert filled == {"inputs": [5, 6], "ctc": [0], "claim": [0.0], "mask_share": [0.0], "weight": [1.0]}
 
 
 def test_what_a_task_gives_is_not_overwritten():
@@ -214,10 +214,12 @@ def test_what_a_task_gives_is_not_overwritten():
         ctc=np.array([[1]]),
         weight=np.array([[0.5]]),
         mask_share=np.array([[0.25]], np.float32),
+        claim=np.array([[-1]], np.float32),
     )
     (example,) = run(dataset, preprocessors.lanes())
     assert example["audio"].tolist() == [-5] * 7
-    assert [example[name].tolist() for name in ("ctc", "weight", "mask_share")] == [[1], [0.5], [0.25]]
+    given = [example[name].tolist() for name in ("ctc", "weight", "mask_share", "claim")]
+    assert given == [[1], [0.5], [0.25], [-1]]
 
 
 def test_an_example_without_an_id_is_named_by_its_position():

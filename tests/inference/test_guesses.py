@@ -1,12 +1,24 @@
 """What simple methods score: the commonest answer, and shallow classifiers of words and of speech."""
 
+import collections
+
 import numpy as np
 import pytest
 import seqio
 import tiny_text
 
 from speechlm_jax import vocabulary
-from speechlm_jax.data import config, features, measures, objectives, one_pass, paired_objectives, quarantine, sources
+from speechlm_jax.data import (
+    config,
+    features,
+    measures,
+    objectives,
+    one_pass,
+    paired_objectives,
+    quarantine,
+    sources,
+    speech_objectives,
+)
 from speechlm_jax.inference import guesses
 
 TEXTS = {"glad": ["I sing all day", "we sing and laugh"], "sad": ["he weeps a lot", "they weep at night"]}
@@ -43,6 +55,26 @@ def test_labels_of_texts_are_learned_from_their_words(words):
     assert found["shallow"]["accuracy"] == 1.0
 
 
+def test_text_that_goes_on_is_guessed_by_its_commonest_token_and_speech_by_another_recording(words):
+    steps = objectives.prefix_language_model()
+    found = guesses.simple(task("on", ITEMS, steps, []), "test", words)
+    bad = quarantine.Quarantine(config.BadRecords())
+    made = seqio.TaskRegistry.get("guesses_on")
+    known, wanted = (
+        np.concatenate([one["targets"] for one in one_pass.examples(made, split, quarantine=bad)])
+        for split in ("train", "test")
+    )
+    (commonest, _), *_ = collections.Counter(known.tolist()).most_common(1)
+    assert found["constant"] == {"hits/targets": pytest.approx(np.mean(wanted == commonest))}
+    waves = [np.random.default_rng(n).normal(0, 3000, 4000 + 500 * n).astype(np.int16) for n in range(3)]
+    items = [{"id": str(n), "text": "a b", "audio": wave} for n, wave in enumerate(waves)]
+    measured = [
+        lambda targets, predictions: {"same": sum(len(t) == len(p) for t, p in zip(targets, predictions, strict=True))}
+    ]
+    steps = speech_objectives.text_to_speech("text", "en")
+    assert guesses.simple(task("say", items, steps, measured), "test", words)["constant"] == {"same": 0}
+
+
 def test_labels_of_speech_are_learned_from_its_spectrum(words):
     random, time = np.random.default_rng(0), np.arange(8000) / 16_000
     items = [
@@ -71,6 +103,7 @@ def test_the_commonest_masked_token_is_the_guess_of_masked_language_models(words
     assert found["shallow"] == {}
 
 
-def test_what_has_no_one_answer_has_no_guess(words):
-    found = guesses.simple(task("spans", ITEMS, objectives.span_corruption("text"), []), "test", words)
+def test_speech_alone_has_no_guess(words):
+    items = [{"id": str(n), "audio": np.full(9000, n, np.int16)} for n in range(3)]
+    found = guesses.simple(task("hidden", items, speech_objectives.masked_speech(), []), "test", words)
     assert found == {"constant": {}, "shallow": {}}

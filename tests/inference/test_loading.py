@@ -60,7 +60,7 @@ def test_a_description_comes_back_as_it_was_written(choice):
 def test_the_first_checkpoints_mean_what_they_meant():
     """A field that a model has gained since then stands in loading.FORMER with what its absence meant."""
     model = loading.describe(config.Model, FIRST_MODEL, doing="loading")
-    assert not model.sinusoids and model.masked_speech is None and model.speech_out is None
+    assert not model.sinusoids and not model.matching and model.masked_speech is None and model.speech_out is None
     assert model.spec_augment == config.SpecAugment(2, 0.05, 2, 8)
 
 

@@ -42,6 +42,16 @@ def test_codes_are_counted_where_speech_is_hidden():
         np.testing.assert_array_equal(found[q], wanted)
 
 
+def test_hits_are_the_share_of_hidden_codes_that_are_the_likeliest():
+    batch, out = rows.batch(ROW, EXAMPLES), outputs()
+    here = np.asarray(batch.audio.segment_ids[0, ::4] == 1) & np.asarray(out.hidden[0])
+    share = np.mean(np.asarray(out.logits[0, here]).argmax(-1) == np.asarray(out.codes[0, here]))
+    told = speech_text.Outputs(masked_speech=out)
+    found, weights = masked_speech.hits(told, batch), masked_speech.weights(batch)
+    np.testing.assert_allclose(found[0, 0], weights[0, 0] * share, rtol=1e-5)
+    assert 0 < share < 1 and not np.any(found[0, 1:])
+
+
 def test_a_model_without_the_head_is_named():
     with pytest.raises(ValueError, match=r"Model\.masked_speech = @MaskedSpeech"):
         masked_speech.totals(speech_text.Outputs(), rows.batch(ROW, EXAMPLES))

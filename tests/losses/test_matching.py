@@ -8,6 +8,7 @@ import pytest
 import rows
 
 from speechlm_jax import batch as batches
+from speechlm_jax.layers import likelihoods
 from speechlm_jax.losses import matching, targets
 from speechlm_jax.models import heads, speech_text
 
@@ -79,16 +80,18 @@ def test_without_the_lane_there_is_no_loss_and_without_the_head_an_error():
 
 
 @pytest.mark.slow
-def test_learning_to_match_teaches_what_was_said():
-    """The gradient goes through the surprise: a false claim becomes a greater one."""
+def test_a_false_claim_becomes_a_greater_surprise():
     row = dataclasses.replace(ROW, audio_seconds=2.4)
-    example = rows.example(7, seconds=0.9, targets=6, claim=-1)
-    batch = rows.batch(row, [example])
+    batch = rows.batch(row, [rows.example(7, seconds=0.9, targets=6, claim=-1)])
     graph, params = rows.model(matching=True)
+    told = jax.jit(lambda params: rows.nnx.merge(graph, params)(batch))
 
-    def loss(params):
-        return matching.totals(rows.nnx.merge(graph, params)(batch), batch).sum()
+    def surprise(params):
+        return float(likelihoods.cross_entropy(told(params).targets, batch.targets.tokens)[0, :6].mean())
 
-    gradient = jax.jit(jax.grad(loss))(params)
-    for part in ("encoder", "decoder", "speech", "matching"):
-        assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient[part])) > 0, part
+    loss = jax.jit(jax.grad(lambda params: matching.totals(told(params), batch).sum()))
+    steps = jax.tree.map(lambda leaf, slope: leaf - 0.1 * slope, params, loss(params))
+    learned = rows.nnx.merge(graph, steps)
+    # The three numbers of the head stay: what changes is what the model says of the words.
+    learned.matching = rows.nnx.merge(graph, params).matching
+    assert surprise(rows.nnx.state(learned)) > surprise(params) + 1e-3

@@ -149,6 +149,13 @@ def test_training_asks_a_sentence_all_that_its_grammar_can_and_what_is_held_out_
             assert all(answer in yes_or_no or answer in fields["text"] for answer in fields["answers"]), fields
         asked[fields["split"] == "train", several] += 1
     assert asked[True, 1] == 0 < asked[True, 3] < asked[True, 4]
+    answers = collections.Counter()
+    for fields in planned:
+        labels = {words.YES.of(fields["lang"]): "yes", words.NO.of(fields["lang"]): "no"}
+        for answer in fields["answers"]:
+            answers[labels.get(answer, "open")] += 1 / len(fields["answers"])
+    assert answers["yes"] == pytest.approx(answers["no"], rel=0.15)
+    assert answers["open"] > 0.4 * answers.total()
 
 
 def test_sentiments_and_intents_are_balanced(planned):
@@ -339,6 +346,8 @@ def test_a_deep_installation_is_spoken_from_all_the_same(tmp_path, monkeypatch):
         ({"languages": ("en", "xx")}, r"'xx'.*EmbeddedCorpus.languages"),
         ({"languages": ()}, "EmbeddedCorpus.languages"),
         ({"train_sentences": 0}, "EmbeddedCorpus.train_sentences = 0"),
+        ({"train_domains": ("facts", "poems")}, r"greetings; found .*poems.*EmbeddedCorpus.train_domains"),
+        ({"train_domains": ()}, "EmbeddedCorpus.train_domains"),
         ({"unseen_voices": ("m1",)}, r"in both: m1.*EmbeddedCorpus.voices"),
         ({"second_voice_share": 1.5}, "EmbeddedCorpus.second_voice_share = 1.5"),
         ({"pitches": (60, 40)}, r"EmbeddedCorpus.pitches .* found \(60, 40\)"),
@@ -347,6 +356,17 @@ def test_a_deep_installation_is_spoken_from_all_the_same(tmp_path, monkeypatch):
 def test_a_corpus_that_makes_no_sense_is_refused(choices, message):
     with pytest.raises(ValueError, match=message):
         config.EmbeddedCorpus(**choices)
+
+
+def test_a_training_about_facts_alone_holds_out_what_any_other_does():
+    some, all_of_them = (
+        [one.fields() for one in meanings.utterances(dataclasses.replace(TINY, train_domains=domains))]
+        for domains in (("facts",), config.DOMAINS)
+    )
+    assert {one["domain"] for one in some if one["split"] == "train"} == {"facts"}
+    assert len(some) == len(all_of_them)
+    held_out, as_ever = ([one for one in told if one["split"] != "train"] for told in (some, all_of_them))
+    assert held_out == as_ever and len({one["domain"] for one in held_out}) > 3
 
 
 @pytest.mark.slow

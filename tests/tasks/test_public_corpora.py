@@ -100,7 +100,7 @@ def test_an_example_fills_the_lanes_of_its_objective(name):
     found = list(itertools.islice(dataset.as_numpy_iterator(), 2))
     assert len(found) == 2
     (lanes,) = (lanes for word, lanes in LANES.items() if word in name)
-    always = {"ctc", "mask_share", "weight"}
+    always = {"ctc", "claim", "mask_share", "weight"}
     for example in found:
         filled = {lane for lane in features.OUTPUT_FEATURES if lane not in always and len(example[lane])}
         assert filled == lanes

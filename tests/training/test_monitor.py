@@ -85,13 +85,6 @@ def test_small_losses_are_not_lost_beside_large_sums():
     assert monitor.total([large] * 2).audio_frames.sum() == 4_000_000_000
 
 
-def test_perplexity_is_the_number_of_codes_that_are_used_alike():
-    np.testing.assert_allclose(monitor.perplexity(np.array([5, 5, 0, 5, 5])), 4)
-    np.testing.assert_allclose(monitor.perplexity(np.array([0, 9, 0])), 1)
-    assert 1 < monitor.perplexity(np.array([99, 1])) < 1.1
-    assert monitor.perplexity(np.zeros(3)) == 0
-
-
 def test_more_tasks_than_slots_are_refused():
     with pytest.raises(ValueError, match=r"4 tasks do not fit in 3 slots\. Set Recipe\.task_slots"):
         monitor.summarise(
