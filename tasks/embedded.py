@@ -9,6 +9,7 @@ voices). SPEECHLM_DATA names the folder that it is kept in, by default ~/.cache/
 
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +41,14 @@ def one_language(language: str) -> config.EmbeddedCorpus:
 
 def written(language: str) -> config.EmbeddedCorpus:
     """Text of one language, much more of it, with what is held out of `one_language`: what it means is learned from
-    many sentences, and few of them have a question."""
+    many sentences."""
     return dataclasses.replace(one_language(language), train_sentences=12_000, second_voice_share=0.0, is_spoken=False)
+
+
+def facts(language: str) -> config.EmbeddedCorpus:
+    """The same with nothing but facts to be asked about, so many that none is known by heart before it is clear that a
+    question and its text must be compared."""
+    return dataclasses.replace(written(language), train_sentences=24_000, train_domains=("facts",))
 
 
 def folder(corpus: config.EmbeddedCorpus) -> pathlib.Path:
@@ -54,10 +61,10 @@ TEXT = preprocessors.select("spoken")
 """Text objectives leave the speech of a record alone."""
 
 CORPORA = {
-    "": (ALL_LANGUAGES, ALL_LANGUAGES),
-    **{f"_{language}": (one_language(language), written(language)) for language in words.LANGUAGES},
+    "": (ALL_LANGUAGES, ALL_LANGUAGES, ALL_LANGUAGES),
+    **{f"_{code}": (one_language(code), written(code), facts(code)) for code in words.LANGUAGES},
 }
-"""Of the suffix of a task, what it hears and what it reads to understand it."""
+"""Of the suffix of a task, what it hears, what it reads to label it, and what it reads to be asked about it."""
 
 SENTIMENTS = ("positive", "negative")
 INTENTS = (
@@ -81,7 +88,8 @@ def _add(
     )
 
 
-def _records(corpus: config.EmbeddedCorpus) -> sources.RecordsSource:
+def _source_of(corpus: config.EmbeddedCorpus) -> sources.RecordsSource:
+    """The records of a corpus, which is made when they are first read."""
     return sources.RecordsSource(functools.partial(folder, corpus), SPLITS)
 
 
@@ -124,8 +132,8 @@ def _register(suffix: str, source: sources.RecordsSource) -> None:
     )
 
 
-def _register_meaning(suffix: str, source: sources.RecordsSource, *, speech: bool) -> None:
-    """What speech, or text, means; of the records that say so."""
+def _register_labels(suffix: str, source: sources.RecordsSource, *, speech: bool) -> None:
+    """What speech, or text, wants and feels; of the records that say so."""
     kind, texts = ("spoken_", ()) if speech else ("", ("text",))
     for label, names in (("sentiment", SENTIMENTS), ("intent", INTENTS)):
         _add(
@@ -134,6 +142,11 @@ def _register_meaning(suffix: str, source: sources.RecordsSource, *, speech: boo
             paired_objectives.classification(label, names, name=label, texts=texts, speech=speech),
             measures.labels(*names),
         )
+
+
+def _register_questions(suffix: str, source: sources.RecordsSource, *, speech: bool) -> None:
+    """Questions on speech, or text; of the records that have some."""
+    kind = "spoken_" if speech else ""
     _add(
         f"embedded_{kind}question_answering{suffix}",
         sources.Having(source, "question", "answer"),
@@ -144,7 +157,7 @@ def _register_meaning(suffix: str, source: sources.RecordsSource, *, speech: boo
 
 def _register_translation(source_language: str, target_language: str) -> None:
     """Text and speech of one language to text of another."""
-    source = _records(one_language(source_language))
+    source = _source_of(one_language(source_language))
     target = f"translation/{target_language}"
     for kind, text in (("", "text"), ("speech_", None)):
         _add(
@@ -155,11 +168,13 @@ def _register_translation(source_language: str, target_language: str) -> None:
         )
 
 
-for _suffix, (_spoken, _written) in CORPORA.items():
-    _source = _records(_spoken)
+for _suffix, (_spoken, _labelled, _asked) in CORPORA.items():
+    _source = _source_of(_spoken)
     _register(_suffix, _source)
-    _register_meaning(_suffix, _source, speech=True)
-    _register_meaning(_suffix, _records(_written), speech=False)
+    _register_labels(_suffix, _source, speech=True)
+    _register_labels(_suffix, _source_of(_labelled), speech=False)
+    _register_questions(_suffix, _source, speech=True)
+    _register_questions(_suffix, _source_of(_asked), speech=False)
     seqio.MixtureRegistry.add(
         f"embedded_pretraining{_suffix}",
         [
@@ -168,10 +183,8 @@ for _suffix, (_spoken, _written) in CORPORA.items():
             (f"embedded_masked_language_model{_suffix}", 1.0),
         ],
     )
-for _source in words.LANGUAGES:
-    for _target in words.LANGUAGES:
-        if _source != _target:
-            _register_translation(_source, _target)
+for _from, _to in itertools.permutations(words.LANGUAGES, 2):
+    _register_translation(_from, _to)
 
 # Speech alone and text alone: no example says which text was spoken.
 seqio.MixtureRegistry.add(
@@ -185,7 +198,7 @@ seqio.MixtureRegistry.add(
 # Recognition from a tenth of the transcripts; what is held out is whole.
 _add(
     "embedded_recognition_tenth_en",
-    sources.ShareOf(_records(one_language("en")), (0.0, 0.1), splits=("train",)),
+    sources.ShareOf(_source_of(one_language("en")), (0.0, 0.1), splits=("train",)),
     objectives.recognition("spoken", "{lang}"),
     measures.recognition(),
 )
@@ -239,4 +252,4 @@ _of_two_languages(
     {"recognition": 1.0, "question_answering": 7.0, "spoken_question_answering": 3.0},
     {},
 )
-_of_two_languages("embedded_speaking_en_zh", {"text_to_speech": 4.0, "recognition": 1.0}, {})
+_of_two_languages("embedded_speaking_en_zh", {"text_to_speech": 1.0}, {})

@@ -45,7 +45,7 @@ _logger = logging.getLogger(__name__)
 
 def examples(
     corpus: config.EmbeddedCorpus, workers: int | None = None
-) -> Iterator[tuple[str, dict[str, str | int | float], Int16[np.ndarray, "N"]]]:
+) -> Iterator[tuple[str, dict[str, Any], Int16[np.ndarray, "N"]]]:
     """(split, fields, waveform at 16 kHz) of every record, split by split, the same at every call.
 
     Raises ImportError where espeak-ng is not installed, ValueError for a corpus that cannot be made.

@@ -4,6 +4,9 @@ import dataclasses
 
 from tasks.embedded_corpus import words
 
+DOMAINS = ("numbers", "times", "orders", "facts", "sentiment", "commands", "greetings")
+"""What sentences are about: each has a file in the folder of that name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddedCorpus:
@@ -18,6 +21,8 @@ class EmbeddedCorpus:
     """Which are spoken, of "en", "de", "fr", "es", "zh"."""
     train_sentences: int = 850
     """In each language."""
+    train_domains: tuple[str, ...] = DOMAINS
+    """What the training is about; what is held out is about all."""
     second_voice_share: float = 0.15
     """Of the training sentences, this share is spoken by two voices and not one."""
     validation_sentences: int = 40
@@ -42,6 +47,12 @@ class EmbeddedCorpus:
             raise ValueError(
                 f"the embedded corpus is spoken in some of {', '.join(words.LANGUAGES)}, each named once; found "
                 f"{self.languages}. Set EmbeddedCorpus.languages."
+            )
+        strange = [domain for domain in self.train_domains if domain not in DOMAINS]
+        if strange or not self.train_domains:
+            raise ValueError(
+                f"the embedded corpus is about {', '.join(DOMAINS)}; found {self.train_domains}. Set "
+                "EmbeddedCorpus.train_domains."
             )
         for field in ("train_sentences", "validation_sentences", "test_sentences"):
             if getattr(self, field) < 1:

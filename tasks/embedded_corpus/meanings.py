@@ -12,15 +12,9 @@ from tasks.embedded_corpus.domains import commands, facts, greetings, numbers, o
 SPLITS = ("train", "validation", "test_sentences", "test_voices")
 VOICES = {"en": "en-us", "de": "de", "fr": "fr", "es": "es", "zh": "cmn"}
 """espeak-ng's voice for each language, before its variant: "en-us+m3"."""
-DOMAINS = {
-    "numbers": numbers,
-    "times": times,
-    "orders": orders,
-    "facts": facts,
-    "sentiment": sentiment,
-    "commands": commands,
-    "greetings": greetings,
-}
+DOMAINS: dict[str, Any] = dict(
+    zip(config.DOMAINS, (numbers, times, orders, facts, sentiment, commands, greetings), strict=True),
+)
 Kind = Callable[[random.Random], words.Meaning]
 _ROUND = (
     *("facts", "orders", "sentiment", "commands", "numbers", "times", "facts", "sentiment", "orders", "greetings"),
@@ -110,9 +104,11 @@ def utterances(corpus: config.EmbeddedCorpus) -> Iterator[Utterance]:
         "validation": (corpus.validation_sentences, ("all",)),
         "train": (corpus.train_sentences, corpus.languages),
     }
+    rounds: dict[str, tuple[str, ...]] = dict.fromkeys(SPLITS, _ROUND)
+    rounds["train"] = tuple(domain for domain in _ROUND if domain in corpus.train_domains)
     kinds = {name: list(domain.KINDS) for name, domain in DOMAINS.items()}
     drawn = {
-        split: list(_draw(corpus.seed, split, count, languages, kinds, taken))
+        split: list(_draw(corpus.seed, split, count, languages, rounds[split], kinds, taken))
         for split, (count, languages) in counts.items()
     }
     drawn["test_voices"] = [
@@ -133,26 +129,27 @@ def _draw(
     split: str,
     sentences: int,
     languages: tuple[str, ...],
+    domains: tuple[str, ...],
     kinds: dict[str, list[Kind]],
     taken: dict[str, set[str]],
 ) -> Iterator[Drawn]:
-    """`sentences` new meanings for each of the languages, which take turns."""
+    """`sentences` new meanings for each of the languages, which take turns, of `domains` over and over."""
     dealers = [dealer.Dealer(f"{seed} {split} {language}") for language in languages]
     turns = dict.fromkeys(DOMAINS, 0)
     for i in range(sentences):
-        domain = _ROUND[i % len(_ROUND)]
+        domain = domains[i % len(domains)]
         for j, draw in enumerate(dealers):
-            kind, meaning, also = _new(draw, domain, turns[domain], kinds[domain], taken)
+            before, kind, meaning = _new(draw, domain, turns[domain], kinds[domain], taken)
             # What is held out asks one question of a sentence, so that no sentence counts more than another.
-            also = also if split == "train" else ()
-            yield Drawn(f"{split}-{i * len(dealers) + j:05d}", domain, _name(kind), meaning, also)
+            also = _asking_else(kind, meaning, before, DOMAINS[domain].KINDS) if split == "train" else ()
+            yield Drawn(f"{split}-{i * len(dealers) + j:05d}", domain, _name(kind), meaning, tuple(also))
         turns[domain] += 1
 
 
 def _new(
     draw: dealer.Dealer, domain: str, turn: int, kinds: list[Kind], taken: dict[str, set[str]]
-) -> tuple[Kind, words.Meaning, tuple[words.Meaning, ...]]:
-    """A meaning whose sentence was not said yet in any language, and the same sentence with other questions. A kind
+) -> tuple[dealer.Dealer, Kind, words.Meaning]:
+    """A meaning whose sentence was not said yet in any language, its kind, and the dealer as it stood before. A kind
     that has none left is struck off `kinds`."""
     while kinds:
         kind = kinds[turn % len(kinds)]
@@ -163,7 +160,7 @@ def _new(
             if not any(said[language] in taken[language] for language in words.LANGUAGES):
                 for language in words.LANGUAGES:
                     taken[language].add(said[language])
-                return kind, meaning, tuple(_asking_else(kind, meaning, before, DOMAINS[domain].KINDS))
+                return before, kind, meaning
         kinds.remove(kind)
     raise ValueError(
         f"the embedded corpus ran out of new sentences of the domain {domain!r} after {len(taken['en'])} sentences in "
@@ -175,11 +172,13 @@ def _asking_else(
     kind: Kind, meaning: words.Meaning, before: dealer.Dealer, kinds: Sequence[Kind]
 ) -> Iterator[words.Meaning]:
     """What the other kinds of the same function make of the same draws: the same sentence, asked something else."""
-    for name in dict.fromkeys(_name(other) for other in kinds if _function(other) is _function(kind)):
-        if name != _name(kind):
-            found = next(other for other in kinds if _name(other) == name)(before.copy())
-            if found.text == meaning.text:  # Some kinds of one function draw differently.
-                yield found
+    others = {_name(other): other for other in kinds if _function(other) is _function(kind)}
+    others.pop(_name(kind), None)
+    for other in others.values():
+        found = other(before.copy())
+        # A grammar that draws more for one question than for another has gone on to another sentence.
+        if found.text == meaning.text:
+            yield found
 
 
 def _function(kind: Kind) -> Kind:

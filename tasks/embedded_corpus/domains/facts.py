@@ -330,7 +330,7 @@ def _asked(fact: Callable[..., words.Meaning], *asks: Ask) -> tuple:
     return tuple(functools.partial(fact, ask=ask) for ask in asks)
 
 
-# Half of the questions take a piece of the text, a quarter yes and a quarter no.
+# Of the first questions of sentences half take a piece of the text, a quarter yes and a quarter no.
 KINDS = (
     *_asked(places, "what", "yes"),
     *_asked(shopping, "who", "no"),
