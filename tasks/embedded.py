@@ -168,13 +168,14 @@ def _register_translation(source_language: str, target_language: str) -> None:
         )
 
 
-for _suffix, (_spoken, _labelled, _asked) in CORPORA.items():
-    _source = _source_of(_spoken)
-    _register(_suffix, _source)
-    _register_labels(_suffix, _source, speech=True)
-    _register_labels(_suffix, _source_of(_labelled), speech=False)
-    _register_questions(_suffix, _source, speech=True)
-    _register_questions(_suffix, _source_of(_asked), speech=False)
+for _suffix, _corpora in CORPORA.items():
+    # One source a corpus, whose records are then read once.
+    _made = {corpus: _source_of(corpus) for corpus in _corpora}
+    _spoken, _labelled, _asked = (_made[corpus] for corpus in _corpora)
+    _register(_suffix, _spoken)
+    for _speech in (True, False):
+        _register_labels(_suffix, _spoken if _speech else _labelled, speech=_speech)
+        _register_questions(_suffix, _spoken if _speech else _asked, speech=_speech)
     seqio.MixtureRegistry.add(
         f"embedded_pretraining{_suffix}",
         [

@@ -4,7 +4,6 @@ import functools
 from typing import Any
 
 import numpy as np
-import seqio
 import tensorflow as tf
 
 from speechlm_jax.data import augmentation, config, order, preprocessors
@@ -19,13 +18,11 @@ def augmented(field: str = "audio", into: str = "audio", *, choices: config.Augm
     speed off where the two must keep time.
     """
 
-    @tf.autograph.experimental.do_not_convert
-    def change(example: Example, seed: Any) -> Example:
+    def change(example: Example, seed: tf.Tensor) -> Example:
         samples = preprocessors.field(example, field, "augmenting speech")
         return {**example, into: _changed(samples, choices, [tf.cast(part, tf.int64) for part in tf.unstack(seed)])}
 
-    stochastic: Any = seqio.map_over_dataset(change, num_seeds=1)
-    return stochastic
+    return preprocessors.seeded(change)
 
 
 def by_position(dataset: tf.data.Dataset, choices: config.Augmentation, key: int, *, threads: int) -> tf.data.Dataset:

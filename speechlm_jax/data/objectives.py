@@ -1,9 +1,7 @@
 """Objectives: what an example is made to teach. Each function returns the preprocessors of a task, `lanes` included."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import seqio
 import tensorflow as tf
 
 from speechlm_jax import vocabulary
@@ -166,17 +164,10 @@ _TOKENS = "_tokens"
 
 def _seeded(change: Callable[[Example, tf.Tensor], Example], text: str) -> list[Preprocessor]:
     """Tokens of `text`, where there are at least two, through `change`, which is given a seed."""
-
-    @tf.autograph.experimental.do_not_convert
-    def seeded(example: Example, seed: Any) -> Example:
-        # SeqIO's own seeds are tuples of two scalars.
-        return change(example, tf.stack(seed))
-
-    stochastic: Any = seqio.map_over_dataset(seeded, num_seeds=1)
     return [
         preprocessors.tokenize(**{_TOKENS: text}),
         preprocessors.keep_where(lambda example: tf.size(example[_TOKENS]) >= 2),
-        stochastic,
+        preprocessors.seeded(change),
         preprocessors.lanes(),
     ]
 

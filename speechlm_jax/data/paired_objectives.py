@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import seqio
 import tensorflow as tf
 
 from speechlm_jax import label_metrics
@@ -61,7 +60,7 @@ def question_answering(
         made = _encoded({**example, question: asked}, read, speech=passage is None, doing=doing)
         return {**made, **_answer(replied, preprocessors.prompt_ids(example, "answer"))}
 
-    return [preprocessors.drop_empty(question, answer), _seeded(change, texts), preprocessors.lanes()]
+    return [preprocessors.drop_empty(question, answer), preprocessors.seeded(change, texts), preprocessors.lanes()]
 
 
 def classification(
@@ -111,12 +110,12 @@ def matching(
         kind = int(np.searchsorted(bounds, random.random(), side="right"))
         return _claimed(truth.decode(), [one.decode() for one in np.ravel(candidates)], kind, random)
 
-    def change(example: Example, seed: Any) -> Example:
+    def change(example: Example, seed: tf.Tensor) -> Example:
         doing = "matching speech and text"
         truth = preprocessors.field(example, text, doing)
         candidates = preprocessors.field(example, others, doing)
         claimed, kind = tf.numpy_function(
-            claim, [truth, candidates, tf.cast(tf.stack(seed), tf.int64)], [tf.string, tf.int32], stateful=False
+            claim, [truth, candidates, tf.cast(seed, tf.int64)], [tf.string, tf.int32], stateful=False
         )
         claimed, kind = tf.ensure_shape(claimed, []), tf.ensure_shape(kind, [])
         matches = tf.equal(kind, KINDS.index(label_metrics.MATCH))
@@ -129,7 +128,7 @@ def matching(
             "kind": tf.gather(tf.constant(KINDS), kind),
         }
 
-    return [preprocessors.drop_empty(text), _seeded(change, [text]), preprocessors.lanes(keep=("kind",))]
+    return [preprocessors.drop_empty(text), preprocessors.seeded(change, [text]), preprocessors.lanes(keep=("kind",))]
 
 
 def _claimed(truth: str, others: Sequence[str], kind: int, random: np.random.Generator) -> tuple[bytes, np.int32]:
@@ -155,14 +154,6 @@ def _one_of(questions: tf.Tensor, answers: tf.Tensor, seed: tf.Tensor, told: str
     # Philox by name, as for the seeds themselves.
     chosen = tf.random.stateless_uniform([], seed, 0, tf.size(there), tf.int32, alg="philox")
     return questions[there[chosen]], answers[there[chosen]]
-
-
-def _seeded(change: Any, texts: Sequence[str]) -> Preprocessor:
-    """The preprocessor that applies `change`, a function of an example and a seed that tokenizes the fields `texts`."""
-    plain = tf.autograph.experimental.do_not_convert(change)
-    seeded: Any = seqio.map_over_dataset(plain, num_seeds=1)
-    seeded.texts = tuple(texts)
-    return seeded
 
 
 def _encoded(example: Example, texts: Sequence[str], *, speech: bool, doing: str, before: str = "") -> Example:

@@ -6,6 +6,7 @@ Each function here returns a preprocessor, to be put in the list of a seqio.Task
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import seqio
 import tensorflow as tf
 import tensorflow_text
 
@@ -30,6 +31,20 @@ def mapped(function: Callable[[Example], Example], texts: Sequence[str] | None =
     def preprocessor(dataset: tf.data.Dataset) -> tf.data.Dataset:
         return dataset.map(plain)
 
+    if texts is not None:
+        preprocessor.texts = tuple(texts)
+    return preprocessor
+
+
+def seeded(function: Callable[[Example, tf.Tensor], Example], texts: Sequence[str] | None = None) -> Preprocessor:
+    """`mapped` for a function of an example and a seed, two integers, which is another for each example and pass."""
+
+    @tf.autograph.experimental.do_not_convert
+    def with_seed(example: Example, seed: Any) -> Example:
+        # SeqIO's own seeds are tuples of two scalars.
+        return function(example, tf.stack(seed))
+
+    preprocessor: Any = seqio.map_over_dataset(with_seed, num_seeds=1)
     if texts is not None:
         preprocessor.texts = tuple(texts)
     return preprocessor

@@ -50,8 +50,8 @@ def answer(given: Given, words: vocabulary.Vocabulary) -> Example:
 
 
 def match(given: Given, words: vocabulary.Vocabulary) -> Example:
-    """Speech and a text that is claimed to be its own, as paired_objectives.matching; laid out as
-    a true claim, for nothing reads which."""
+    """Speech and a text that is claimed to be its own, as paired_objectives.matching; laid out as a true
+    claim, for nothing reads which."""
     speech, claim = _speech(given), _filled(given.text, "text")
     return _example(_prompt(words, "match"), audio=speech, targets=[*words.encode(claim), vocabulary.EOS], claim=1)
 

@@ -67,12 +67,13 @@ class Evaluator:
         given log P(target) of each example. Where examples say of what kind they are, metrics are told by kind as well.
         """
         bad = quarantine.Quarantine(self._data.stream.bad_records)
-        sums = {name: _Sums() for name in self._heads}
+        sums, count = {name: _Sums() for name in self._heads}, 0
         told: list[_Told] = []
         spoken: list[speaking.Spoken] = []
         examples = one_pass.examples(task, split, quarantine=bad, limit=limit)
         for packed in batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad):
             measured = jax.device_get(self._losses(params, generate.place(self._mesh, packed.batch)))
+            count += sum(map(len, packed.rows))
             for name, head in measured.items():
                 sums[name].add(head, packed)
             if not task.metric_fns:
@@ -87,7 +88,7 @@ class Evaluator:
         scores: dict[str, Any] = {}
         for name, own in sums.items():
             scores |= own.scores(name)
-        scores |= {"skipped": bad.skipped, "examples": max((own.examples for own in sums.values()), default=0)}
+        scores |= {"skipped": bad.skipped, "examples": count}
         if told:
             scores |= self._metrics(task, told)
         if spoken:
@@ -154,35 +155,33 @@ class _Sums:
     """What a head tells of the examples of a split."""
 
     def __init__(self):
-        self._values: list[list[float]] = [[], [], []]  # Totals, weights and hits of each example.
+        # Of each example; no hits of a head that does not count them.
+        self._totals: list[float] = []
+        self._weights: list[float] = []
+        self._hits: list[float] = []
         self._codes_QZ: np.ndarray | None = None
-        self._counts_hits = False
 
     def add(self, head: eval_step.Measured, packed: batches.Packed) -> None:
         """One more batch."""
-        self._counts_hits = head.hits is not None
-        hits = head.weights if head.hits is None else head.hits
-        for values, found in zip(self._values, (head.totals, head.weights, hits), strict=True):
-            values += _of_examples(found, packed)
+        self._totals += _of_examples(head.totals, packed)
+        self._weights += _of_examples(head.weights, packed)
+        if head.hits is not None:
+            self._hits += _of_examples(head.hits, packed)
         if head.codes is not None:
             self._codes_QZ = np.asarray(head.codes) + (0.0 if self._codes_QZ is None else self._codes_QZ)
 
-    @property
-    def examples(self) -> int:
-        return len(self._values[0])
-
     def scores(self, name: str) -> dict[str, float]:
         """What there is to say under a head's name; nothing where no example weighs."""
-        totals, weights, hits = self._values
-        if not sum(weights):
+        weight = sum(self._weights)
+        if not weight:
             return {}
-        loss = sum(totals) / sum(weights)
+        loss = sum(self._totals) / weight
         found = {f"loss/{name}": loss}
         if name in _OF_TOKENS:
             found[f"perplexity/{name}"] = math.exp(min(loss, 700.0))
-        if self._counts_hits:
-            low, high = metrics.interval(hits, weights)
-            found |= {f"hits/{name}": sum(hits) / sum(weights), f"hits/{name}_low": low, f"hits/{name}_high": high}
+        if self._hits:
+            low, high = metrics.interval(self._hits, self._weights)
+            found |= {f"hits/{name}": sum(self._hits) / weight, f"hits/{name}_low": low, f"hits/{name}_high": high}
         if self._codes_QZ is not None and self._codes_QZ.sum():
             found["code_perplexity"] = metrics.least_perplexity(self._codes_QZ)
             found["commonest_code_share"] = float((self._codes_QZ.max(-1) / self._codes_QZ.sum(-1)).mean())

@@ -20,9 +20,9 @@ def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit:
     """The scores of two simple methods on the first `limit` records of a split, learned from the split `train`.
 
     `constant` says the commonest target of all; of hidden or continued text, whose targets are many, the commonest
-    token; of speech to come out it is the recording of another example. `shallow`, of labels
-    alone, is logistic regression on tf-idf of words and of characters, or of speech a support vector machine on the
-    means and deviations of MFCC. Either is an empty mapping where it has nothing to say.
+    token; of speech to come out it is the recording of another example. `shallow`, of labels alone, is logistic
+    regression on tf-idf of words and of characters, or of speech a support vector machine on the means and deviations
+    of MFCC. Either is an empty mapping where it has nothing to say.
     """
     bad = quarantine.Quarantine(config.BadRecords(max_share=1.0))
     held_out = list(one_pass.examples(task, split, quarantine=bad, limit=limit))
