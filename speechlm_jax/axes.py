@@ -8,7 +8,8 @@ Letters (jaxtyping shapes, and suffixes of array names):
     E segments of a row        U decoder positions        K width of a head
     V vocabulary               L layers                   C channels of a convolution
     Y decoder speech steps     R frames in such a step    Q codebooks
-    Z codes of a codebook, or levels of a mel channel
+    Z codes of a codebook, or  W encoder text positions
+      levels of a mel channel
 
 Words: a parameter bears one word an axis (`nnx.Param(..., axes=("embed", "mlp"))`, `None` for an axis that
 is never cut); `speechlm_jax/sharding.py` alone says where a word lies on the device mesh.

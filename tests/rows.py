@@ -30,9 +30,10 @@ MODEL = config.Model(
     stem_channels=16,
 )
 EVERY_HEAD = {
+    "text_kernel": 3,
     "matching": True,
     "masked_speech": config.MaskedSpeech(codebooks=2, codes=16, code_width=4, span=3),
-    "speech_out": config.SpeechOut(mels=12, levels=5, reduction=2, hidden=16, dropout=0.1),
+    "speech_out": config.SpeechOut(mels=12, levels=5, reduction=2, hidden=16, dropout=0.1, guided_heads=1),
 }
 """What MODEL lacks of what a model may have."""
 

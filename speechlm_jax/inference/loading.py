@@ -82,12 +82,14 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
 
 FORMER: dict[type, dict[str, Any]] = {
     model_config.Model: {
+        "text_kernel": None,
         "sinusoids": False,
         "ctc_tied": False,
         "matching": False,
         "masked_speech": None,
         "speech_out": None,
     },
+    model_config.SpeechOut: {"guided_heads": 0, "guide_width": 0.2},
 }
 """What a checkpoint that does not name these fields was trained with. A new field of a model belongs here, because its
 default may be another."""

@@ -51,12 +51,20 @@ class SpeechOut:
     """Width of the network that speech passes on its way into the decoder."""
     dropout: float = 0.3
     """Of that network: the decoder is not to lean on the frames before alone."""
+    guided_heads: int = 0
+    """So many heads of each decoder layer tell how far from its text's diagonal speech looks, which the loss head
+    'alignment' reads (arXiv 1710.08969). Without it reading in order is found late, or never."""
+    guide_width: float = 0.2
+    """How far from the diagonal, as a share of a segment, a look is worth drawing back; the evener the speech, the
+    smaller."""
 
     def __post_init__(self):
-        if self.levels < 2 or self.mels < 1 or self.range_db <= 0:
+        limits.at_least(self, 0, "guided_heads")
+        if self.levels < 2 or self.mels < 1 or self.range_db <= 0 or self.guide_width <= 0:
             raise ValueError(
-                "speech out of the decoder: wanted two levels or more, a channel or more and a range above 0, found "
-                f"SpeechOut.levels = {self.levels}, .mels = {self.mels}, .range_db = {self.range_db}."
+                "speech out of the decoder: wanted two levels or more, a channel or more, and a range and a width of "
+                f"the guide above 0, found SpeechOut.levels = {self.levels}, .mels = {self.mels}, .range_db = "
+                f"{self.range_db}, .guide_width = {self.guide_width}."
             )
 
 
@@ -74,6 +82,9 @@ class Model:
     encoder_block: Literal["conformer", "transformer"] = "conformer"
     conv_kernel: int = 15
     """Taps of a Conformer's depthwise convolution, odd: 40 ms each at 4x subsampling."""
+    text_kernel: int | None = None
+    """Taps of a convolution of its own over text, a token each, odd; None: text has none. With it the encoder knows
+    what stands beside what from the start, which attention is long in finding out."""
     mels: int = 80
     subsampling: int = 4
     """Speech frames in one encoder position; must equal Row.subsampling."""
@@ -111,8 +122,15 @@ class Model:
                 f"a model's width divides into heads of even width, found width={self.width}, "
                 f"num_heads={self.num_heads}. Set Model.width or Model.num_heads."
             )
-        if self.conv_kernel % 2 == 0:
-            raise ValueError(f"a Conformer's kernel is centred, so odd: found Model.conv_kernel = {self.conv_kernel}.")
+        if self.speech_out is not None and self.speech_out.guided_heads > self.num_heads:
+            raise ValueError(
+                f"a decoder layer has {self.num_heads} heads to guide, found SpeechOut.guided_heads = "
+                f"{self.speech_out.guided_heads}. Set it to at most Model.num_heads."
+            )
+        for name in ("conv_kernel", "text_kernel"):
+            taps = getattr(self, name)
+            if taps is not None and (taps < 1 or taps % 2 == 0):
+                raise ValueError(f"the kernel of a convolution is centred, so odd: found Model.{name} = {taps}.")
         if self.subsampling not in (2, 4, 8):
             raise ValueError(
                 "the stem halves the frame rate once to three times: wanted Model.subsampling 2, 4 or 8, found "

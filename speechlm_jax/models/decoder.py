@@ -31,6 +31,7 @@ class Block(nnx.Module):
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.rate = choice.dropout
+        self.guided_heads = 0 if choice.speech_out is None else choice.speech_out.guided_heads
         out_scale = 1 / math.sqrt(3 * choice.decoder_layers)
         width, heads = choice.width, choice.num_heads
         self.attention_norm = norms.RmsNorm(width)
@@ -47,19 +48,28 @@ class Block(nnx.Module):
         rotation: positions.Rotation,
         encoded: Float[Array, "B S D"] | None,
         cross_mask: Bool[Array, "B U S"] | None,
+        distance: Float[Array, "B U S"] | None,
         key: PRNGKeyArray | None,
-    ) -> Float[Array, "B U D"]:
+    ) -> tuple[Float[Array, "B U D"], Float[Array, "B U"] | None]:
+        """Also the mean of `distance` over where the guided heads look."""
         keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
 
         def drop(y_BUD: Array) -> Array:
             return dropout.dropout(y_BUD, self.rate, keys.pop())
 
-        y_BUD = self.attention_norm(x)
+        y_BUD, strays_BU = self.attention_norm(x), None
         x += drop(self.attention(y_BUD, self.attention.memory(y_BUD, rotation), mask, rotation))
         if encoded is not None and cross_mask is not None:
-            memory = self.cross_attention.memory(encoded)
-            x += drop(self.cross_attention(self.cross_norm(x), memory, cross_mask))
-        return x + drop(self.feed_forward(self.norm(x)))
+            y_BUD, memory = self.cross_norm(x), self.cross_attention.memory(encoded)
+            if distance is not None:
+                looks_BHUS = attention.probabilities(
+                    self.cross_attention.queries(y_BUD)[:, :, : self.guided_heads],
+                    memory.keys[:, :, : self.guided_heads],
+                    cross_mask,
+                )
+                strays_BU = jnp.einsum("BHUS,BUS->BU", looks_BHUS, distance) / self.guided_heads
+            x += drop(self.cross_attention(y_BUD, memory, cross_mask))
+        return x + drop(self.feed_forward(self.norm(x))), strays_BU
 
     def step(
         self,
@@ -102,10 +112,15 @@ class Decoder(nnx.Module):
         self.norm = norms.RmsNorm(choice.width)
 
     def __call__(
-        self, lanes: Sequence[encoder.Lane], encoded: encoder.Encoded | None, key: PRNGKeyArray | None = None
-    ) -> list[Float[Array, "B U D"]]:
-        """Hidden states at every step of each lane. The steps of a segment stand in order, and lanes do not see each
-        other."""
+        self,
+        lanes: Sequence[encoder.Lane],
+        encoded: encoder.Encoded | None,
+        key: PRNGKeyArray | None = None,
+        *,
+        distance: Float[Array, "B U S"] | None = None,
+    ) -> tuple[list[Float[Array, "B _ D"]], Float[Array, "B U"] | None]:
+        """Hidden states at every step of each lane; and of each step the mean `distance` to where the guided heads of
+        all layers look, None without it. The steps of a segment stand in order, and lanes do not see each other."""
         ids_BU = jnp.concatenate([lane.segment_ids for lane in lanes], axis=1)
         # To attention a segment's steps in two lanes are two segments.
         own_ids_BU = jnp.concatenate(
@@ -124,12 +139,13 @@ class Decoder(nnx.Module):
             keys = jax.random.split(stack_key, self.choice.decoder_layers)
             x_BUD = dropout.dropout(x_BUD, self.choice.dropout, own_key)
 
-        def body(block: Block, x_BUD: Array, key: PRNGKeyArray | None) -> tuple[Array, None]:
-            return block(x_BUD, mask_BUU, rotation, hidden_BSD, cross_mask_BUS, key), None
+        def body(block: Block, x_BUD: Array, key: PRNGKeyArray | None) -> tuple[Array, Array | None]:
+            return block(x_BUD, mask_BUU, rotation, hidden_BSD, cross_mask_BUS, distance, key)
 
-        x_BUD, _ = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat)
+        x_BUD, strays_LBU = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat)
         edges = list(itertools.accumulate(lane.segment_ids.shape[1] for lane in lanes))[:-1]
-        return jnp.split(self.norm(x_BUD), edges, axis=1)
+        strays_BU = None if strays_LBU is None else jnp.mean(strays_LBU, axis=0)
+        return jnp.split(self.norm(x_BUD), edges, axis=1), strays_BU
 
     def start(self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int) -> Cache:
         """The cache before the first of at most `num_steps` steps."""

@@ -39,10 +39,16 @@ class Surroundings(NamedTuple):
     mask: Bool[Array, "B S S"]
     rotation: positions.Rotation
     audio_ids: Int[Array, "B P"] | None
+    inputs_ids: Int[Array, "B W"] | None
+    """Of the audio positions, and of the text positions behind them."""
 
 
 class Block(nnx.Module):
-    """A Conformer block (arXiv 2005.08100) or a Transformer block, each part behind a norm and beside a residual."""
+    """A Conformer block (arXiv 2005.08100) or a Transformer block, each part behind a norm and beside a residual.
+
+    Speech and text have convolutions of their own: a tap is 40 ms of the one and a token of the other. A Transformer
+    block may have that of text.
+    """
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.conformer = choice.encoder_block == "conformer"
@@ -62,6 +68,12 @@ class Block(nnx.Module):
             self.convolution = convolution.ConformerConvolution(
                 width, choice.conv_kernel, out_scale=out_scale, rngs=rngs
             )
+        self.text_kernel = choice.text_kernel
+        if choice.text_kernel:
+            self.text_convolution_norm = norms.RmsNorm(width)
+            self.text_convolution = convolution.ConformerConvolution(
+                width, choice.text_kernel, out_scale=out_scale, rngs=rngs
+            )
         self.attention_norm = norms.RmsNorm(width)
         self.attention = attention.Attention(width, choice.num_heads, out_scale=out_scale, rngs=rngs)
         self.norm = norms.RmsNorm(width)
@@ -70,7 +82,8 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "B S D"], around: Surroundings, key: PRNGKeyArray | None
     ) -> Float[Array, "B S D"]:
-        keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
+        parts = 5 if self.text_kernel else 4
+        keys = [None] * parts if key is None else list(jax.random.split(key, parts))
 
         def drop(y_BSD: Array) -> Array:
             return dropout.dropout(y_BSD, self.rate, keys.pop())
@@ -80,11 +93,13 @@ class Block(nnx.Module):
         y_BSD = self.attention_norm(x)
         memory = self.attention.memory(y_BSD, around.rotation)
         x += drop(self.attention(y_BSD, memory, around.mask, around.rotation))
+        places = 0 if around.audio_ids is None else around.audio_ids.shape[1]
         if self.conformer and around.audio_ids is not None:
-            # Text passes the convolution by: its taps are as long as speech is.
-            places = around.audio_ids.shape[1]
             y_BPD = drop(self.convolution(self.convolution_norm(x[:, :places]), around.audio_ids))
             x += jnp.pad(y_BPD, ((0, 0), (0, x.shape[1] - places), (0, 0)))
+        if self.text_kernel and around.inputs_ids is not None:
+            y_BWD = drop(self.text_convolution(self.text_convolution_norm(x[:, places:]), around.inputs_ids))
+            x += jnp.pad(y_BWD, ((0, 0), (places, 0), (0, 0)))
         return x + (0.5 if self.conformer else 1.0) * drop(self.feed_forward(self.norm(x)))
 
 
@@ -114,6 +129,7 @@ class Encoder(nnx.Module):
             mask=attention.segment_mask(ids_BS, ids_BS),
             rotation=positions.rotation(positions_BS, self.choice.head_width),
             audio_ids=None if audio is None else audio.segment_ids,
+            inputs_ids=None if inputs is None else inputs.segment_ids,
         )
         keys = None
         if key is not None:

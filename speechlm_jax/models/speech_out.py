@@ -24,6 +24,9 @@ class Told(NamedTuple):
     """float32 logit of this step being the last one."""
     truth: Int[Array, "B Y R M"] | None
     """The levels that stand there; None while decoding."""
+    strays: Float[Array, "B Y"] | None = None
+    """How far from the diagonal of its text each step looks, 0 to 1; None where no head is guided, and while
+    decoding."""
 
 
 def levels(lane: batch.AudioLane, num_segments: int, choice: config.SpeechOut) -> Int[Array, "B Y R M"]:

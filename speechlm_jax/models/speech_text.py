@@ -1,5 +1,6 @@
 """The model: speech and text in, text and speech out."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
-from speechlm_jax.models import config, decoder, encoder, frontends, heads, log_mel, masking, speech_out
+from speechlm_jax.models import config, decoder, diagonal, encoder, frontends, heads, log_mel, masking, speech_out
 
 
 class Outputs(NamedTuple):
@@ -21,6 +22,8 @@ class Outputs(NamedTuple):
     matching: Float[Array, "B E"] | None = None
     masked_speech: masking.Masked | None = None
     target_audio: speech_out.Told | None = None
+    alignment: Float[Array, "B Y"] | None = None
+    """Not logits: how far from the diagonal of its text each step of speech looks, 0 to 1."""
 
 
 class SpeechText(nnx.Module):
@@ -58,6 +61,7 @@ class SpeechText(nnx.Module):
             matching=self.matching_logits(targets, batch),
             masked_speech=hidden,
             target_audio=target_audio,
+            alignment=None if target_audio is None else target_audio.strays,
         )
 
     def encode(self, batch: batches.Batch, *, key: PRNGKeyArray | None = None) -> encoder.Encoded | None:
@@ -84,8 +88,11 @@ class SpeechText(nnx.Module):
             lanes.append(encoder.Lane(hidden_BYD, audio.segment_ids[:, ::reduction], positions_BY))
         if not lanes:
             return None, None
-        hidden = self.decoder(lanes, encoded, stack_key)
+        distance_BUS = self._distance(lanes, batch, encoded)
+        hidden, strays_BU = self.decoder(lanes, encoded, stack_key, distance=distance_BUS)
         told = None if truth_BYRM is None else self.speech_out.out_of(hidden[-1], truth_BYRM)
+        if told is not None and strays_BU is not None:
+            told = told._replace(strays=strays_BU[:, -told.stop.shape[1] :])
         return None if batch.targets is None else self.text.logits(hidden[0]), told
 
     def start(self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int) -> decoder.Cache:
@@ -161,6 +168,25 @@ class SpeechText(nnx.Module):
             lane.positions[:, :: choice.subsampling] // choice.subsampling,
         )
         return positions, hidden_BP, codes_BPQ
+
+    def _distance(
+        self, lanes: Sequence[encoder.Lane], batch: batches.Batch, encoded: encoder.Encoded | None
+    ) -> Float[Array, "B U S"] | None:
+        """How far the places of the inputs lane are from the diagonal of each step of speech; 0 for all other pairs.
+        None without guided heads, speech to write or text to read."""
+        speech, text = self.choice.speech_out, batch.inputs
+        if encoded is None or text is None or batch.target_audio is None or speech is None or not speech.guided_heads:
+            return None
+        steps, num_segments = lanes[-1], batch.segments.weights.shape[1]
+        distance_BYS = diagonal.distance(
+            steps.segment_ids, steps.positions, text.segment_ids, text.positions, num_segments, speech.guide_width
+        )
+        all_steps = sum(lane.segment_ids.shape[1] for lane in lanes)
+        before = [(0, 0)] + [
+            (whole - part, 0)
+            for whole, part in zip((all_steps, encoded.hidden.shape[1]), distance_BYS.shape[1:], strict=True)
+        ]
+        return jnp.pad(distance_BYS, before)
 
     def _check(self, batch: batches.Batch) -> None:
         if batch.target_audio is not None:

@@ -50,7 +50,8 @@ def test_speech_step_by_step_is_what_all_steps_at_once_say():
         model = nnx.merge(GRAPH, params)
         hidden = model.speech_out.into(before)
         lane = speech_lane(hidden, count)
-        return model.speech_out.out_of(model.decoder([lane], model.encode(batch))[0])
+        (hidden,), _ = model.decoder([lane], model.encode(batch))
+        return model.speech_out.out_of(hidden)
 
     before = np.zeros((1, count, speech.reduction, speech.mels), np.int32)
     before[0, 1:] = levels[0, 0, : count - 1]

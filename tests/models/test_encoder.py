@@ -19,29 +19,53 @@ ROTATION = positions.rotation(PLACES, rows.MODEL.head_width)
 
 def encoder_block(choice, key):
     block = encoder.Block(choice, rngs=nnx.Rngs(0))
-    return block(X, encoder.Surroundings(MASK, ROTATION, IDS[:, :4]), key)
+    return block(X, encoder.Surroundings(MASK, ROTATION, IDS[:, :4], IDS[:, 4:]), key)
 
 
 def decoder_block(choice, key):
-    return decoder.Block(choice, rngs=nnx.Rngs(0))(X, MASK, ROTATION, X, MASK, key)
+    return decoder.Block(choice, rngs=nnx.Rngs(0))(X, MASK, ROTATION, X, MASK, None, key)[0]
 
 
 @pytest.mark.parametrize("run", [encoder_block, decoder_block])
 def test_every_part_of_a_block_is_dropped_by_the_key(run):
     """When next to everything is dropped, what comes in is what comes out."""
-    choice = dataclasses.replace(rows.MODEL, dropout=1 - 1e-6)
+    choice = dataclasses.replace(rows.MODEL, dropout=1 - 1e-6, text_kernel=3)
     np.testing.assert_array_equal(rows.compiled(lambda key: run(choice, key))(jax.random.key(0)), X)
     assert np.abs(np.asarray(rows.compiled(lambda: run(choice, None))() - X)).max() > 0.1
 
 
-def test_text_positions_pass_the_convolution_by():
-    """A place beside audio positions sees them through attention alone: cut that, and nothing comes over."""
+@pytest.mark.parametrize("changes", [{}, {"text_kernel": 3}, {"text_kernel": 3, "encoder_block": "transformer"}])
+def test_speech_and_text_are_convolved_apart_from_each_other(changes):
+    """Each sees the other through attention alone: cut that, and nothing comes over."""
     apart = jnp.asarray([[1, 1, 1, 1, 2, 2]], jnp.int32)
     mask = attention.segment_mask(apart, apart)
 
     @rows.compiled
     def run(x):
-        block = encoder.Block(rows.MODEL, rngs=nnx.Rngs(0))
-        return block(x, encoder.Surroundings(mask, ROTATION, jnp.ones((1, 4), jnp.int32)), None)
+        block = encoder.Block(dataclasses.replace(rows.MODEL, **changes), rngs=nnx.Rngs(0))
+        ids = jnp.ones((1, 6), jnp.int32)
+        return block(x, encoder.Surroundings(mask, ROTATION, ids[:, :4], ids[:, 4:]), None)
 
     np.testing.assert_allclose(run(X)[:, 4:], run(X.at[:, :4].add(1.0))[:, 4:], atol=1e-6)
+    np.testing.assert_allclose(run(X)[:, :4], run(X.at[:, 4:].add(1.0))[:, :4], atol=1e-6)
+
+
+def test_the_convolution_of_text_brings_its_neighbours_in():
+    """Where no place sees another by attention, a token changes those within the kernel and no more."""
+    block = encoder.Block(dataclasses.replace(rows.MODEL, text_kernel=3), rngs=nnx.Rngs(0))
+    ids = jnp.ones((1, 6), jnp.int32)
+    alone = jnp.eye(6, dtype=bool)[None]
+
+    @rows.compiled
+    def run(x):
+        return block(x, encoder.Surroundings(alone, ROTATION, None, ids), None)
+
+    changed = np.abs(np.asarray(run(X) - run(X.at[:, 2].add(1.0)))).max(axis=(0, 2)) > 1e-6
+    assert changed.tolist() == [False, True, True, True, False, False]
+
+
+@pytest.mark.parametrize("name", ["conv_kernel", "text_kernel"])
+@pytest.mark.parametrize("taps", [4, 0, -1])
+def test_a_kernel_without_a_middle_is_refused(name, taps):
+    with pytest.raises(ValueError, match=rf"so odd: found Model\.{name} = {taps}\."):
+        dataclasses.replace(rows.MODEL, **{name: taps})

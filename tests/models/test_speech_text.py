@@ -10,7 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from speechlm_jax import batch as batches
 from speechlm_jax.layers import attention, convolution
-from speechlm_jax.losses import ctc, masked_speech, masked_tokens, matching, target_audio, targets
+from speechlm_jax.losses import alignment, ctc, masked_speech, masked_tokens, matching, target_audio, targets
 from speechlm_jax.models import frontends
 
 ROW = batches.Row(audio_seconds=3.2, inputs=24, targets=30, target_audio_seconds=2.4, segments=6)
@@ -29,6 +29,7 @@ HEADS = {
     "masked_speech": masked_speech,
     "target_audio": target_audio,
     "matching": matching,
+    "alignment": alignment,
 }
 
 
@@ -66,6 +67,7 @@ def evaluation(graph, params):
             "levels": rows.places(outputs.target_audio.levels, step_ids),
             "true levels": rows.places(outputs.target_audio.truth, step_ids),
             "stop": rows.places(outputs.target_audio.stop, step_ids),
+            "strays": rows.places(outputs.target_audio.strays, step_ids),
             "matching": rows.lines(outputs.matching, batch),
         } | {f"loss {name}": rows.lines(value, batch) for name, value in totals.items()}
 
