@@ -12,4 +12,7 @@ class Layout:
     fsdp: int = 1
     """Rows are cut along this axis, and so are the weights, which are gathered layer by layer."""
     tensor: int = 1
-    """Heads, feed-forward and vocabulary are cut along this axis."""
+    """Heads, feed-forward, convolutions and vocabulary are cut along this axis."""
+    slices: int = 1
+    """Slices of a pod, or hosts, with a slow network between them: each has a copy of the weights and rows of its own,
+    and nothing but sums of gradients passes from one to the other."""

@@ -1,8 +1,9 @@
 """Where arrays lie on the devices: the mesh, and the one table from the words of axes to its axes."""
 
 import contextlib
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,36 +14,87 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from speechlm_jax import axes, batch, layout, parameters
 
+_logger = logging.getLogger(__name__)
+
+SLICE = "slice"
 DATA = "data"
 FSDP = "fsdp"
 TENSOR = "tensor"
-ROWS = (DATA, FSDP)
-"""Rows of a batch are cut along both."""
+ROWS = (SLICE, DATA, FSDP)
+"""Rows of a batch are cut along all three."""
 
-PLACES: dict[str | None, str | None] = {axes.EMBED: FSDP, axes.MLP: TENSOR, axes.HEADS: TENSOR, axes.VOCABULARY: TENSOR}
-"""Word -> mesh axis; every other word of axes.py stays whole."""
+PLACES: dict[str | None, str] = {
+    axes.EMBED: FSDP,
+    axes.MLP: TENSOR,
+    axes.HEADS: TENSOR,
+    axes.VOCABULARY: TENSOR,
+    axes.CHANNELS: TENSOR,
+}
+"""Word -> mesh axis; every other word of axes.py stays whole. Of two axes of a parameter with one place, the first has
+it."""
+SPARE_PLACES: dict[str | None, tuple[str, ...]] = {
+    axes.CHANNELS: (FSDP,),
+    axes.MELS: (TENSOR, FSDP),
+    axes.CODES: (TENSOR, FSDP),
+}
+"""Where a word lies that has no place yet: on the first of these that is free and divides the axis."""
 
 
 def make_mesh(shape: layout.Layout, devices: Any = None) -> Mesh:
-    """The mesh of `devices` (all there are, if None). Raises ValueError where the layout does not use them all."""
+    """The mesh of `devices` (all there are, if None).
+
+    A mesh that does not factor the torus of a TPU slice is laid out all the same, and a warning tells of it: its
+    neighbours are no neighbours on the wires.
+    Raises ValueError where the layout does not use all devices, or asks for other slices than they lie in.
+    """
     devices = jax.devices() if devices is None else list(devices)
-    sizes = {DATA: shape.data, FSDP: shape.fsdp, TENSOR: shape.tensor}
+    sizes = {SLICE: shape.slices, DATA: shape.data, FSDP: shape.fsdp, TENSOR: shape.tensor}
     asked = "mesh " + " ".join(f"{name}={size}" for name, size in sizes.items())
+    mend = "Set Layout.slices, .data, .fsdp or .tensor."
     rest = [name for name, size in sizes.items() if size == -1]
     if len(rest) > 1 or any(size < 1 for size in sizes.values() if size != -1):
-        raise ValueError(f"{asked}: sizes are 1 or more, and one may be -1. Set Layout.data, .fsdp or .tensor.")
+        raise ValueError(f"{asked}: sizes are 1 or more, and one may be -1. {mend}")
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if rest:
         if len(devices) % fixed:
-            raise ValueError(
-                f"{asked} needs a multiple of {fixed} devices, found {len(devices)}. Set Layout.data, .fsdp or .tensor."
-            )
+            raise ValueError(f"{asked} needs a multiple of {fixed} devices, found {len(devices)}. {mend}")
         sizes[rest[0]] = len(devices) // fixed
     elif fixed != len(devices):
-        raise ValueError(f"{asked} needs {fixed} devices, found {len(devices)}. Set Layout.data, .fsdp or .tensor.")
-    # Without allow_split_physical_axes a mesh that does not factor the torus of a TPU slice is refused.
-    grid = mesh_utils.create_device_mesh(tuple(sizes.values()), devices, allow_split_physical_axes=True)
-    return Mesh(grid, tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+        raise ValueError(f"{asked} needs {fixed} devices, found {len(devices)}. {mend}")
+    there = {getattr(device, "slice_index", 0) for device in devices if device.platform == "tpu"}
+    if len(there) > 1 and sizes[SLICE] != len(there):
+        raise ValueError(
+            f"{asked}: the devices lie in {len(there)} slices, between which only gradients are to pass. Set "
+            f"Layout.slices = {len(there)}."
+        )
+    grids = [_grid(tuple(sizes.values())[1:], part, asked) for part in _by_slice(devices, sizes[SLICE])]
+    return Mesh(np.stack(grids), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+
+
+def _by_slice(devices: Sequence[Any], slices: int) -> list[list[Any]]:
+    """Devices of each slice; where the devices tell of none, such as pretended ones, equal parts in their order."""
+    found: dict[int, list[Any]] = {}
+    size = len(devices) // slices
+    for place, device in enumerate(devices):
+        found.setdefault(getattr(device, "slice_index", place // size), []).append(device)
+    if len(found) != slices:
+        return [list(devices[start : start + size]) for start in range(0, len(devices), size)]
+    return [found[index] for index in sorted(found)]
+
+
+def _grid(sizes: tuple[int, ...], devices: Sequence[Any], asked: str) -> np.ndarray:
+    """The devices of one slice laid out so that those along an axis are neighbours on the wires, where they can be."""
+    try:
+        return mesh_utils.create_device_mesh(sizes, devices)
+    except NotImplementedError:
+        _logger.warning(
+            "%s does not factor the torus of %d %s devices: some of its axes run over shared wires, and collectives "
+            "along them take longer. Powers of two along each axis avoid it.",
+            asked,
+            len(devices),
+            devices[0].device_kind,
+        )
+        return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -51,7 +103,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows, the first axis of every array of a batch, cut over data and fsdp."""
+    """Rows, the first axis of every array of a batch, cut over slices, data and fsdp."""
     return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
@@ -120,11 +172,7 @@ def _spec(mesh: Mesh, path: str, leaf: Any, statistics: bool) -> PartitionSpec:
         words = _without_one(mesh, words, shape)
     if len(words) != len(shape):
         raise ValueError(f"parameter {path} has shape {shape}, and words for another number of axes: {words}.")
-    places = [PLACES.get(word) for word in words]
-    for place in set(filter(None, places)):
-        clash = [word for word, at in zip(words, places, strict=True) if at == place]
-        if len(clash) > 1:
-            raise ValueError(f"parameter {path}: the words {clash} of {words} all lie on mesh axis {place!r}.")
+    places = _places(mesh, words, shape)
     for word, place, size in zip(words, places, shape, strict=True):
         if place is not None and size != 1 and size % mesh.shape[place]:
             raise ValueError(
@@ -132,6 +180,40 @@ def _spec(mesh: Mesh, path: str, leaf: Any, statistics: bool) -> PartitionSpec:
                 f"{place}={mesh.shape[place]}. Set Layout.{place}, or the model's size."
             )
     return PartitionSpec(*(None if size == 1 else place for place, size in zip(places, shape, strict=True)))
+
+
+def check_cut(mesh: Mesh, params: Any, most: float = 0.02) -> None:
+    """Raises ValueError where more than `most` of the bytes of parameters lie whole on every device of a mesh that cuts
+    weights: a word was forgotten, or the model's sizes do not divide."""
+    if mesh.shape[FSDP] * mesh.shape[TENSOR] == 1:
+        return
+    sizes = {
+        path: parameters.array(leaf).size * parameters.array(leaf).dtype.itemsize
+        for path, leaf in parameters.by_path(params).items()
+    }
+    whole = [path for path, leaf in parameters.by_path(params).items() if not any(_spec(mesh, path, leaf, False))]
+    share = sum(sizes[path] for path in whole) / max(1, sum(sizes.values()))
+    if share > most:
+        largest = sorted(whole, key=lambda path: -sizes[path])[: parameters.MOST_LINES]
+        raise ValueError(
+            f"laying out parameters: {share:.1%} of their bytes lie whole on every device, wanted at most {most:.0%}: "
+            + ", ".join(f"{path} ({sizes[path]:,} bytes)" for path in largest)
+            + ". Give their axes words that sharding.PLACES knows, sizes that divide by Layout.fsdp or .tensor, or set "
+            "Layout.data instead."
+        )
+
+
+def _places(mesh: Mesh, words: parameters.Words, shape: tuple[int, ...]) -> list[str | None]:
+    """The mesh axis of each axis of a parameter."""
+    places: list[str | None] = []
+    for word in words:
+        place = PLACES.get(word)
+        places.append(place if place not in places and mesh.shape.get(place, 1) > 1 else None)
+    for axis, (word, size) in enumerate(zip(words, shape, strict=True)):
+        for spare in SPARE_PLACES.get(word, ()):
+            if places[axis] is None and spare not in places and mesh.shape[spare] > 1 and size % mesh.shape[spare] == 0:
+                places[axis] = spare
+    return places
 
 
 def _without_one(mesh: Mesh, words: parameters.Words, shape: tuple[int, ...]) -> parameters.Words:
@@ -154,12 +236,12 @@ def local_rows(mesh: Mesh, num_rows: int) -> np.ndarray:
 
 def check_rows(mesh: Mesh, num_rows: int, accumulate: int = 1) -> None:
     """Raises ValueError unless each of `accumulate` microbatches gives every device the same number of rows."""
-    ways = mesh.shape[DATA] * mesh.shape[FSDP]
+    ways = math.prod(mesh.shape[place] for place in ROWS)
     if num_rows % (ways * accumulate):
         raise ValueError(
-            f"{num_rows} rows do not divide into {accumulate} microbatches over data={mesh.shape[DATA]} x "
-            f"fsdp={mesh.shape[FSDP]} devices. Set the rows of a batch to a multiple of {ways * accumulate}, or "
-            "Optimizer.accumulate, Layout.data or .fsdp."
+            f"{num_rows} rows do not divide into {accumulate} microbatches over "
+            f"{' x '.join(f'{place}={mesh.shape[place]}' for place in ROWS)} devices. Set the rows of a batch to a "
+            f"multiple of {ways * accumulate}, or Optimizer.accumulate, Layout.slices, .data or .fsdp."
         )
 
 

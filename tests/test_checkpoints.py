@@ -85,7 +85,7 @@ def test_meta_tells_every_array_and_what_wrote_it(saved):
     assert meta["leaves"].keys() == states[2].keys()
     assert meta["leaves"]["params/text/table_VD"] == {"array": "float32[64,16]", "axes": ["vocabulary", "embed"]}
     assert meta["leaves"]["step"] == {"array": "int32[]", "axes": []}
-    assert meta["mesh"] == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert meta["mesh"] == {"slice": 1, "data": 2, "fsdp": 2, "tensor": 2}
     assert meta["versions"]["jax"] == jax.__version__
 
 

@@ -56,7 +56,9 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
     versions = ", ".join(f"{library} {version}" for library, version in meta["versions"].items())
     doing = f"loading {folder}, written with {versions}"
     data: data_config.Data = describe(data_config.Data, meta["data"], doing=doing)
-    model: model_config.Model = describe(model_config.Model, meta["model"], doing=doing)
+    described: model_config.Model = describe(model_config.Model, meta["model"], doing=doing)
+    # There is no backward pass here, and what its policies are called may change.
+    model = dataclasses.replace(described, remat="none")
     rows = min(data.rows, ROWS, enough) if rows is None else rows
     if rows < 1:
         raise ValueError(f"loading {folder}: a batch has a row or more, found --rows={rows}.")
@@ -83,6 +85,7 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
 FORMER: dict[type, dict[str, Any]] = {
     model_config.Model: {
         "text_kernel": None,
+        "scan": True,
         "sinusoids": False,
         "ctc_tied": False,
         "matching": False,

@@ -4,11 +4,17 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from speechlm_jax import axes, sharding
 
-REMAT_POLICIES = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
+REMAT_POLICIES = {
+    "minimal": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "offload": jax.checkpoint_policies.offload_dot_with_no_batch_dims("device", "pinned_host"),
+}
+"""Model.remat -> what of a layer is kept for the backward pass, and where."""
 
 
 def build(make_layer: Callable[[nnx.Rngs], nnx.Module], num_layers: int, *, rngs: nnx.Rngs) -> nnx.Module:
@@ -27,11 +33,12 @@ def run(
     carry: Any,
     per_layer: Any = None,
     *,
-    remat: Literal["none", "dots", "full"] = "none",
+    remat: Literal["none", "minimal", "full", "offload"] = "none",
+    scan: bool = True,
 ) -> tuple[Any, Any]:
     """Scans `body(layer, carry, slice of per_layer) -> (carry, result)` over the layers that `build` made.
 
-    Returns the last carry and the results, stacked. `remat` is Model.remat.
+    Returns the last carry and the results, stacked. `remat` and `scan` are those of Model.
     """
     graph, params = nnx.split(layers)
 
@@ -40,5 +47,11 @@ def run(
         return body(nnx.merge(graph, layer_params), sharding.cut_rows(carry), layer_inputs)
 
     if remat != "none":
-        step = jax.checkpoint(step, policy=REMAT_POLICIES[remat], prevent_cse=False)
-    return jax.lax.scan(step, carry, (params, per_layer))
+        step = jax.checkpoint(step, policy=REMAT_POLICIES[remat], prevent_cse=not scan)
+    if scan:
+        return jax.lax.scan(step, carry, (params, per_layer))
+    results = []
+    for layer in range(jax.tree.leaves(params)[0].shape[0]):
+        carry, result = step(carry, jax.tree.map(lambda values, layer=layer: values[layer], (params, per_layer)))
+        results.append(result)
+    return carry, jax.tree.map(lambda *each: jnp.stack(each), *results)

@@ -106,8 +106,11 @@ class Model:
     """Speech out of the decoder; None: it writes text alone."""
     dropout: float = 0.1
     spec_augment: SpecAugment | None = SpecAugment()
-    remat: Literal["none", "dots", "full"] = "none"
-    """What the backward pass computes again: nothing, all but matrix products, each whole layer."""
+    remat: Literal["none", "minimal", "full", "offload"] = "none"
+    """What the backward pass computes again: nothing; all but the products with weights, which are kept (minimal), or
+    kept in the memory of the host (offload); each whole layer (full)."""
+    scan: bool = True
+    """Whether one layer of a stack is compiled for all of them; or each by itself, which compiles longer with depth."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the trunk computes in; parameters, norms, softmax and losses are float32 always."""
 

@@ -142,7 +142,7 @@ class Decoder(nnx.Module):
         def body(block: Block, x_BUD: Array, key: PRNGKeyArray | None) -> tuple[Array, Array | None]:
             return block(x_BUD, mask_BUU, rotation, hidden_BSD, cross_mask_BUS, distance, key)
 
-        x_BUD, strays_LBU = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat)
+        x_BUD, strays_LBU = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat, scan=self.choice.scan)
         edges = list(itertools.accumulate(lane.segment_ids.shape[1] for lane in lanes))[:-1]
         strays_BU = None if strays_LBU is None else jnp.mean(strays_LBU, axis=0)
         return jnp.split(self.norm(x_BUD), edges, axis=1), strays_BU

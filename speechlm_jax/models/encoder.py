@@ -140,7 +140,7 @@ class Encoder(nnx.Module):
         def body(block: Block, x_BSD: Array, key: PRNGKeyArray | None) -> tuple[Array, None]:
             return block(x_BSD, around, key), None
 
-        x_BSD, _ = stack.run(self.stack, body, x_BSD, keys, remat=self.choice.remat)
+        x_BSD, _ = stack.run(self.stack, body, x_BSD, keys, remat=self.choice.remat, scan=self.choice.scan)
         hidden_BSD = jnp.where((ids_BS > 0)[:, :, None], self.norm(x_BSD), 0)
         places = 0 if audio is None else audio.segment_ids.shape[1]
         return Encoded(

@@ -31,6 +31,7 @@ class Program:
         params = jax.eval_shape(self.first_params)
         frozen = frozenset() if recipe.finetune is None else finetune.frozen(params, recipe.finetune)
         self.optimizer = optimizers.make(recipe.optimizer, steps=recipe.steps, frozen=frozen)
+        sharding.check_cut(self.mesh, params)
         self.plan = state.abstract(params, self.optimizer, self.mesh)
         """The state as shapes, each with where it lies."""
 

@@ -55,7 +55,7 @@ def test_the_program_does_not_grow_with_layers():
     assert abs(len(text(2)) - len(text(8))) < 0.01 * len(text(2))
 
 
-@pytest.mark.parametrize("remat", ["dots", "full"])
+@pytest.mark.parametrize("remat", ["minimal", "full"])
 def test_what_is_computed_again_changes_no_gradient(remat):
     graph, params = nnx.split(stack.build(Layer, 3, rngs=nnx.Rngs(0)))
     keys = jax.random.split(jax.random.key(1), 3)
