@@ -139,8 +139,7 @@ def masked_language_model(
         chosen = tf.cast(draws >= least, tf.float32)
         # The order of a token is independent of the order of its namesake in the second half.
         fate = orders[size : 2 * size]
-        other = tf.cast((fate - 0.8) * (10 * len(words.learned)), tf.int32)
-        other = words.learned.start + tf.minimum(other, len(words.learned) - 1)
+        other = _other(words, (fate - 0.8) * 10)
         replaced = tf.where(fate < 0.8, vocabulary.MASK, tf.where(fate < 0.9, other, tokens))
         return {
             **example,
@@ -152,14 +151,57 @@ def masked_language_model(
     return _seeded(change, text)
 
 
+def shuffled_spans(
+    text: str = "text", *, span: int = 3, strange: float = 0.3, max_tokens: int = 512
+) -> list[Preprocessor]:
+    """Text to its spans in any order. Where a span goes on, the decoder can tell only by finding its beginning in the
+    text, which is how answers are found there, too; a text in its own order is copied without such a look.
+
+    span: tokens of a span; the first and the last may be shorter. strange: so many of the tokens, by chance, are
+    other pieces at random, before all else, so that it does not help to know what texts are like. max_tokens: of a
+    longer text, a window that begins anywhere with equal chance. A text of fewer than two tokens is dropped. Raises
+    ValueError for numbers out of range.
+    """
+    if span < 2 or max_tokens < 2 or not 0 <= strange <= 1:
+        raise ValueError(
+            "shuffling spans: wanted span >= 2, max_tokens >= 2 and 0 <= strange <= 1, found "
+            f"span={span}, max_tokens={max_tokens}, strange={strange}."
+        )
+
+    def change(example: Example, seed: tf.Tensor) -> Example:
+        words = features.current()
+        tokens, (draw,), orders = _window(example[_TOKENS], max_tokens, 1, seed)
+        # The first span may begin before the text.
+        at = (tf.range(tf.size(tokens)) + tf.cast(draw * span, tf.int32)) // span
+        order = tf.argsort(tf.gather(orders, at), stable=True)
+        # The second half of the draws is independent of the first, which orders the spans.
+        fate = orders[tf.size(tokens) : 2 * tf.size(tokens)]
+        tokens = tf.where(fate < strange, _other(words, fate / max(strange, 1e-9)), tokens)
+        return {
+            **example,
+            "inputs": tokens,
+            "prompt": preprocessors.prompt_ids(example, "continue"),
+            "targets": preprocessors.with_eos(tf.gather(tokens, order)),
+        }
+
+    return _seeded(change, text)
+
+
 ON_TEXT: Mapping[str, Callable[[str], list[Preprocessor]]] = {
     "span_corruption": span_corruption,
     "prefix_language_model": prefix_language_model,
     "masked_language_model": masked_language_model,
+    "shuffled_spans": shuffled_spans,
 }
 """What a text teaches by itself, by name."""
 
 _TOKENS = "_tokens"
+
+
+def _other(words: vocabulary.Vocabulary, draws: tf.Tensor) -> tf.Tensor:
+    """Pieces by uniform draws."""
+    piece = tf.cast(draws * len(words.learned), tf.int32)
+    return words.learned.start + tf.clip_by_value(piece, 0, len(words.learned) - 1)
 
 
 def _seeded(change: Callable[[Example, tf.Tensor], Example], text: str) -> list[Preprocessor]:

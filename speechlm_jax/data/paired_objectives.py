@@ -41,6 +41,9 @@ def question_answering(
 ) -> list[Preprocessor]:
     """A question on a text, the field `passage`, or on the speech where it is None, to its answer.
 
+    The question is the end of the prompt: what it asks for is sought in the passage by the decoder, which has copied
+    words from there in every other objective. An encoder that reads both learns to compare them much later.
+
     question, answer: fields of one text each, or of lists of as many, of which each pass asks one, as chance has it.
     Raises ValueError, while the dataset is built, for one text and a list.
     """
@@ -56,9 +59,9 @@ def question_answering(
             )
         if asked.shape.rank:
             asked, replied = _one_of(asked, replied, seed, f"{doing}: wanted as many answers as questions, found")
-        read = [question] if passage is None else [question, passage]
-        made = _encoded({**example, question: asked}, read, speech=passage is None, doing=doing)
-        return {**made, **_answer(replied, preprocessors.prompt_ids(example, "answer"))}
+        made = _encoded(example, [] if passage is None else [passage], speech=passage is None, doing=doing)
+        prompt = tf.concat([preprocessors.prompt_ids(example, "answer"), features.encode([asked])[0]], 0)
+        return {**made, **_answer(replied, prompt)}
 
     return [preprocessors.drop_empty(question, answer), preprocessors.seeded(change, texts), preprocessors.lanes()]
 

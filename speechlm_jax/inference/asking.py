@@ -46,7 +46,8 @@ def classify(given: Given, words: vocabulary.Vocabulary) -> Example:
 
 def answer(given: Given, words: vocabulary.Vocabulary) -> Example:
     """A question on speech or text to its answer, as paired_objectives.question_answering."""
-    return _about(given, [_filled(given.question, "question")], words, _prompt(words, "answer"))
+    asked = words.encode(_filled(given.question, "question"))
+    return _about(given, [], words, [*_prompt(words, "answer"), *asked])
 
 
 def match(given: Given, words: vocabulary.Vocabulary) -> Example:

@@ -45,13 +45,14 @@ WANTED = {
     "span_corruption": ("", "", None, None),
     "masked_language_model": ("", "", None, None),
     "prefix_language_model": ("", "<task:continue>", None, None),
+    "shuffled_spans": ("", "<task:continue>", None, None),
     "masked_speech": ("audio", "", "", None),
     "translation": ("", "<task:translate> <lang:en> <lang:fr>", "the small house 8", "la petite maison 8"),
     "speech_translation": ("audio", "<task:translate> <lang:en> <lang:fr>", "", "la petite maison 8"),
     "classification": ("", "<task:classify>", "mood </s> the small house 8", "Glad"),
     "spoken_classification": ("audio", "<task:classify>", "mood", "Glad"),
-    "question_answering": ("", "<task:answer>", "which house </s> it is a small house", "the small one"),
-    "spoken_question_answering": ("audio", "<task:answer>", "which house", "the small one"),
+    "question_answering": ("", "<task:answer> which house", "it is a small house", "the small one"),
+    "spoken_question_answering": ("audio", "<task:answer> which house", "", "the small one"),
 }
 """The lane of the recording, the prompt, what goes into the encoder and what is to come out; None: it is random."""
 

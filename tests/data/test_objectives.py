@@ -213,11 +213,49 @@ def test_at_least_one_token_is_masked_however_short_the_text(words):
     assert {example["masked_weights"].argmax() for example in found} == {0, 1}
 
 
-# Both.
+# Shuffled spans.
+
+
+def test_shuffled_spans_are_the_text_in_another_order(words):
+    texts = [text_of(words, 2), *([text_of(words, 31)] * 200)]
+    orders = set()
+    for text, example in zip(texts, run(objectives.shuffled_spans(strange=0.0), records(texts)), strict=True):
+        tokens, targets = words.encode(text), example["targets"].tolist()
+        assert example["inputs"].tolist() == tokens and sorted(targets[:-1]) == sorted(tokens)
+        assert targets[-1] == vocabulary.EOS and example["prompt"].tolist() == [words.token("<task:continue>")]
+        # Taken from the text span by span, each of three but the first and the last of the text.
+        rest, lengths = targets[:-1], []
+        while rest:
+            length = next(n for n in (3, 2, 1) if any(tokens[i : i + n] == rest[:n] for i in range(len(tokens))))
+            lengths, rest = [*lengths, length], rest[length:]
+        assert sorted(lengths)[2:] == [3] * (len(lengths) - 2)
+        orders.add(tuple(targets))
+    assert len(orders) > 150
+
+
+def test_strange_tokens_stand_in_the_text_and_in_its_spans_alike(words):
+    text = text_of(words, 40)
+    tokens = np.array(words.encode(text))
+    shares = []
+    for example in run(objectives.shuffled_spans(strange=0.3), records([text] * 200)):
+        assert sorted(example["inputs"].tolist()) == sorted(example["targets"].tolist()[:-1])
+        shares.append((example["inputs"] != tokens).mean())
+    np.testing.assert_allclose(np.mean(shares), 0.3, atol=0.02)
+
+
+@pytest.mark.parametrize("wrong", [{"span": 1}, {"max_tokens": 1}, {"strange": 1.5}])
+def test_spans_that_cannot_be_shuffled_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"^shuffling spans: wanted span >= 2.*found"):
+        objectives.shuffled_spans(**wrong)
+
+
+# All.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [objectives.span_corruption, objectives.masked_language_model])
+@pytest.mark.parametrize(
+    "make", [objectives.span_corruption, objectives.masked_language_model, objectives.shuffled_spans]
+)
 def test_what_is_hidden_is_a_function_of_run_task_and_position(words, make):
     texts = [text_of(words, 60)] * 12
     first = run(make(), records(texts))

@@ -50,27 +50,26 @@ def test_a_language_without_a_token_is_an_error_that_names_it():
         run(paired_objectives.translation("de", "{lang}", "de"), audio=SPEECH, de="Tag", lang="xx")
 
 
-def test_a_question_stands_before_its_passage_and_an_end_between_them(words):
+def test_a_question_is_the_end_of_the_prompt_and_its_passage_is_read(words):
     fields = {"question": "who?", "answer": "Anna", "text": "Anna was it."}
     (found,) = run(paired_objectives.question_answering(passage="text"), **fields)
-    assert found["inputs"].tolist() == [*words.encode("who?"), vocabulary.EOS, *words.encode("Anna was it.")]
+    assert found["prompt"].tolist() == [words.token("<task:answer>"), *words.encode("who?")]
+    assert found["inputs"].tolist() == words.encode("Anna was it.") and not len(found["audio"])
     assert words.decode(found["targets"].tolist()) == "Anna"
     (spoken,) = run(paired_objectives.question_answering(), audio=SPEECH, **fields)
-    assert spoken["inputs"].tolist() == words.encode("who?") and len(spoken["audio"]) == 800
+    assert spoken["prompt"].tolist() == found["prompt"].tolist()
+    assert not len(spoken["inputs"]) and len(spoken["audio"]) == 800
 
 
 def test_of_several_questions_each_pass_asks_one_with_its_answer(words):
     several = {"questions": ["who?", "when?", "where?"], "answers": ["Anna", "today", "here"], "text": "Anna was it."}
     steps = paired_objectives.question_answering("questions", "answers", passage="text")
     first, again, other = (run(steps, seed=seed, count=60, **several) for seed in (0, 0, 1))
-    asked = [
-        (words.decode(one["inputs"].tolist()).split("?")[0] + "?", one["targets_pretokenized"].decode())
-        for one in first
-    ]
+    asked = [(words.decode(one["prompt"].tolist()[1:]), one["targets_pretokenized"].decode()) for one in first]
     assert set(asked) == set(zip(several["questions"], several["answers"], strict=True))
     assert min(collections.Counter(asked).values()) > 8
-    assert [one["inputs"].tolist() for one in first] == [one["inputs"].tolist() for one in again]
-    assert [one["inputs"].tolist() for one in first] != [one["inputs"].tolist() for one in other]
+    assert [one["prompt"].tolist() for one in first] == [one["prompt"].tolist() for one in again]
+    assert [one["prompt"].tolist() for one in first] != [one["prompt"].tolist() for one in other]
     assert not run(steps, questions=np.array([], str), answers=np.array([], str), text="Anna was it.")
 
 
