@@ -2,7 +2,8 @@
 #
 #   make quickstart   train, evaluate and listen to a small model on this machine
 #   make objectives   train on every objective of speech and text at once, and score each;
-#                     then USE=understanding (answering, translation, matching, speaking) finetunes for that use
+#                     then USE=understanding (translation, matching, speaking, answering, and after it
+#                     spoken_answering) finetunes for that use
 #   make transfer     does pretraining without labels help where labels are few? with and without, three seeds
 #   make test         every test
 #   make check        formatting, lint, types and the quick tests

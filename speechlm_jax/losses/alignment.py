@@ -13,7 +13,7 @@ def weights(batch: batches.Batch) -> Float[Array, "B E"]:
     lines = batch.segments
     if batch.target_audio is None or batch.inputs is None:
         return jnp.zeros_like(lines.weights)
-    return _read(batch) * segments.length(batch.target_audio.segment_ids, lines.weights.shape[1])
+    return _reading(batch.inputs, lines) * segments.length(batch.target_audio.segment_ids, lines.weights.shape[1])
 
 
 def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B E"]:
@@ -33,12 +33,9 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
     ids_BT = batch.target_audio.segment_ids
     reduction = ids_BT.shape[1] // outputs.alignment.shape[1]
     sums_BE = segments.total(outputs.alignment, ids_BT[:, ::reduction], lines.weights.shape[1])
-    return _read(batch) * reduction * sums_BE
+    return _reading(batch.inputs, lines) * reduction * sums_BE
 
 
-def _read(batch: batches.Batch) -> Float[Array, "B E"]:
+def _reading(inputs: batches.InputsLane, lines: batches.Segments) -> Float[Array, "B E"]:
     """The weights of segments with text to read, 0 for the others."""
-    weights_BE = batch.segments.weights
-    if batch.inputs is None:
-        return jnp.zeros_like(weights_BE)
-    return weights_BE * (segments.length(batch.inputs.segment_ids, weights_BE.shape[1]) > 0)
+    return lines.weights * (segments.length(inputs.segment_ids, lines.weights.shape[1]) > 0)

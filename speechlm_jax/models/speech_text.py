@@ -178,15 +178,12 @@ class SpeechText(nnx.Module):
         if encoded is None or text is None or batch.target_audio is None or speech is None or not speech.guided_heads:
             return None
         steps, num_segments = lanes[-1], batch.segments.weights.shape[1]
-        distance_BYS = diagonal.distance(
+        distance_BYW = diagonal.distance(
             steps.segment_ids, steps.positions, text.segment_ids, text.positions, num_segments, speech.guide_width
         )
-        all_steps = sum(lane.segment_ids.shape[1] for lane in lanes)
-        before = [(0, 0)] + [
-            (whole - part, 0)
-            for whole, part in zip((all_steps, encoded.hidden.shape[1]), distance_BYS.shape[1:], strict=True)
-        ]
-        return jnp.pad(distance_BYS, before)
+        text_steps = sum(lane.segment_ids.shape[1] for lane in lanes[:-1])
+        audio_places = encoded.hidden.shape[1] - text.tokens.shape[1]
+        return jnp.pad(distance_BYW, ((0, 0), (text_steps, 0), (audio_places, 0)))
 
     def _check(self, batch: batches.Batch) -> None:
         if batch.target_audio is not None:
