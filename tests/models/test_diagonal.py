@@ -34,7 +34,7 @@ def test_a_model_tells_how_far_its_guided_heads_stray(monkeypatch):
     )
 
     def last_place(queries, keys, mask):
-        places = jnp.arange(mask.shape[2])
+        places = jnp.arange(mask.shape[2])[None, None, :]
         looks = mask & (places == jnp.max(jnp.where(mask, places, -1), axis=2, keepdims=True))
         return jnp.broadcast_to(looks[:, None].astype(jnp.float32), (mask.shape[0], queries.shape[2], *mask.shape[1:]))
 

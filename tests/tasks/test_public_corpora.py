@@ -29,6 +29,7 @@ LANES = {
     "span_corruption": {"inputs", "targets"},
     "prefix_language_model": {"inputs", "prompt", "targets"},
     "masked_language_model": {"inputs", "masked_tokens", "masked_weights"},
+    "shuffled_spans": {"inputs", "prompt", "targets"},
     "translation": {"inputs", "prompt", "targets"},
     "question_answering": {"inputs", "prompt", "targets"},
     "language_identification": {"audio", "inputs", "prompt", "targets"},
