@@ -17,12 +17,7 @@ SIZES = ("tiny", "mini", "small", "base", "large", "xl", "xxl")
 
 def params_of(size: str, folder: pathlib.Path) -> nnx.State:
     """The parameters of a size as shapes; nothing is computed."""
-    recipe = folder / f"{size}.gin"
-    parts = ("runs/run", f"models/{size}")
-    lines = ["from __gin__ import dynamic_registration", "from speechlm_jax import batch"]
-    lines += [f"include 'gin_configs/{part}.gin'" for part in parts]
-    recipe.write_text("\n".join([*lines, "batch.Row.inputs = 8"]))
-    choice = hold_recipe.read(str(recipe))[0].model
+    choice = hold_recipe.read_part(f"models/{size}", folder).model
     return nnx.state(nnx.eval_shape(lambda: speech_text.SpeechText(choice, rngs=nnx.Rngs(0))))
 
 
