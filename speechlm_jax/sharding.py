@@ -187,11 +187,10 @@ def check_cut(mesh: Mesh, params: Any, most: float = 0.02) -> None:
     weights: a word was forgotten, or the model's sizes do not divide."""
     if mesh.shape[FSDP] * mesh.shape[TENSOR] == 1:
         return
-    sizes = {
-        path: parameters.array(leaf).size * parameters.array(leaf).dtype.itemsize
-        for path, leaf in parameters.by_path(params).items()
-    }
-    whole = [path for path, leaf in parameters.by_path(params).items() if not any(_spec(mesh, path, leaf, False))]
+    leaves = parameters.by_path(params)
+    arrays = {path: parameters.array(leaf) for path, leaf in leaves.items()}
+    sizes = {path: array.size * array.dtype.itemsize for path, array in arrays.items()}
+    whole = [path for path, leaf in leaves.items() if not any(_spec(mesh, path, leaf, statistics=False))]
     share = sum(sizes[path] for path in whole) / max(1, sum(sizes.values()))
     if share > most:
         largest = sorted(whole, key=lambda path: -sizes[path])[: parameters.MOST_LINES]
