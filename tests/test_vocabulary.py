@@ -43,6 +43,16 @@ def test_padded_size_is_the_next_multiple_of_128(tmp_path):
     assert vocabulary.train(corpus(), tmp_path / "w.model", 641).padded_size == 768
 
 
+def test_bpe_leaves_more_words_of_one_grammar_whole(tmp_path):
+    made = {
+        kind: vocabulary.train(corpus(), tmp_path / f"{kind}.model", 1000, kind=kind) for kind in ("unigram", "bpe")
+    }
+    words = {word for line in corpus() if line.isascii() for word in line.split()}
+    whole = {kind: sum(len(one.encode(word)) == 1 for word in words) for kind, one in made.items()}
+    assert whole["bpe"] > whole["unigram"], whole
+    assert all(made["bpe"].decode(made["bpe"].encode(line)) == line for line in corpus()[:40])
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -1,6 +1,7 @@
 """What a stream is made of. Making one opens no file and imports no TensorFlow."""
 
 import dataclasses
+from typing import Literal
 
 from speechlm_jax import batch, limits
 
@@ -157,6 +158,8 @@ class Data:
     """Modules that register SeqIO tasks and mixtures; imported when the run starts."""
     vocabulary: str = ""
     """The SentencePiece model, written by `speechlm data --train_vocabulary=...`."""
+    vocabulary_kind: Literal["unigram", "bpe"] = "unigram"
+    """How its pieces are found: bpe leaves more words whole where texts are few, or all of one grammar."""
     manifest: Manifest | None = None
     row: batch.Row = batch.Row(audio_seconds=20, inputs=256, targets=256)
     rows: int = 8

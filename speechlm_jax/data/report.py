@@ -81,7 +81,7 @@ def train_vocabulary(
     registration.register(data, bind_vocabulary=False)
     lines = texts.texts(data.stream.mixture, data.stream.split, fields)
     codes = tuple(languages) or vocabulary.LANGUAGES
-    words = vocabulary.train(lines, data.vocabulary, size, languages=codes)
+    words = vocabulary.train(lines, data.vocabulary, size, kind=data.vocabulary_kind, languages=codes)
     runtime.say(
         f"wrote {data.vocabulary}: {words.size} pieces, Model.vocabulary_size = {words.padded_size}, hash {words.hash}"
     )
