@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import seqio
+from sentencepiece import sentencepiece_model_pb2
 
 from speechlm_jax import batch, data_verb, vocabulary
 from speechlm_jax.data import config, features, objectives, paired_objectives, sources
@@ -96,3 +97,13 @@ def test_a_task_most_of_whose_records_become_nothing_is_told(words, capsys):
     told = capsys.readouterr().out
     assert told.index("  report_moods:") < told.index("sources.Having") < told.index("  report_text:")
     assert told.count("sources.Having") == 1
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_vocabulary_is_of_the_kind_that_the_recipe_names(kind, tmp_path):
+    path = tmp_path / "vocabulary.model"
+    stream = config.Stream(mixture="report_test")
+    data = config.Data(task_modules=(), vocabulary=str(path), vocabulary_kind=kind, stream=stream)
+    data_verb.run(data=data, train_vocabulary=440)
+    spec = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes()).trainer_spec
+    assert spec.model_type == getattr(spec, kind.upper())
