@@ -31,6 +31,7 @@ MODEL = config.Model(
 )
 EVERY_HEAD = {
     "text_kernel": 3,
+    "decoder_kernel": 3,
     "matching": True,
     "masked_speech": config.MaskedSpeech(codebooks=2, codes=16, code_width=4, span=3),
     "speech_out": config.SpeechOut(mels=12, levels=5, reduction=2, hidden=16, dropout=0.1, guided_heads=1),

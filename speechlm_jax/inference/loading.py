@@ -85,6 +85,8 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
 FORMER: dict[type, dict[str, Any]] = {
     model_config.Model: {
         "text_kernel": None,
+        "decoder_kernel": None,
+        "lookup_start": 0.0,
         "scan": True,
         "sinusoids": False,
         "ctc_tied": False,

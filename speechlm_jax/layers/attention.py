@@ -68,11 +68,16 @@ class Memory(NamedTuple):
 class Attention(nnx.Module):
     """Multi-head attention in three parts, so that a decoder may keep the memory from step to step."""
 
-    def __init__(self, width: int, num_heads: int, *, out_scale: float = 1.0, rngs: nnx.Rngs):
+    def __init__(
+        self, width: int, num_heads: int, *, out_scale: float = 1.0, likeness: float = 0.0, rngs: nnx.Rngs
+    ):
+        """`likeness`: how far keys start as queries do, so that from the start one finds what is like it
+        (arXiv 2305.09828)."""
         head_width = width // num_heads
         into = (width, num_heads, head_width), (axes.EMBED, axes.HEADS, axes.HEAD_WIDTH)
         self.query_DHK = weights.matrix(rngs, *into, fan_in=width)
         self.key_DHK = weights.matrix(rngs, *into, fan_in=width)
+        weights.lean(self.key_DHK, self.query_DHK[...], likeness)
         self.value_DHK = weights.matrix(rngs, *into, fan_in=width)
         self.out_HKD = weights.matrix(
             rngs,

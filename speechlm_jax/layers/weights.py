@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 
 def matrix(
@@ -14,6 +15,11 @@ def matrix(
     # A normal cut at two standard deviations has 0.87962566 of its width.
     deviation = scale / math.sqrt(fan_in) / 0.87962566
     return nnx.Param(deviation * jax.random.truncated_normal(rngs.params(), -2.0, 2.0, shape, jnp.float32), axes=axes)
+
+
+def lean(param: nnx.Param, wanted: Float[Array, "..."], share: float) -> None:
+    """Has `param` start as `share` of `wanted`; the rest of its variance stays as it was drawn."""
+    param[...] = share * wanted + math.sqrt(1 - share**2) * param[...]
 
 
 def constant(value: float, shape: tuple[int, ...], axes: tuple[str | None, ...]) -> nnx.Param:

@@ -85,6 +85,13 @@ class Model:
     text_kernel: int | None = None
     """Taps of a convolution of its own over text, a token each, odd; None: text has none. With it the encoder knows
     what stands beside what from the start, which attention is long in finding out."""
+    decoder_kernel: int | None = None
+    """Taps of a causal convolution in every decoder block, over a token and those just before it; None: there is none.
+    What the decoder looks for in the encoder is then more than one token."""
+    lookup_start: float = 0.0
+    """How far, from 0 to below 1, the weights start as those of a model that looks up: a decoder's step looks for its
+    like in the encoder, and the convolutions over tokens bring each what stands before it. What was said of a name is
+    then found within a thousand steps, and else perhaps never."""
     mels: int = 80
     subsampling: int = 4
     """Speech frames in one encoder position; must equal Row.subsampling."""
@@ -134,6 +141,12 @@ class Model:
             taps = getattr(self, name)
             if taps is not None and (taps < 1 or taps % 2 == 0):
                 raise ValueError(f"the kernel of a convolution is centred, so odd: found Model.{name} = {taps}.")
+        if self.decoder_kernel is not None:
+            limits.at_least(self, 1, "decoder_kernel")
+        if not 0 <= self.lookup_start < 1:
+            raise ValueError(
+                f"weights that start as a lookup: wanted Model.lookup_start from 0 to below 1, found {self.lookup_start}."
+            )
         if self.subsampling not in (2, 4, 8):
             raise ValueError(
                 "the stem halves the frame rate once to three times: wanted Model.subsampling 2, 4 or 8, found "

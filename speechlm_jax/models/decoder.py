@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from speechlm_jax.layers import attention, dropout, feed_forward, norms, positions, stack
+from speechlm_jax.layers import attention, convolution, dropout, feed_forward, norms, positions, stack
 from speechlm_jax.models import config, encoder
 
 
@@ -19,6 +19,8 @@ class Cache(NamedTuple):
 
     own: attention.Memory
     """Keys and values of the steps so far, "L B E U H K"."""
+    recent: Float[Array, "L B E J C"] | None
+    """What the convolutions know of the last steps."""
     encoded: attention.Memory | None
     """Keys and values of the encoder positions, "L B S H K"."""
     encoded_ids: Int[Array, "B S"] | None
@@ -27,23 +29,40 @@ class Cache(NamedTuple):
 
 
 class Block(nnx.Module):
-    """Self-attention, attention to the encoder, feed-forward, each behind a norm and beside a residual."""
+    """Convolution, self-attention, attention to the encoder, feed-forward, each behind a norm and beside a residual.
+
+    Not every model has the convolution.
+    """
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.rate = choice.dropout
         self.guided_heads = 0 if choice.speech_out is None else choice.speech_out.guided_heads
         out_scale = 1 / math.sqrt(3 * choice.decoder_layers)
         width, heads = choice.width, choice.num_heads
+        self.kernel = choice.decoder_kernel
+        if choice.decoder_kernel:
+            self.convolution_norm = norms.RmsNorm(width)
+            self.convolution = convolution.ConformerConvolution(
+                width,
+                choice.decoder_kernel,
+                causal=True,
+                out_scale=out_scale,
+                gathering=choice.lookup_start,
+                rngs=rngs,
+            )
         self.attention_norm = norms.RmsNorm(width)
         self.attention = attention.Attention(width, heads, out_scale=out_scale, rngs=rngs)
         self.cross_norm = norms.RmsNorm(width)
-        self.cross_attention = attention.Attention(width, heads, out_scale=out_scale, rngs=rngs)
+        self.cross_attention = attention.Attention(
+            width, heads, out_scale=out_scale, likeness=choice.lookup_start, rngs=rngs
+        )
         self.norm = norms.RmsNorm(width)
         self.feed_forward = feed_forward.FeedForward(width, choice.mlp_width, out_scale=out_scale, rngs=rngs)
 
     def __call__(
         self,
         x: Float[Array, "B U D"],
+        ids: Int[Array, "B U"],
         mask: Bool[Array, "B U U"],
         rotation: positions.Rotation,
         encoded: Float[Array, "B S D"] | None,
@@ -51,12 +70,15 @@ class Block(nnx.Module):
         distance: Float[Array, "B U S"] | None,
         key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "B U D"], Float[Array, "B U"] | None]:
-        """Also the mean of `distance` over where the guided heads look."""
-        keys = [None] * 3 if key is None else list(jax.random.split(key, 3))
+        """Also the mean of `distance` over where the guided heads look. `ids` tell lanes apart as well as segments."""
+        parts = 4 if self.kernel else 3
+        keys = [None] * parts if key is None else list(jax.random.split(key, parts))
 
         def drop(y_BUD: Array) -> Array:
             return dropout.dropout(y_BUD, self.rate, keys.pop())
 
+        if self.kernel:
+            x += drop(self.convolution(self.convolution_norm(x), ids))
         y_BUD, strays_BU = self.attention_norm(x), None
         x += drop(self.attention(y_BUD, self.attention.memory(y_BUD, rotation), mask, rotation))
         if encoded is not None and cross_mask is not None:
@@ -77,10 +99,14 @@ class Block(nnx.Module):
         step: Int[Array, ""],
         rotation: positions.Rotation,
         own: attention.Memory,
+        recent: Float[Array, "B E J C"] | None,
         encoded: attention.Memory | None,
         cross_mask: Bool[Array, "B E S"] | None,
-    ) -> tuple[Float[Array, "B E D"], attention.Memory]:
+    ) -> tuple[Float[Array, "B E D"], attention.Memory, Float[Array, "B E J C"] | None]:
         """One step of every segment. `own` is "B E U H K"; returns the step's own keys and values, "B E H K"."""
+        if recent is not None:
+            moved_BED, recent = self.convolution.step(self.convolution_norm(x), recent)
+            x += moved_BED
         y_BED = self.attention_norm(x)
         new = self.attention.memory(y_BED, rotation)
         queries_BEHK = self.attention.queries(y_BED, rotation)
@@ -100,7 +126,7 @@ class Block(nnx.Module):
         x += self.attention.out(attended.reshape(queries_BEHK.shape))
         if encoded is not None and cross_mask is not None:
             x += self.cross_attention(self.cross_norm(x), encoded, cross_mask)
-        return x + self.feed_forward(self.norm(x)), new
+        return x + self.feed_forward(self.norm(x)), new, recent
 
 
 class Decoder(nnx.Module):
@@ -122,7 +148,7 @@ class Decoder(nnx.Module):
         """Hidden states at every step of each lane; and of each step the mean `distance` to where the guided heads of
         all layers look, None without it. The steps of a segment stand in order, and lanes do not see each other."""
         ids_BU = jnp.concatenate([lane.segment_ids for lane in lanes], axis=1)
-        # To attention a segment's steps in two lanes are two segments.
+        # To what decoder blocks do among their own steps, a segment's steps in two lanes are two segments.
         own_ids_BU = jnp.concatenate(
             [jnp.where(lane.segment_ids > 0, len(lanes) * lane.segment_ids + n, 0) for n, lane in enumerate(lanes)], 1
         )
@@ -140,7 +166,7 @@ class Decoder(nnx.Module):
             x_BUD = dropout.dropout(x_BUD, self.choice.dropout, own_key)
 
         def body(block: Block, x_BUD: Array, key: PRNGKeyArray | None) -> tuple[Array, Array | None]:
-            return block(x_BUD, mask_BUU, rotation, hidden_BSD, cross_mask_BUS, distance, key)
+            return block(x_BUD, own_ids_BU, mask_BUU, rotation, hidden_BSD, cross_mask_BUS, distance, key)
 
         x_BUD, strays_LBU = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat, scan=self.choice.scan)
         edges = list(itertools.accumulate(lane.segment_ids.shape[1] for lane in lanes))[:-1]
@@ -151,15 +177,21 @@ class Decoder(nnx.Module):
         """The cache before the first of at most `num_steps` steps."""
         choice = self.choice
         shape = (choice.decoder_layers, num_rows, num_segments, num_steps, choice.num_heads, choice.head_width)
-        empty = jnp.zeros(shape, jnp.dtype(choice.dtype))
-        memory, ids_BS = None, None
-        if encoded is not None:
+        dtype = jnp.dtype(choice.dtype)
+        empty = jnp.zeros(shape, dtype)
 
-            def body(block: Block, carry: None, _: None) -> tuple[None, attention.Memory]:
-                return None, block.cross_attention.memory(encoded.hidden)
+        def body(block: Block, carry: None, _: None) -> tuple[None, tuple[Array | None, attention.Memory | None]]:
+            recent = block.convolution.start(num_rows, num_segments, dtype) if block.kernel else None
+            return None, (recent, None if encoded is None else block.cross_attention.memory(encoded.hidden))
 
-            memory, ids_BS = stack.run(self.stack, body, None)[1], encoded.segment_ids
-        return Cache(attention.Memory(empty, empty), memory, ids_BS, jnp.zeros((), jnp.int32))
+        recent, memory = stack.run(self.stack, body, None)[1]
+        return Cache(
+            own=attention.Memory(empty, empty),
+            recent=recent,
+            encoded=memory,
+            encoded_ids=None if encoded is None else encoded.segment_ids,
+            step=jnp.zeros((), jnp.int32),
+        )
 
     def step(self, x: Float[Array, "B E D"], cache: Cache) -> tuple[Float[Array, "B E D"], Cache]:
         """Hidden states of the next step of every segment of every row, and the cache after it."""
@@ -171,18 +203,20 @@ class Decoder(nnx.Module):
             ids_BE = jnp.broadcast_to(jnp.arange(1, num_segments + 1)[None, :], (num_rows, num_segments))
             cross_mask_BES = attention.segment_mask(ids_BE, cache.encoded_ids)
 
-        def body(block: Block, x_BED: Array, memories: tuple) -> tuple[Array, attention.Memory]:
-            own, encoded = memories
-            return block.step(x_BED, cache.step, rotation, own, encoded, cross_mask_BES)
+        def body(block: Block, x_BED: Array, kept: tuple) -> tuple[Array, tuple[attention.Memory, Array | None]]:
+            own, recent, encoded = kept
+            x_BED, new, recent = block.step(x_BED, cache.step, rotation, own, recent, encoded, cross_mask_BES)
+            return x_BED, (new, recent)
 
-        x_BED, new = stack.run(self.stack, body, self._placed(x, steps_BE), (cache.own, cache.encoded))
+        kept = (cache.own, cache.recent, cache.encoded)
+        x_BED, (new, recent) = stack.run(self.stack, body, self._placed(x, steps_BE), kept)
         own = attention.Memory(
             *(
                 jax.lax.dynamic_update_slice_in_dim(old, now[:, :, :, None], cache.step, axis=3)
                 for old, now in zip(cache.own, new, strict=True)
             )
         )
-        return self.norm(x_BED), cache._replace(own=own, step=cache.step + 1)
+        return self.norm(x_BED), cache._replace(own=own, recent=recent, step=cache.step + 1)
 
     def _placed(self, x: Float[Array, "B U D"], positions_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
         """`x` with its absolute positions, where the model has them."""

@@ -72,7 +72,7 @@ class Block(nnx.Module):
         if choice.text_kernel:
             self.text_convolution_norm = norms.RmsNorm(width)
             self.text_convolution = convolution.ConformerConvolution(
-                width, choice.text_kernel, out_scale=out_scale, rngs=rngs
+                width, choice.text_kernel, out_scale=out_scale, gathering=choice.lookup_start, rngs=rngs
             )
         self.attention_norm = norms.RmsNorm(width)
         self.attention = attention.Attention(width, choice.num_heads, out_scale=out_scale, rngs=rngs)

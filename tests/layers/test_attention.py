@@ -68,3 +68,13 @@ def test_an_attention_layer_sees_distances_and_not_places():
     places = jnp.arange(5, dtype=jnp.int32)[None, :]
     np.testing.assert_allclose(run(places), run(places + 700), atol=1e-4)
     assert np.abs(np.asarray(run(places) - run(2 * places))).max() > 1e-3
+
+
+@pytest.mark.parametrize("likeness", [0.0, 0.9])
+def test_a_place_starts_looking_for_its_like_as_far_as_asked(likeness):
+    """The same four vectors on both sides: how much of its look each gives to its own."""
+    module = attention.Attention(128, 2, likeness=likeness, rngs=nnx.Rngs(0))
+    x = 3 * normal(0, 1, 4, 128)
+    looks = attention.probabilities(module.queries(x), module.memory(x).keys, jnp.ones((1, 4, 4), bool))
+    own = float(jnp.mean(jnp.diagonal(looks, axis1=2, axis2=3)))
+    assert own > 0.95 if likeness else own < 0.5

@@ -16,8 +16,8 @@ EXAMPLES = (
 STEPS = 9
 
 
-def teacher_forced(encodes):
-    graph, params = rows.model()
+def teacher_forced(encodes, **changes):
+    graph, params = rows.model(**changes)
     batch = rows.batch(ROW, [EXAMPLES[2], EXAMPLES[0]], [EXAMPLES[1]])
 
     @rows.compiled
@@ -28,8 +28,8 @@ def teacher_forced(encodes):
     return batch, rows.places(decode(params, batch), batch.targets.segment_ids)
 
 
-def step_by_step(batch, encodes):
-    graph, params = rows.model()
+def step_by_step(batch, encodes, **changes):
+    graph, params = rows.model(**changes)
     own = rows.places(batch.targets.tokens, batch.targets.segment_ids)
 
     @rows.compiled
@@ -51,18 +51,20 @@ def step_by_step(batch, encodes):
     return np.stack(logits, axis=2)
 
 
+@pytest.mark.parametrize("changes", [{}, {"decoder_kernel": 4}, {"decoder_kernel": 1}])
 @pytest.mark.parametrize("encodes", [True, False])
-def test_decoding_step_by_step_gives_the_logits_of_all_steps_at_once(encodes):
-    batch, wanted = teacher_forced(encodes)
-    found = step_by_step(batch, encodes)
+def test_decoding_step_by_step_gives_the_logits_of_all_steps_at_once(encodes, changes):
+    batch, wanted = teacher_forced(encodes, **changes)
+    found = step_by_step(batch, encodes, **changes)
     assert set(wanted) == {(0, 1), (0, 2), (1, 1)}
     for (row, segment), logits in wanted.items():
         np.testing.assert_allclose(found[row, segment - 1, : len(logits)], logits, atol=1e-5)
 
 
-def test_a_token_is_predicted_from_those_before_it_in_its_segment():
-    batch, wanted = teacher_forced(True)
-    graph, params = rows.model()
+@pytest.mark.parametrize("changes", [{}, {"decoder_kernel": 4}])
+def test_a_token_is_predicted_from_those_before_it_in_its_segment(changes):
+    batch, wanted = teacher_forced(True, **changes)
+    graph, params = rows.model(**changes)
     decode = rows.compiled(lambda p, b: nnx.merge(graph, p).decode(b, nnx.merge(graph, p).encode(b))[0])
     place = 4 + 3  # The fourth step of the second segment.
     lane = batch.targets._replace(tokens=batch.targets.tokens.at[0, place].add(1))

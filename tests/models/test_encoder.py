@@ -23,13 +23,13 @@ def encoder_block(choice, key):
 
 
 def decoder_block(choice, key):
-    return decoder.Block(choice, rngs=nnx.Rngs(0))(X, MASK, ROTATION, X, MASK, None, key)[0]
+    return decoder.Block(choice, rngs=nnx.Rngs(0))(X, IDS, MASK, ROTATION, X, MASK, None, key)[0]
 
 
 @pytest.mark.parametrize("run", [encoder_block, decoder_block])
 def test_every_part_of_a_block_is_dropped_by_the_key(run):
     """When next to everything is dropped, what comes in is what comes out."""
-    choice = dataclasses.replace(rows.MODEL, dropout=1 - 1e-6, text_kernel=3)
+    choice = dataclasses.replace(rows.MODEL, dropout=1 - 1e-6, text_kernel=3, decoder_kernel=3)
     np.testing.assert_array_equal(rows.compiled(lambda key: run(choice, key))(jax.random.key(0)), X)
     assert np.abs(np.asarray(rows.compiled(lambda: run(choice, None))() - X)).max() > 0.1
 
@@ -62,6 +62,19 @@ def test_the_convolution_of_text_brings_its_neighbours_in():
 
     changed = np.abs(np.asarray(run(X) - run(X.at[:, 2].add(1.0)))).max(axis=(0, 2)) > 1e-6
     assert changed.tolist() == [False, True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"decoder_kernel": 0}, "Model.decoder_kernel"),
+        ({"lookup_start": 1.0}, r"from 0 to below 1, found 1\.0"),
+        ({"lookup_start": -0.1}, r"from 0 to below 1, found -0\.1"),
+    ],
+)
+def test_a_convolution_without_taps_and_a_start_beyond_a_lookup_are_refused(change, told):
+    with pytest.raises(ValueError, match=told):
+        dataclasses.replace(rows.MODEL, **change)
 
 
 @pytest.mark.parametrize("name", ["conv_kernel", "text_kernel"])
