@@ -45,8 +45,13 @@ def written(language: str) -> config.EmbeddedCorpus:
     return dataclasses.replace(one_language(language), train_sentences=12_000, second_voice_share=0.0, is_spoken=False)
 
 
+def spoken_facts(language: str) -> config.EmbeddedCorpus:
+    """The speech of one language with nothing but facts to be asked about."""
+    return dataclasses.replace(one_language(language), train_domains=("facts",))
+
+
 def facts(language: str) -> config.EmbeddedCorpus:
-    """The same with nothing but facts to be asked about, so many that none is known by heart before it is clear that a
+    """Text with nothing but facts to be asked about, so many that none is known by heart before it is clear that a
     question and its text must be compared."""
     return dataclasses.replace(written(language), train_sentences=24_000, train_domains=("facts",))
 
@@ -68,10 +73,11 @@ TEXT = preprocessors.select("spoken", "text")
 """Text objectives leave the speech of a record alone."""
 
 CORPORA = {
-    "": (ALL_LANGUAGES, ALL_LANGUAGES, ALL_LANGUAGES),
-    **{f"_{code}": (one_language(code), written(code), facts(code)) for code in words.LANGUAGES},
+    "": (ALL_LANGUAGES,) * 4,
+    **{f"_{code}": (one_language(code), written(code), spoken_facts(code), facts(code)) for code in words.LANGUAGES},
 }
-"""Of the suffix of a task, what it hears, what it reads to label it, and what it reads to be asked about it."""
+"""Of the suffix of a task, what it hears, what it reads to label it, and what it hears and reads to be asked about
+it."""
 
 SENTIMENTS = ("positive", "negative")
 INTENTS = (
@@ -180,11 +186,11 @@ def _register_translation(source_language: str, target_language: str) -> None:
 for _suffix, _corpora in CORPORA.items():
     # One source a corpus, whose records are then read once.
     _made = {corpus: _source_of(corpus) for corpus in _corpora}
-    _spoken, _labelled, _asked = (_made[corpus] for corpus in _corpora)
+    _spoken, _labelled, _heard, _asked = (_made[corpus] for corpus in _corpora)
     _register(_suffix, _spoken)
     for _speech in (True, False):
         _register_labels(_suffix, _spoken if _speech else _labelled, speech=_speech)
-        _register_questions(_suffix, _spoken if _speech else _asked, speech=_speech)
+        _register_questions(_suffix, _heard if _speech else _asked, speech=_speech)
     seqio.MixtureRegistry.add(
         f"embedded_pretraining{_suffix}",
         [

@@ -68,9 +68,7 @@ class Memory(NamedTuple):
 class Attention(nnx.Module):
     """Multi-head attention in three parts, so that a decoder may keep the memory from step to step."""
 
-    def __init__(
-        self, width: int, num_heads: int, *, out_scale: float = 1.0, likeness: float = 0.0, rngs: nnx.Rngs
-    ):
+    def __init__(self, width: int, num_heads: int, *, out_scale: float = 1.0, likeness: float = 0.0, rngs: nnx.Rngs):
         """`likeness`: how far keys start as queries do, so that from the start one finds what is like it
         (arXiv 2305.09828)."""
         head_width = width // num_heads

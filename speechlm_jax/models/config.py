@@ -145,7 +145,8 @@ class Model:
             limits.at_least(self, 1, "decoder_kernel")
         if not 0 <= self.lookup_start < 1:
             raise ValueError(
-                f"weights that start as a lookup: wanted Model.lookup_start from 0 to below 1, found {self.lookup_start}."
+                "weights that start as a lookup: wanted Model.lookup_start from 0 to below 1, found "
+                f"{self.lookup_start}."
             )
         if self.subsampling not in (2, 4, 8):
             raise ValueError(
