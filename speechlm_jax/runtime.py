@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -16,15 +17,29 @@ class Preempted(Exception):
 
 
 def quiet() -> None:
-    """Asks TensorFlow and gRPC to keep notes about themselves off the terminal. Call it before they are imported; what
-    the environment says already stands."""
+    """Asks TensorFlow, gRPC and libtpu to keep notes about themselves off the terminal. Call it before they are
+    imported; what the environment says already stands."""
     for name, value in {
+        **({} if _may_have_tpu() else _NO_TPU),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "GRPC_VERBOSITY": "ERROR",
         "TF_ENABLE_ONEDNN_OPTS": "0",  # Its notice, and sums that depend on the number of threads.
         "NO_GCE_CHECK": "true",  # TFDS asks a cloud's metadata server when it is imported, and waits for the answer.
     }.items():
         os.environ.setdefault(name, value)
+
+
+_NO_TPU = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v4-8",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_WORKER_ID": "0",
+}
+"""Where libtpu is installed to compile alone, it would ask the cloud what machine this is, and complain."""
+
+
+def _may_have_tpu() -> bool:
+    return any(pathlib.Path("/dev").glob("accel*")) or any(pathlib.Path("/dev/vfio").glob("[0-9]*"))
 
 
 _NOTES = re.compile(

@@ -1,6 +1,5 @@
 """Convolutions over time that stay within segments: the strided stem's and the Conformer's."""
 
-import functools
 import math
 
 import jax
@@ -48,8 +47,7 @@ def _tap(values: Array, tap: int | Array, places: int) -> Array:
     return jax.lax.dynamic_slice_in_dim(values, tap, places, axis=1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def depthwise(
+def _depthwise(
     x: Float[Array, "B P D"], kernel: Float[Array, "taps D"], segment_ids: Int[Array, "B P"], ahead: int
 ) -> Float[Array, "B P D"]:
     """Each channel convolved with its own kernel; a tap counts only where its segment is that of the place it is for.
@@ -91,6 +89,8 @@ def _backward(ahead: int, residuals: tuple[Array, Array, Array], gradient_BPD: A
     return gradient_x_BPD, jax.lax.scan(of_tap, None, jnp.arange(taps))[1], None
 
 
+depthwise = jax.custom_vjp(_depthwise, nondiff_argnums=(3,))
+"""`_depthwise` with gradients of its own."""
 depthwise.defvjp(_forward, _backward)
 
 

@@ -1,0 +1,70 @@
+"""Verb `plan`: the step of a recipe compiled for devices that are not at hand."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from typing import Any
+
+from speechlm_jax import whole_files
+from speechlm_jax.training import config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of this verb."""
+    parser.add_argument("--topology", help="a TPU slice, such as v5e:16x16 or v5p:4x4x8")
+    parser.add_argument("--slices", type=int, help="so many slices of it (default: Layout.slices)")
+    parser.add_argument("--devices", type=int, help="in place of a topology: so many accelerators, pretended")
+    parser.add_argument("--memory_gb", type=float, help="with --devices: memory of each, in 10^9 bytes")
+    parser.add_argument("--shapes", action="store_true", help="print every parameter and where it lies")
+    parser.add_argument("--json", help="write the report here as JSON")
+
+
+def run(
+    *,
+    recipe: config.Recipe,
+    topology: str = "",
+    slices: int = 0,
+    devices: int = 0,
+    memory_gb: float = 0.0,
+    shapes: bool = False,
+    json: str = "",
+) -> dict[str, Any]:
+    """Compiles one training step ahead of time, and prints and returns what it needs: see planning.report.Report.
+
+    Nothing is allocated. With a topology the compiler is that of the TPU; else the step is compiled for pretended
+    devices by the CPU's, which needs more room for temporaries than a GPU's: what it says of them is a bound to go by.
+
+    Raises ValueError where the recipe does not fit the devices' number, or there is no such topology.
+    """
+    if bool(topology) == bool(devices):
+        raise ValueError(
+            "planning a run: wanted what to plan for, one of --topology=v5e:16x16 (a TPU slice) and --devices=8 "
+            f"--memory_gb=80, found {'both' if topology else 'neither'}."
+        )
+    if devices and memory_gb <= 0:
+        raise ValueError(f"planning for --devices={devices}: how much memory has each? Give --memory_gb=80, say.")
+    # Beside a compiler for TPUs, JAX itself is to run where the process is.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    from speechlm_jax import sharding
+    from speechlm_jax.planning import chips, report
+    from speechlm_jax.planning import topology as topologies
+    from speechlm_jax.training import program
+
+    if slices:
+        recipe = dataclasses.replace(recipe, layout=dataclasses.replace(recipe.layout, slices=slices))
+    if topology:
+        there, chip = topologies.devices(topology, recipe.layout.slices), topologies.chip(topology)
+        memory = chip.hbm_bytes
+    else:
+        chip, there, memory = None, topologies.pretended(devices), int(memory_gb * chips.GB)
+    planned = program.Program(recipe, sharding.make_mesh(recipe.layout, there))
+    if shapes:
+        print("\n".join(report.shapes(planned)))
+    print(f"compiling the step for {len(there)} {there[0].device_kind}", file=sys.stderr)
+    made = report.make(planned, chip, memory)
+    print(report.text(made))
+    told = made.as_json()
+    if json:
+        whole_files.write_json(json, told)
+    return told

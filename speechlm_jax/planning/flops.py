@@ -1,0 +1,67 @@
+"""Floating-point operations of a training step by the model's shapes, as the literature counts them for utilisation.
+
+A product of N vectors with a matrix is 2 N operations for each of its entries, and attention between S and U positions
+4 S U D (Kaplan et al., arXiv 2001.08361, table 1). The backward pass is twice the forward one; what is computed again
+for want of memory does not count (PaLM, arXiv 2204.02311, appendix B).
+"""
+
+import math
+import re
+from collections.abc import Iterator
+
+from flax import nnx
+
+from speechlm_jax import batch, parameters
+from speechlm_jax.models import config
+
+BACKWARD = 2
+"""Products of the backward pass for one of the forward pass: with the weights and with what came in."""
+
+
+def step(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int) -> int:
+    """Operations of a step on `num_rows` whole rows: all of their room counts, whatever lies in it."""
+    positions = _Positions(model, row)
+    products = sum(
+        2 * math.prod(parameters.array(leaf).shape) * positions.of(path)
+        for path, leaf in parameters.by_path(params).items()
+    )
+    return (1 + BACKWARD) * num_rows * int(products + sum(positions.attention()))
+
+
+class _Positions:
+    """At how many positions of one row each parameter is multiplied with something."""
+
+    def __init__(self, model: config.Model, row: batch.Row):
+        self.model, self.row = model, row
+        self.audio, self.inputs, self.targets = row.audio_positions, row.inputs, row.targets
+        self.steps = row.target_audio_steps if model.speech_out is not None else 0
+        self.encoder, self.decoder = self.audio + self.inputs, self.targets + self.steps
+        tied_ctc = self.audio if model.ctc and model.ctc_tied else 0
+        # The first pattern that a path begins with.
+        self.table = (
+            (r"text/table_VD", self.targets + self.inputs + tied_ctc),
+            (r"speech/halves/(\d+)/kernel", None),
+            (r"speech/projection|encoder/stack/(first_)?convolution/|ctc/kernel|masked_speech/kernel", self.audio),
+            (r"encoder/stack/text_convolution/|masked_tokens/transform", self.inputs),
+            (r"decoder/stack/cross_attention/(key|value)", self.encoder),
+            (r"decoder/stack/cross_attention/", self.decoder if self.encoder else 0),
+            (r"encoder/stack/", self.encoder),
+            (r"decoder/stack/", self.decoder),
+            (r"speech_out/", self.steps),
+        )
+
+    def of(self, path: str) -> float:
+        """0 for what is added or scales: a product of two vectors is no matrix product."""
+        if not re.search(r"_\w*[A-Z0-9]{2,}$", path):
+            return 0
+        for pattern, positions in self.table:
+            found = re.match(pattern, path)
+            if found is not None:
+                return self.row.audio_frames / 2 ** (int(found.group(1)) + 1) if positions is None else positions
+        raise AssertionError(f"planning/flops.py does not know where {path} is used: give it a line in its table.")
+
+    def attention(self) -> Iterator[float]:
+        """Products of queries with keys, and of shares with values, over all pairs of a row's positions."""
+        width = 4 * self.model.width
+        yield width * self.model.encoder_layers * self.encoder**2
+        yield width * self.model.decoder_layers * self.decoder * (self.decoder + self.encoder)

@@ -1,0 +1,196 @@
+"""What a compiled step needs of a device: whether it fits, where memory goes, and how long it takes at best."""
+
+import dataclasses
+import re
+from typing import Any
+
+import jax
+import numpy as np
+
+from speechlm_jax import batch, parameters, sharding
+from speechlm_jax.planning import chips, collectives, flops
+from speechlm_jax.training import program
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The step of a recipe on given devices. Bytes, operations and seconds are of one device and one step."""
+
+    devices: int
+    device_kind: str
+    parameters: int
+    rows: int
+    fits: bool
+    hbm_bytes: int
+    """That the step needs at its peak."""
+    hbm_bytes_there: int
+    """That the device has."""
+    hbm_bytes_by_kind: dict[str, int]
+    """params, optimizer (with moving averages), batch; activations: what the compiler needs beside these. Empty where
+    the compiler gave up."""
+    flops_model: float
+    """By `flops.step`, shared evenly."""
+    flops_compiler: float | None
+    bytes_accessed: float | None
+    collectives: list[collectives.Collective]
+    roofline_seconds: dict[str, float]
+    """An estimate from published peaks: the least time of each resource alone."""
+    audio_hours_per_step: float
+    """Over all devices, if rows are full."""
+    tokens_per_step: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain lists, dicts and numbers."""
+        return {**dataclasses.asdict(self), "collectives": [one._asdict() for one in self.collectives]}
+
+
+def make(planned: program.Program, chip: chips.Chip | None, memory: int) -> Report:
+    """Compiles the step of a program.
+
+    Args:
+        chip: whose peaks the estimate is made of; None: no estimate.
+        memory: bytes of a device.
+    """
+    recipe, mesh = planned.recipe, planned.mesh
+    row, rows = recipe.data.row, recipe.data.rows
+    devices = int(mesh.devices.size)
+    kept = {
+        "params": _held(planned.plan.params),
+        "optimizer": _held((planned.plan.opt_state, planned.plan.ema)),
+        "batch": _held(planned.rows()),
+    }
+    told: dict[str, Any] = {
+        "devices": devices,
+        "device_kind": mesh.devices.flat[0].device_kind,
+        "parameters": planned.num_parameters,
+        "rows": rows,
+        "hbm_bytes_there": memory,
+        "flops_model": flops.step(recipe.model, planned.plan.params, row, rows) / devices,
+        "audio_hours_per_step": rows * row.audio_frames * batch.HOP / batch.SAMPLE_RATE / 3600,
+        "tokens_per_step": rows * (row.inputs + row.targets),
+    }
+    try:
+        compiled = planned.compile()
+    except jax.errors.JaxRuntimeError as error:
+        return Report(**{**told, **_too_large(error, kept)})
+    needed = _peak(compiled)
+    cost = compiled.cost_analysis() or {}
+    passed = collectives.read(compiled.as_text(), mesh)
+    operations, accessed = cost.get("flops"), cost.get("bytes accessed")
+    return Report(
+        **told,
+        fits=needed <= memory,
+        hbm_bytes=needed,
+        hbm_bytes_by_kind={**kept, "activations": max(0, needed - sum(kept.values()))},
+        flops_compiler=operations,
+        bytes_accessed=accessed,
+        collectives=passed,
+        roofline_seconds={} if chip is None else _roofline(chip, told["flops_model"], accessed, passed),
+    )
+
+
+def _held(tree: Any) -> int:
+    """Bytes of one device's part of a pytree of shapes."""
+    return sum(
+        int(np.prod(leaf.sharding.shard_shape(leaf.shape), dtype=np.int64)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def _peak(compiled: Any) -> int:
+    """Bytes of arguments, results that lie elsewhere, temporaries and the program itself."""
+    there = compiled.memory_analysis()
+    return int(
+        there.argument_size_in_bytes
+        + there.output_size_in_bytes
+        - there.alias_size_in_bytes
+        + there.temp_size_in_bytes
+        + there.generated_code_size_in_bytes
+    )
+
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = r"([\d.]+)([KMGT]?)"
+_IN_ALL = re.compile(rf"Used {_SIZE} of {_SIZE} hbm")
+_TEMPORARIES = re.compile(rf"HLO temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)")
+
+
+def _too_large(error: Exception, kept: dict[str, int]) -> dict[str, Any]:
+    """What is known of a step that the compiler found no room for; any other error is raised again."""
+    in_all, temporaries = _IN_ALL.search(str(error)), _TEMPORARIES.search(str(error))
+    found = in_all or temporaries
+    if "RESOURCE_EXHAUSTED" not in str(error) or found is None:
+        raise error
+    needed, there = (int(float(size) * _UNITS[unit]) for size, unit in (found.group(1, 2), found.group(3, 4)))
+    if in_all is None:
+        needed += sum(kept.values())
+    return {
+        "fits": False,
+        "hbm_bytes": needed,
+        "hbm_bytes_there": there,
+        "hbm_bytes_by_kind": {**kept, "activations": max(0, needed - sum(kept.values()))},
+        "flops_compiler": None,
+        "bytes_accessed": None,
+        "collectives": [],
+        "roofline_seconds": {},
+    }
+
+
+def _roofline(
+    chip: chips.Chip,
+    operations: float,
+    accessed: float | None,
+    passed: list[collectives.Collective],
+) -> dict[str, float]:
+    """Seconds that products, memory and wires would take at their peaks, each by itself, and the longest of them."""
+    far = sum(one.bytes for one in passed if sharding.SLICE in one.axis.split("+"))
+    near = sum(one.bytes for one in passed) - far
+    seconds = {
+        "compute": operations / chip.flops,
+        "memory": (accessed or 0) / chip.hbm_bytes_per_s,
+        "links": near / chip.link_bytes_per_s,
+        "network": far / chip.network_bytes_per_s,
+    }
+    return {**seconds, "longest": max(seconds.values())}
+
+
+def text(made: Report) -> str:
+    """The report for people."""
+    spare = made.hbm_bytes_there - made.hbm_bytes
+    verdict = f"fits, {_gb(spare)} to spare" if made.fits else f"does NOT fit, {_gb(-spare)} too much"
+    lines = [
+        f"{made.devices} {made.device_kind}: {made.parameters:,} parameters, {made.rows} rows a step",
+        f"memory of a device: {_gb(made.hbm_bytes)} of {_gb(made.hbm_bytes_there)}: {verdict}",
+        *(f"  {kind:<12}{_gb(size):>10}" for kind, size in made.hbm_bytes_by_kind.items()),
+        f"operations of a device: {made.flops_model:.3g} by the model's shapes"
+        + ("" if made.flops_compiler is None else f", {made.flops_compiler:.3g} by the compiler"),
+        *(f"  {one.kind} along {one.axis}: {one.count:,} times, {_gb(one.bytes)}" for one in made.collectives),
+    ]
+    if made.roofline_seconds:
+        each = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in made.roofline_seconds.items())
+        lines.append(f"at published peaks (an estimate, never a measurement): {each}")
+    lines.append(
+        f"full rows: {made.audio_hours_per_step:.3g} hours of audio and {made.tokens_per_step:,} tokens a step"
+    )
+    if not made.fits:
+        lines.append(
+            "To make it fit: fewer Data.rows, a higher Optimizer.accumulate, Model.remat = 'full', Layout.fsdp or "
+            ".tensor over more devices, or a smaller model."
+        )
+    return "\n".join(lines)
+
+
+def _gb(size: float) -> str:
+    return f"{size / chips.GB:.2f} GB"
+
+
+def shapes(planned: program.Program) -> list[str]:
+    """A line for each parameter: path, type and shape, words of its axes, where it lies, bytes on one device."""
+    lines = []
+    places = planned.plan.params
+    for path, leaf in parameters.by_path(places).items():
+        array = parameters.array(leaf)
+        words = " ".join(word or "-" for word in parameters.words(leaf))
+        cut = " ".join(str(place) if place else "-" for place in tuple(array.sharding.spec)) or "whole"
+        lines.append(f"{path}  {parameters.describe(leaf)}  ({words})  on ({cut})  {_held(array):,} bytes")
+    return lines

@@ -1,0 +1,74 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from speechlm_jax import layout, sharding
+from speechlm_jax.planning import collectives
+
+MESH = sharding.make_mesh(layout.Layout(slices=2, data=1, fsdp=2, tensor=2), jax.devices()[:8])
+
+
+def compiled(function, *arguments):
+    shapes = [
+        jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(MESH, PartitionSpec(*cut)))
+        for shape, cut in arguments
+    ]
+    return jax.jit(function).lower(*shapes).compile().as_text()
+
+
+def mapped(function, spec_in, spec_out):
+    return jax.shard_map(function, mesh=MESH, in_specs=spec_in, out_specs=spec_out, check_vma=False)
+
+
+@pytest.mark.parametrize(
+    ("function", "spec_in", "spec_out", "wanted"),
+    [
+        (lambda x: jax.lax.psum(x, "fsdp"), ("fsdp",), (), ("all-reduce", "fsdp", 1, 4 * 32)),
+        (lambda x: jax.lax.psum(x, ("slice", "tensor")), (), (), ("all-reduce", "slice+tensor", 1, 8 * 32)),
+        (
+            lambda x: jax.lax.all_gather(x, "tensor", tiled=True),
+            ("tensor",),
+            (),
+            ("all-gather", "tensor", 1, 8 * 32),
+        ),
+        (
+            lambda x: jax.lax.psum_scatter(x, "slice", tiled=True),
+            (),
+            ("slice",),
+            ("reduce-scatter", "slice", 1, 8 * 32),
+        ),
+        (
+            lambda x: jax.lax.ppermute(x, "fsdp", [(0, 1), (1, 0)]),
+            ("fsdp",),
+            ("fsdp",),
+            ("collective-permute", "fsdp", 1, 4 * 32),
+        ),
+    ],
+    ids=["sum", "sum over two axes", "gather", "scatter", "permute"],
+)
+def test_a_collective_is_told_by_kind_axis_and_bytes(function, spec_in, spec_out, wanted):
+    """Of eight rows of eight float32 numbers, as much as one device puts in or gets out."""
+    spec_in, spec_out = PartitionSpec(*spec_in), PartitionSpec(*spec_out)
+    text = compiled(mapped(function, spec_in, spec_out), ((8, 8), spec_in))
+    assert [tuple(one) for one in collectives.read(text, MESH)] == [wanted]
+
+
+def test_a_collective_in_a_loop_counts_as_often_as_it_runs():
+    def layers(x, weights):
+        def layer(x, weight):
+            return jnp.tanh(x @ weight), None
+
+        return jax.lax.scan(layer, x, weights)[0]
+
+    text = compiled(layers, ((8, 16), ("slice", None)), ((6, 16, 16), (None, "fsdp", None)))
+    found = collectives.read(text, MESH)
+    assert {(one.kind, one.axis) for one in found} & {("all-gather", "fsdp"), ("all-reduce", "fsdp")}
+    assert all(one.count % 6 == 0 for one in found), found
+
+
+def test_a_program_on_one_device_passes_nothing():
+    mesh = sharding.make_mesh(layout.Layout(), jax.devices()[:1])
+    text = jax.jit(lambda x: x @ x).lower(np.ones((4, 4), np.float32)).compile().as_text()
+    assert collectives.read(text, mesh) == []

@@ -1,0 +1,63 @@
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+import rows
+from flax import nnx
+from jax.extend import core
+
+from speechlm_jax import batch as batches
+from speechlm_jax.models import log_mel, speech_text
+from speechlm_jax.planning import flops
+
+TEXT = batches.Row(inputs=24, targets=40, segments=4)
+EVERY_LANE = batches.Row(audio_seconds=8, inputs=24, targets=40, target_audio_seconds=4, segments=4)
+EMPTY = batches.empty(EVERY_LANE, 2)
+WIDE = {"width": 64, "mlp_width": 96, "stem_channels": 48}
+
+
+def products(jaxpr):
+    """Operations of all matrix products of a program, those of a loop as often as it runs."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            left, out = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+            total += 2 * int(np.prod(out)) * int(np.prod([left[axis] for axis in contracted]))
+        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        total += times * sum(products(inner) for inner in core.jaxprs_in_params(equation.params))
+    return total
+
+
+def counted(choice, row):
+    """Of the forward pass, in JAX's own program and by the formula."""
+    model = nnx.eval_shape(lambda: speech_text.SpeechText(choice, rngs=nnx.Rngs(0)))
+    graph, params = nnx.split(model)
+    empty = batches.empty(row, 2)
+    traced = jax.make_jaxpr(lambda params, batch: nnx.merge(graph, params)(batch))(params, empty)
+    return products(traced.jaxpr), flops.step(choice, params, row, 2) / (1 + flops.BACKWARD)
+
+
+@pytest.mark.parametrize("changes", [{}, {"encoder_block": "transformer"}, {"ctc_tied": True}])
+def test_text_takes_the_products_that_the_program_has(changes):
+    found, wanted = counted(dataclasses.replace(rows.MODEL, **WIDE, **changes), TEXT)
+    assert found == wanted
+
+
+def test_every_lane_and_head_is_counted():
+    """The program has a few percent more, codes and tables by products, and less: taps are no products there. What
+    comes before the model, log-mel features by products, is counted apart."""
+    choice = dataclasses.replace(rows.MODEL, **WIDE, **rows.EVERY_HEAD)
+    found, wanted = counted(choice, EVERY_LANE)
+    before = 0
+    for lane, mels in ((EMPTY.audio, choice.mels), (EMPTY.target_audio, choice.speech_out.mels)):
+        features = functools.partial(log_mel.features, num_segments=EVERY_LANE.segments, mels=mels)
+        before += products(jax.make_jaxpr(features)(lane.samples, lane.segment_ids).jaxpr)
+    assert wanted == pytest.approx(found - before, rel=0.08)
+
+
+def test_a_parameter_that_the_formula_does_not_know_is_an_error():
+    with pytest.raises(AssertionError, match=r"does not know where strange/kernel_DV is used"):
+        flops._Positions(rows.MODEL, TEXT).of("strange/kernel_DV")

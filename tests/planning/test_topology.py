@@ -1,0 +1,46 @@
+import pytest
+
+from speechlm_jax.planning import chips, topology
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("v9:4x4", r"--topology=v9:4x4: wanted a chip, one of v5e, v5p, v6e"),
+        ("v5e", r"such as v5e:16x16 or v5p:4x4x8"),
+        ("v5e:32x32", r"a slice of v5e has at most 256 chips, found 1024\. Take more slices"),
+        ("v5e:3x5", r"libtpu knows no such topology \(.*3x5.*\)\. See https://docs"),
+    ],
+)
+def test_a_topology_that_is_none_is_told(name, told):
+    with pytest.raises(ValueError, match=told):
+        topology.devices(name)
+
+
+def test_no_slice_is_no_topology():
+    with pytest.raises(ValueError, match=r"wanted a slice or more, found --slices=0"):
+        topology.devices("v5e:2x2", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "slices", "count"), [("v5e:4x4", 1, 16), ("v5e:2x2", 2, 8), ("v5p:2x2x2", 1, 8), ("v6e:4x4", 1, 16)]
+)
+def test_a_slice_has_its_devices_on_a_machine_without_any(name, slices, count):
+    found = topology.devices(name, slices)
+    assert len(found) == count
+    assert {device.platform for device in found} == {"tpu"}
+    if slices > 1:
+        assert {device.slice_index for device in found} == set(range(slices))
+
+
+@pytest.mark.parametrize("name", sorted(chips.CHIPS))
+def test_a_chip_names_where_its_figures_stand(name):
+    """And they are of one order: more operations a second than bytes, more bytes to its memory than over wires."""
+    chip = chips.CHIPS[name]
+    assert chip.source.startswith("https://docs.cloud.google.com/tpu/docs/")
+    assert chip.flops > chip.hbm_bytes_per_s > chip.link_bytes_per_s > chip.network_bytes_per_s > 0
+
+
+def test_a_process_that_has_begun_with_fewer_devices_says_so():
+    with pytest.raises(ValueError, match=r"--devices=64: this process has begun with 8"):
+        topology.pretended(64)

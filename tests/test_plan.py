@@ -1,0 +1,103 @@
+"""What a step needs of devices that are not at hand, and that a run which cannot fit is told before it is queued."""
+
+import dataclasses
+import json
+
+import pytest
+import rows
+
+from speechlm_jax import batch, layout, plan
+from speechlm_jax.data import config as data_config
+from speechlm_jax.training import config
+
+ROW = batch.Row(audio_seconds=1.28, inputs=16, targets=16, segments=3)
+KINDS = {"params", "optimizer", "batch", "activations"}
+
+
+FSDP = layout.Layout(data=1, fsdp=-1)
+
+
+def recipe(num_rows=8, cut=FSDP, **model):
+    return config.Recipe(
+        steps=10,
+        data=data_config.Data(row=ROW, rows=num_rows, vocabulary="/nowhere/vocabulary.model"),
+        model=dataclasses.replace(rows.MODEL, **model),
+        layout=cut,
+    )
+
+
+@pytest.mark.slow
+def test_a_plan_tells_where_the_memory_of_a_device_goes(tmp_path, capsys):
+    found = plan.run(recipe=recipe(), devices=4, memory_gb=1, json=str(tmp_path / "plan.json"), shapes=True)
+    assert json.loads((tmp_path / "plan.json").read_text()) == json.loads(json.dumps(found))
+    sizes = found["hbm_bytes_by_kind"]
+    assert found["fits"]
+    assert set(sizes) == KINDS
+    assert sum(sizes.values()) == found["hbm_bytes"] < found["hbm_bytes_there"] == 10**9
+    # A quarter of the float32 parameters, but for the norms, which are small and lie whole; twice as many moments.
+    assert found["parameters"] < sizes["params"] < 1.2 * found["parameters"]
+    assert sizes["optimizer"] == pytest.approx(2 * sizes["params"], abs=64)
+    assert {(one["kind"], one["axis"]) for one in found["collectives"]} >= {("all-gather", "fsdp")}
+    assert all(one["count"] > 0 and one["bytes"] > 0 for one in found["collectives"])
+    assert found["roofline_seconds"] == {}, "a pretended device has no published peak"
+    assert found["audio_hours_per_step"] == pytest.approx(8 * 1.28 / 3600)
+    assert found["tokens_per_step"] == 8 * (16 + 16)
+    told = capsys.readouterr().out
+    assert "text/table_VD  float32[128,16]  (vocabulary embed)  on (- fsdp)  2,048 bytes" in told
+    assert "1.00 GB: fits" in told
+
+
+@pytest.mark.slow
+def test_a_step_that_does_not_fit_says_by_how_much_and_what_to_change(capsys):
+    found = plan.run(recipe=recipe(), devices=4, memory_gb=0.0001)
+    assert not found["fits"]
+    assert found["hbm_bytes"] > found["hbm_bytes_there"] == 100_000
+    told = capsys.readouterr().out
+    assert "does NOT fit" in told
+    assert "Data.rows" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("slices", "axes"), [(1, {"fsdp"}), (2, {"fsdp", "slice"})])
+def test_a_step_is_compiled_for_a_tpu_that_is_not_there(slices, axes, capsys):
+    found = plan.run(recipe=recipe(), topology="v5e:2x2", slices=slices)
+    assert found["fits"]
+    assert found["devices"] == 4 * slices
+    assert found["device_kind"] == "TPU v5 lite"
+    assert {axis for one in found["collectives"] for axis in one["axis"].split("+")} >= axes
+    seconds = found["roofline_seconds"]
+    assert seconds.pop("longest") == max(seconds.values())
+    assert seconds["compute"] == pytest.approx(found["flops_model"] / 197e12)
+    assert (seconds["network"] > 0) == (slices > 1)
+    assert "never a measurement" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_step_that_no_tpu_holds_says_so():
+    found = plan.run(recipe=recipe(2**18), topology="v5e:2x2")
+    assert not found["fits"]
+    assert found["hbm_bytes"] > 2**34 > found["hbm_bytes_there"] > 0.9 * 2**34
+    assert set(found["hbm_bytes_by_kind"]) == KINDS
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, "wanted what to plan for, .* found neither"),
+        ({"devices": 4, "topology": "v5e:2x2"}, "wanted what to plan for, .* found both"),
+        ({"devices": 4}, r"how much memory has each\? Give --memory_gb"),
+        (
+            {"topology": "v5e:2x2", "slices": 3},
+            r"8 rows do not divide into 1 microbatches over slice=3 x data=1 x fsdp=4",
+        ),
+        ({"topology": "v5e:4x4"}, r"8 rows do not divide into 1 microbatches over .*fsdp=16"),
+    ],
+)
+def test_what_cannot_be_planned_is_told_before_anything_is_compiled(asked, told):
+    with pytest.raises(ValueError, match=told):
+        plan.run(recipe=recipe(), **asked)
+
+
+def test_a_layout_that_does_not_divide_heads_is_told():
+    with pytest.raises(ValueError, match=r"heads.*does not divide by the mesh's tensor=4\. Set Layout\.tensor"):
+        plan.run(recipe=recipe(cut=layout.Layout(data=1, fsdp=1, tensor=4)), topology="v5e:2x2")
