@@ -5,6 +5,7 @@
 #                     then USE=understanding (translation, matching, speaking, answering, and after it
 #                     spoken_answering) finetunes for that use
 #   make transfer     does pretraining without labels help where labels are few? with and without, three seeds
+#   make plan-all     every size of model compiled for TPU slices that are not at hand
 #   make test         every test
 #   make check        formatting, lint, types and the quick tests
 #   make golden       renew the texts of what every recipe means (tests/contracts/golden)
@@ -16,7 +17,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart objectives transfer test check lint types quick golden constraints clean
+.PHONY: help quickstart objectives transfer plan-all test check lint types quick golden constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,6 +31,9 @@ objectives: .venv/ready
 
 transfer: .venv/ready
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m speechlm_jax.transfer
+
+plan-all: .venv/ready
+	$(BIN)/python benchmarks/plans.py
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n $(WORKERS)

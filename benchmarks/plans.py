@@ -1,0 +1,123 @@
+"""Every size of model compiled for TPU slices that are not at hand, against what stands in tests/contracts/golden/plans.
+
+    python benchmarks/plans.py [NAME ...] [--renew]
+
+NAME: of PLANS; none: all, an hour or two on two cores. It ends with a line for each, and with code 1 where one differs.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Any, NamedTuple
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "contracts" / "golden" / "plans"
+TOLERANCE = 0.02
+"""Share by which bytes and operations may differ: the compiler's choices move a little with its version."""
+
+
+class Plan(NamedTuple):
+    """A size on a slice."""
+
+    size: str
+    topology: str
+    layout: str
+    rows: int
+    slices: int = 1
+
+
+PLANS = {
+    "tiny_v5e_4": Plan("tiny", "v5e:2x2", "fsdp", 4),
+    "small_v5e_16": Plan("small", "v5e:4x4", "fsdp", 64),
+    "base_v5e_16": Plan("base", "v5e:4x4", "fsdp", 32),
+    "base_v5e_256": Plan("base", "v5e:16x16", "fsdp", 512),
+    "large_v5e_256": Plan("large", "v5e:16x16", "fsdp", 256),
+    "large_v6e_256": Plan("large", "v6e:16x16", "fsdp", 512),
+    "xl_v5p_128": Plan("xl", "v5p:4x4x8", "fsdp", 256),
+    "xl_2_v6e_256": Plan("xl", "v6e:16x16", "slices", 512, slices=2),
+    "xxl_v5e_16": Plan("xxl", "v5e:4x4", "fsdp", 16),
+    "xxl_v5p_128": Plan("xxl", "v5p:4x4x8", "fsdp_tensor", 64),
+    "xxl_v6e_256": Plan("xxl", "v6e:16x16", "fsdp_tensor", 128),
+}
+"""By size and slice. All train gin_configs/recipes/pretrain.gin; the last size on sixteen small chips must not fit."""
+
+
+def main() -> int:
+    """Compiles and compares; 1 where one differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=", ".join(PLANS))
+    parser.add_argument("--renew", action="store_true", help="write what was found in place of what stands there")
+    given = parser.parse_args()
+    unknown = [name for name in given.names if name not in PLANS]
+    if unknown:
+        parser.error(f"no plan is named {', '.join(unknown)}")
+    lines, differ = [], False
+    for name in given.names or PLANS:
+        found = summary(made(PLANS[name]))
+        path = GOLDEN / f"{name}.json"
+        if given.renew:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(found, indent=1) + "\n")
+        wrong = differences(json.loads(path.read_text()), found) if path.exists() else ["no golden file: --renew"]
+        differ |= bool(wrong)
+        lines.append(f"{name}: {told(found)}{''.join(f'; {one}' for one in wrong)}")
+        print(lines[-1], file=sys.stderr, flush=True)
+    print("\n".join(lines))
+    return int(differ)
+
+
+def made(plan: Plan) -> dict[str, Any]:
+    """What `speechlm plan` says of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "plan.json"
+        parts = ("recipes/pretrain", f"models/{plan.size}", f"layouts/{plan.layout}")
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "speechlm_jax", "plan"),
+                *(f"--gin_file=gin_configs/{part}.gin" for part in parts),
+                *(f"--gin.Data.rows={plan.rows}", f"--topology={plan.topology}", f"--slices={plan.slices}"),
+                f"--json={out}",
+            ],
+            cwd=ROOT,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return json.loads(out.read_text())
+
+
+def summary(found: dict[str, Any]) -> dict[str, Any]:
+    """What a golden file keeps of a plan."""
+    return {
+        **{name: found[name] for name in ("fits", "parameters", "rows", "hbm_bytes", "hbm_bytes_there")},
+        **{name: found[name] for name in ("hbm_bytes_by_kind", "flops_model", "flops_compiler")},
+        "collectives": {
+            f"{one['kind']} along {one['axis']}": {"count": one["count"], "bytes": one["bytes"]}
+            for one in found["collectives"]
+        },
+    }
+
+
+def differences(wanted: Any, found: Any, path: str = "") -> list[str]:
+    """Where two summaries differ by more than TOLERANCE, or at all where they are no numbers."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        names = sorted(wanted.keys() | found.keys())
+        return [line for name in names for line in differences(wanted.get(name), found.get(name), f"{path}/{name}")]
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (wanted, found))
+    alike = abs(found - wanted) <= TOLERANCE * abs(wanted) if numbers else found == wanted
+    return [] if alike else [f"{path.lstrip('/')} was {wanted}, is {found}"]
+
+
+def told(found: dict[str, Any]) -> str:
+    """A line on a summary."""
+    verdict = "fits" if found["fits"] else "does NOT fit"
+    return (
+        f"{found['parameters'] / 1e6:,.0f} M parameters, {found['rows']} rows: {found['hbm_bytes'] / 1e9:.2f} of "
+        f"{found['hbm_bytes_there'] / 1e9:.2f} GB a chip, {verdict}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
