@@ -1,4 +1,4 @@
-"""Every size of model compiled for TPU slices that are not at hand, against what stands in tests/contracts/golden/plans.
+"""Every size of model compiled for TPU slices that are not at hand, against tests/contracts/golden/plans/.
 
     python benchmarks/plans.py [NAME ...] [--renew]
 

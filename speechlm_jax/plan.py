@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import pathlib
 import sys
 from typing import Any
 
@@ -17,6 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", type=int, help="in place of a topology: so many accelerators, pretended")
     parser.add_argument("--memory_gb", type=float, help="with --devices: memory of each, in 10^9 bytes")
     parser.add_argument("--shapes", action="store_true", help="print every parameter and where it lies")
+    parser.add_argument(
+        "--fit",
+        metavar="DIR",
+        help="find the rows, layout and Model.remat that fit best; what is compiled is kept in DIR",
+    )
     parser.add_argument("--json", help="write the report here as JSON")
 
 
@@ -28,6 +34,7 @@ def run(
     devices: int = 0,
     memory_gb: float = 0.0,
     shapes: bool = False,
+    fit: str = "",
     json: str = "",
 ) -> dict[str, Any]:
     """Compiles one training step ahead of time, and prints and returns what it needs: see planning.report.Report.
@@ -48,6 +55,7 @@ def run(
     os.environ["JAX_PLATFORMS"] = "cpu"
     from speechlm_jax import sharding
     from speechlm_jax.planning import chips, report
+    from speechlm_jax.planning import fit as fits
     from speechlm_jax.planning import topology as topologies
     from speechlm_jax.training import program
 
@@ -58,13 +66,21 @@ def run(
         memory = chip.hbm_bytes
     else:
         chip, there, memory = None, topologies.pretended(devices), int(memory_gb * chips.GB)
+    if fit:
+        found = fits.search(recipe, there, chip, memory, pathlib.Path(fit))
+        print(fits.text(found))
+        told = {"found": [{"bindings": one.choice.bindings(), "report": one.report} for one in found]}
+        return _written(json, told)
     planned = program.Program(recipe, sharding.make_mesh(recipe.layout, there))
     if shapes:
         print("\n".join(report.shapes(planned)))
     print(f"compiling the step for {len(there)} {there[0].device_kind}", file=sys.stderr)
     made = report.make(planned, chip, memory)
     print(report.text(made))
-    told = made.as_json()
-    if json:
-        whole_files.write_json(json, told)
+    return _written(json, made.as_json())
+
+
+def _written(path: str, told: dict[str, Any]) -> dict[str, Any]:
+    if path:
+        whole_files.write_json(path, told)
     return told

@@ -8,10 +8,11 @@ for want of memory does not count (PaLM, arXiv 2204.02311, appendix B).
 import math
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from flax import nnx
 
-from speechlm_jax import batch, parameters
+from speechlm_jax import axes, batch, parameters
 from speechlm_jax.models import config
 
 BACKWARD = 2
@@ -21,11 +22,22 @@ BACKWARD = 2
 def step(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int) -> int:
     """Operations of a step on `num_rows` whole rows: all of their room counts, whatever lies in it."""
     positions = _Positions(model, row)
-    products = sum(
-        2 * math.prod(parameters.array(leaf).shape) * positions.of(path)
-        for path, leaf in parameters.by_path(params).items()
-    )
+    products = sum(positions.products(path, leaf) for path, leaf in parameters.by_path(params).items())
     return (1 + BACKWARD) * num_rows * int(products + sum(positions.attention()))
+
+
+def again(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int) -> int:
+    """Operations that the backward pass does a second time by Model.remat: those of whole layers, or, where products
+    with weights are kept, of attention."""
+    positions = _Positions(model, row)
+    layers = sum(
+        positions.products(path, leaf)
+        for path, leaf in parameters.by_path(params).items()
+        if parameters.words(leaf)[:1] == (axes.LAYERS,)
+    )
+    attention = sum(positions.attention())
+    done = {"none": 0, "minimal": attention, "offload": attention, "full": attention + layers}
+    return num_rows * int(done[model.remat])
 
 
 class _Positions:
@@ -49,6 +61,10 @@ class _Positions:
             (r"decoder/stack/", self.decoder),
             (r"speech_out/", self.steps),
         )
+
+    def products(self, path: str, leaf: Any) -> float:
+        """Operations of one row with one parameter."""
+        return 2 * math.prod(parameters.array(leaf).shape) * self.of(path)
 
     def of(self, path: str) -> float:
         """0 for what is added or scales: a product of two vectors is no matrix product."""

@@ -30,7 +30,10 @@ class Report:
     the compiler gave up."""
     flops_model: float
     """By `flops.step`, shared evenly."""
+    flops_again: float
+    """What Model.remat has computed a second time, by `flops.again`."""
     flops_compiler: float | None
+    """As the compiler counts: the body of a loop once, on a TPU."""
     bytes_accessed: float | None
     collectives: list[collectives.Collective]
     roofline_seconds: dict[str, float]
@@ -66,6 +69,7 @@ def make(planned: program.Program, chip: chips.Chip | None, memory: int) -> Repo
         "rows": rows,
         "hbm_bytes_there": memory,
         "flops_model": flops.step(recipe.model, planned.plan.params, row, rows) / devices,
+        "flops_again": flops.again(recipe.model, planned.plan.params, row, rows) / devices,
         "audio_hours_per_step": rows * row.audio_frames * batch.HOP / batch.SAMPLE_RATE / 3600,
         "tokens_per_step": rows * (row.inputs + row.targets),
     }
@@ -85,7 +89,9 @@ def make(planned: program.Program, chip: chips.Chip | None, memory: int) -> Repo
         flops_compiler=operations,
         bytes_accessed=accessed,
         collectives=passed,
-        roofline_seconds={} if chip is None else _roofline(chip, told["flops_model"], accessed, passed),
+        roofline_seconds={}
+        if chip is None
+        else _roofline(chip, told["flops_model"] + told["flops_again"], accessed, passed),
     )
 
 
@@ -162,7 +168,7 @@ def text(made: Report) -> str:
         f"{made.devices} {made.device_kind}: {made.parameters:,} parameters, {made.rows} rows a step",
         f"memory of a device: {_gb(made.hbm_bytes)} of {_gb(made.hbm_bytes_there)}: {verdict}",
         *(f"  {kind:<12}{_gb(size):>10}" for kind, size in made.hbm_bytes_by_kind.items()),
-        f"operations of a device: {made.flops_model:.3g} by the model's shapes"
+        f"operations of a device: {made.flops_model:.3g} by the model's shapes, {made.flops_again:.3g} of them twice"
         + ("" if made.flops_compiler is None else f", {made.flops_compiler:.3g} by the compiler"),
         *(f"  {one.kind} along {one.axis}: {one.count:,} times, {_gb(one.bytes)}" for one in made.collectives),
     ]

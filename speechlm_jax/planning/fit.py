@@ -1,0 +1,145 @@
+"""Which rows, layout and remat policy suit given devices best, found by compiling."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import math
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from speechlm_jax import layout, sharding, whole_files
+from speechlm_jax.planning import chips, report
+from speechlm_jax.training import config, program
+
+REMATS = ("none", "minimal", "full")
+"""From the least that is computed again to the most."""
+MOST_ROWS = 64
+"""Rows of one device that are tried at most."""
+
+
+class Choice(NamedTuple):
+    """One way to run a recipe."""
+
+    layout: layout.Layout
+    remat: str
+    rows: int
+    """Of the global batch."""
+
+    def bindings(self) -> list[str]:
+        """As the command line takes it."""
+        cuts = [f"--gin.Layout.{name}={size}" for name, size in dataclasses.asdict(self.layout).items()]
+        return [*cuts, f"--gin.Model.remat={self.remat}", f"--gin.Data.rows={self.rows}"]
+
+
+class Found(NamedTuple):
+    """A choice and its report as JSON."""
+
+    choice: Choice
+    report: dict[str, Any]
+
+    @property
+    def rows_per_second(self) -> float:
+        """At published peaks; where there are none, rows by what is computed for them."""
+        computed = self.report["flops_model"] + self.report["flops_again"]
+        return self.choice.rows / self.report["roofline_seconds"].get("longest", computed)
+
+
+def search(
+    recipe: config.Recipe, devices: list[Any], chip: chips.Chip | None, memory: int, cache: pathlib.Path
+) -> list[Found]:
+    """What fits, the best first: of each layout and policy, as many rows as there is room for.
+
+    Memory grows evenly with rows, so that two small steps tell about where it ends, and one more is compiled there. The
+    same recipe, devices and versions find the same; what was compiled once is read from the folder `cache`.
+    """
+    found = []
+    for cut, remat in itertools.product(layouts(recipe, len(devices)), REMATS):
+        found += _largest(_Trials(recipe, devices, chip, memory, cache), cut, remat)
+    # Of two alike the first tried comes first.
+    return sorted(found, key=lambda one: -one.rows_per_second)
+
+
+def layouts(recipe: config.Recipe, devices: int) -> Iterator[layout.Layout]:
+    """Weights cut along fsdp, and over more and more devices along tensor, as far as heads divide; copies of them
+    between slices, as the recipe has it."""
+    slices = recipe.layout.slices
+    tensor = 1
+    while devices // slices % tensor == 0 and recipe.model.num_heads % tensor == 0:
+        yield layout.Layout(slices=slices, data=1, fsdp=devices // slices // tensor, tensor=tensor)
+        tensor *= 2
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trials:
+    """Compiles choices, each once."""
+
+    recipe: config.Recipe
+    devices: list[Any]
+    chip: chips.Chip | None
+    memory: int
+    cache: pathlib.Path
+
+    def of(self, choice: Choice) -> Found:
+        """The report of a choice; a layout that cannot be is a ValueError."""
+        changed = dataclasses.replace(
+            self.recipe,
+            layout=choice.layout,
+            model=dataclasses.replace(self.recipe.model, remat=choice.remat),
+            data=dataclasses.replace(self.recipe.data, rows=choice.rows),
+        )
+        kept = self.cache / f"{self._hash(changed)}.json"
+        if kept.exists():
+            return Found(choice, json.loads(kept.read_text()))
+        print(f"trying {' '.join(choice.bindings())}", file=sys.stderr)
+        planned = program.Program(changed, sharding.make_mesh(choice.layout, self.devices))
+        made = report.make(planned, self.chip, self.memory).as_json()
+        whole_files.write_json(kept, made)
+        return Found(choice, made)
+
+    def _hash(self, recipe: config.Recipe) -> str:
+        """Of all that the compiled step follows from."""
+        parts = (recipe.model, recipe.data.row, recipe.data.rows, recipe.layout, recipe.optimizer, recipe.losses)
+        where = (self.devices[0].device_kind, len(self.devices), self.memory)
+        versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib", "speechlm_jax")]
+        return hashlib.sha256(repr((*parts, *where, *versions)).encode()).hexdigest()[:16]
+
+
+def _largest(trials: _Trials, cut: layout.Layout, remat: str) -> list[Found]:
+    """The choice of most rows that fits, by powers of two a device; none where one row a device does not."""
+    ways = cut.slices * cut.data * cut.fsdp
+
+    def of(rows: int) -> Found:
+        return trials.of(Choice(cut, remat, rows * ways))
+
+    one = of(1)
+    if not one.report["fits"]:
+        return []
+    two = of(2)
+    if not two.report["fits"]:
+        return [one]
+    each = max(1, two.report["hbm_bytes"] - one.report["hbm_bytes"])
+    room = 1 + (trials.memory - one.report["hbm_bytes"]) // each
+    rows = min(MOST_ROWS, 2 ** int(math.log2(max(2, room))))
+    while rows > 2 and not of(rows).report["fits"]:
+        rows //= 2
+    return [of(rows)]
+
+
+def text(found: list[Found]) -> str:
+    """For people: a line for each, and how to ask for the best."""
+    if not found:
+        return (
+            "nothing fits: not one row a device with everything computed again. Take more or larger devices, a smaller "
+            "model, or less room in Row."
+        )
+    by = "rows a second at best" if found[0].report["roofline_seconds"] else "rows by operation"
+    lines = [
+        f"{one.report['hbm_bytes'] / chips.GB:8.2f} GB a device, {one.rows_per_second:.4g} {by}: "
+        f"{' '.join(one.choice.bindings())}"
+        for one in found
+    ]
+    return "\n".join([*lines, f"best: {' '.join(found[0].choice.bindings())}"])

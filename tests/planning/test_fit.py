@@ -1,0 +1,45 @@
+import dataclasses
+
+import jax
+import pytest
+import rows
+
+from speechlm_jax import batch, layout
+from speechlm_jax.data import config as data_config
+from speechlm_jax.planning import fit
+from speechlm_jax.training import config
+
+RECIPE = config.Recipe(
+    steps=10,
+    data=data_config.Data(row=batch.Row(inputs=16, targets=16, segments=3), vocabulary="/nowhere/vocabulary.model"),
+    model=dataclasses.replace(rows.MODEL, num_heads=2),
+)
+
+
+def search(memory, cache):
+    return fit.search(RECIPE, jax.devices()[:2], None, memory, cache)
+
+
+@pytest.mark.slow
+def test_as_many_rows_as_fit_are_found_and_found_again_without_compiling(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fit, "REMATS", ("none",))
+    assert search(1000, tmp_path) == []
+    generous = search(10**9, tmp_path)
+    assert {one.choice.layout for one in generous} == {
+        layout.Layout(data=1, fsdp=2, tensor=1),
+        layout.Layout(data=1, fsdp=1, tensor=2),
+    }
+    assert [one.choice.rows // one.choice.layout.fsdp for one in generous] == [fit.MOST_ROWS] * 2
+    capsys.readouterr()
+    assert search(10**9, tmp_path) == generous
+    assert capsys.readouterr().err == "", "nothing is tried a second time"
+    assert fit.text(generous).splitlines()[-1] == f"best: {' '.join(generous[0].choice.bindings())}"
+
+    # In little more than half of the memory there is room for half of the rows.
+    monkeypatch.setattr(fit, "layouts", lambda recipe, devices: [generous[0].choice.layout])
+    (less,) = search(int(0.6 * generous[0].report["hbm_bytes"]), tmp_path)
+    assert less.choice.rows == generous[0].choice.rows / 2
+
+
+def test_that_nothing_fits_is_told():
+    assert "nothing fits" in fit.text([])
