@@ -182,6 +182,11 @@ class Vocabulary:
         return f" '{self.path}'" if self.path else ""
 
 
+_APART = "\x1f"
+"""Between texts that no piece is to join; training alone sees it."""
+_CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+
+
 def train(
     texts: Iterable[str],
     path: str | os.PathLike[str],
@@ -202,6 +207,8 @@ def train(
 
     kind: unigram (arXiv 1804.10959) or bpe (arXiv 1508.07909), which joins what often stands together: of a few
     thousand sentences of one grammar it makes words whole, where the unigram model leaves many in two or three pieces.
+    With it a Chinese character is a piece by itself: no space tells where a word ends, and a piece that goes on into
+    the next word hides it.
     character_coverage: characters rarer than the rest of this share become bytes.
     normalization: what SentencePiece does to text before it cuts it. "identity" gives back what was put in but for
     runs of spaces; "nmt_nfkc" makes Chinese commas Latin ones, so a task that wants that does it itself.
@@ -226,12 +233,15 @@ def train(
     lines = _sample((line for text in texts for line in text.splitlines() if line.strip()), max_lines, seed)
     if not lines:
         raise ValueError(f"{doing}: no text was found.")
+    if kind == "bpe":
+        lines = [_CHINESE.sub(f"{_APART}\\g<0>{_APART}", line) for line in lines]
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
             model_writer=model,
             model_type=kind,
+            pretokenization_delimiter=_APART if kind == "bpe" else "",
             vocab_size=size,
             hard_vocab_limit=False,
             byte_fallback=True,
