@@ -271,10 +271,13 @@ _of_two_languages(
     },
     {},
 )
-# First where an answer stands in a text, which takes most of the learning, then in speech, which is slower to read.
-_of_two_languages("embedded_answering_en_zh", {"question_answering": 2.0, "passage_spans": 1.0}, {})
-_of_two_languages(
-    "embedded_spoken_answering_en_zh",
-    {"recognition": 2.0, "spoken_question_answering": 4.0, "question_answering": 3.0},
-    {},
-)
+# One language at a time: where an answer stands is found only after so many questions of it. First in text, which takes
+# most of the learning, then in speech, which is slower to read.
+for _code in words.LANGUAGES:
+    for _name, _rates in {
+        "answering": {"question_answering": 2.0, "passage_spans": 1.0},
+        "spoken_answering": {"recognition": 2.0, "spoken_question_answering": 4.0, "question_answering": 3.0},
+    }.items():
+        seqio.MixtureRegistry.add(
+            f"embedded_{_name}_{_code}", [(f"embedded_{task}_{_code}", rate) for task, rate in _rates.items()]
+        )
