@@ -9,7 +9,7 @@ Letters (jaxtyping shapes, and suffixes of array names):
     V vocabulary               L layers                   C channels of a convolution
     Y decoder speech steps     R frames in such a step    Q codebooks
     Z codes of a codebook, or  W encoder text positions
-      levels of a mel channel
+      levels of a mel channel  I places that a causal convolution looks back to
 
 Words: a parameter bears one word an axis (`nnx.Param(..., axes=("embed", "mlp"))`, `None` for an axis that
 is never cut); `speechlm_jax/sharding.py` alone says where a word lies on the device mesh.

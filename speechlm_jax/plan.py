@@ -49,8 +49,14 @@ def run(
             "planning a run: wanted what to plan for, one of --topology=v5e:16x16 (a TPU slice) and --devices=8 "
             f"--memory_gb=80, found {'both' if topology else 'neither'}."
         )
-    if devices and memory_gb <= 0:
-        raise ValueError(f"planning for --devices={devices}: how much memory has each? Give --memory_gb=80, say.")
+    if devices < 0 or (devices and memory_gb <= 0) or (topology and memory_gb):
+        asked = f"--topology={topology}" if topology else f"--devices={devices}"
+        raise ValueError(
+            f"planning for {asked}: wanted a device or more, and how much memory each has, --memory_gb=80 say, which a "
+            f"topology knows; found --memory_gb={memory_gb:g}."
+        )
+    if fit and shapes:
+        raise ValueError("planning a run: --fit tries many layouts and --shapes prints one. Give one of them.")
     # Beside a compiler for TPUs, JAX itself is to run where the process is.
     os.environ["JAX_PLATFORMS"] = "cpu"
     from speechlm_jax import sharding
@@ -73,7 +79,7 @@ def run(
         return _written(json, told)
     planned = program.Program(recipe, sharding.make_mesh(recipe.layout, there))
     if shapes:
-        print("\n".join(report.shapes(planned)))
+        print("\n".join(report.parameter_lines(planned)))
     print(f"compiling the step for {len(there)} {there[0].device_kind}", file=sys.stderr)
     made = report.make(planned, chip, memory)
     print(report.text(made))

@@ -34,8 +34,10 @@ _NO_TPU = {
     "TPU_ACCELERATOR_TYPE": "v4-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_WORKER_ID": "0",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-"""Where libtpu is installed to compile alone, it would ask the cloud what machine this is, and complain."""
+"""Where libtpu is installed to compile alone, it would ask the cloud what machine this is, complain, and keep other
+processes from using it."""
 
 
 def _may_have_tpu() -> bool:

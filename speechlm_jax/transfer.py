@@ -37,6 +37,8 @@ def main() -> None:
     parser.add_argument("--pretraining_steps", type=int, help="default: the recipe's")
     parser.add_argument("--steps", type=int, help="of each finetuning (default: the recipe's)")
     choices = parser.parse_args()
+    if choices.seeds < 1:
+        parser.error(f"wanted a seed or more, found --seeds={choices.seeds}")
     started = time.monotonic()
     seconds = in_order.run(_verbs(choices))
     summary = {

@@ -184,7 +184,6 @@ class Vocabulary:
 
 _APART = "\x1f"
 """Between texts that no piece is to join; training alone sees it."""
-_CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 
 def train(
@@ -234,7 +233,7 @@ def train(
     if not lines:
         raise ValueError(f"{doing}: no text was found.")
     if kind == "bpe":
-        lines = [_CHINESE.sub(f"{_APART}\\g<0>{_APART}", line) for line in lines]
+        lines = [_HAN.sub(f"{_APART}\\g<0>{_APART}", line) for line in lines]
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

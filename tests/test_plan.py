@@ -85,7 +85,13 @@ def test_a_step_that_no_tpu_holds_says_so():
     [
         ({}, "wanted what to plan for, .* found neither"),
         ({"devices": 4, "topology": "v5e:2x2"}, "wanted what to plan for, .* found both"),
-        ({"devices": 4}, r"how much memory has each\? Give --memory_gb"),
+        ({"devices": 4}, r"--devices=4: .* found --memory_gb=0\."),
+        ({"devices": -4, "memory_gb": 80}, r"--devices=-4: wanted a device or more"),
+        (
+            {"topology": "v5e:2x2", "memory_gb": 80},
+            r"--topology=v5e:2x2: .* which a topology knows; found --memory_gb=80",
+        ),
+        ({"topology": "v5e:2x2", "fit": "somewhere", "shapes": True}, "Give one of them"),
         (
             {"topology": "v5e:2x2", "slices": 3},
             r"8 rows do not divide into 1 microbatches over slice=3 x data=1 x fsdp=4",

@@ -63,7 +63,15 @@ def question_answering(
         prompt = tf.concat([preprocessors.prompt_ids(example, "answer"), features.encode([asked])[0]], 0)
         return {**made, **_answer(replied, prompt)}
 
-    return [preprocessors.drop_empty(question, answer), preprocessors.seeded(change, texts), preprocessors.lanes()]
+    @tf.autograph.experimental.do_not_convert
+    def has_one(example: Example) -> tf.Tensor:
+        asked, replied = (tf.reshape(preprocessors.field(example, name, doing), [-1]) for name in (question, answer))
+        alike = tf.equal(tf.size(asked), tf.size(replied))
+        least = tf.minimum(tf.size(asked), tf.size(replied))
+        # Of lists that differ in length the change itself tells.
+        return ~alike | tf.reduce_any(_is_there(asked[:least]) & _is_there(replied[:least]))
+
+    return [preprocessors.keep_where(has_one), preprocessors.seeded(change, texts), preprocessors.lanes()]
 
 
 def classification(
@@ -153,10 +161,14 @@ def _one_of(questions: tf.Tensor, answers: tf.Tensor, seed: tf.Tensor, told: str
     """A question that is not empty, by chance, and its answer."""
     counts = tf.size(answers), tf.size(questions)
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(*counts), [told, *counts])]):
-        there = tf.where((tf.strings.strip(questions) != "") & (tf.strings.strip(answers) != ""))[:, 0]
+        there = tf.where(_is_there(questions) & _is_there(answers))[:, 0]
     # Philox by name, as for the seeds themselves.
     chosen = tf.random.stateless_uniform([], seed, 0, tf.size(there), tf.int32, alg="philox")
     return questions[there[chosen]], answers[there[chosen]]
+
+
+def _is_there(texts: tf.Tensor) -> tf.Tensor:
+    return tf.strings.strip(texts) != ""
 
 
 def _encoded(example: Example, texts: Sequence[str], *, speech: bool, doing: str, before: str = "") -> Example:

@@ -9,7 +9,7 @@ from speechlm_jax import runtime
 from speechlm_jax.data import quarantine
 from speechlm_jax.inference import loading, scoring
 
-LESS_IS_BETTER = ("wer", "cer", "loss", "perplexity", "mel_cepstral_distortion")
+LESS_IS_BETTER = ("wer", "cer", "loss", "perplexity", "mel_cepstral_distortion", "commonest_code_share")
 NEAR_ONE_IS_BEST = ("duration_ratio",)
 _COUNTS = ("skipped", "examples", "cut_off")
 

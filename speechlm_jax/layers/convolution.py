@@ -81,12 +81,13 @@ def _backward(ahead: int, residuals: tuple[Array, Array, Array], gradient_BPD: A
     def of_tap(_: None, tap: Array) -> tuple[None, Array]:
         counts_BP = same_segment(segment_ids, _tap(padded_ids_BP, tap, places))
         moved_BPD = jnp.where(counts_BP[:, :, None], _tap(padded_BPD, tap, places), 0)
-        product_D = jnp.einsum("BPD,BPD->D", moved_BPD, gradient_BPD, preferred_element_type=jnp.float32)
-        return None, product_D.astype(kernel.dtype)
+        return None, jnp.einsum("BPD,BPD->BD", moved_BPD, gradient_BPD, preferred_element_type=jnp.float32)
 
     # Belonging together is mutual, so the gradient of x is the same convolution with the kernel turned round.
     gradient_x_BPD = depthwise(gradient_BPD, kernel[::-1], segment_ids, taps - 1 - ahead)
-    return gradient_x_BPD, jax.lax.scan(of_tap, None, jnp.arange(taps))[1], None
+    # Rows are summed once for all taps: over devices that is one sum, not one for each.
+    product_KBD = jax.lax.scan(of_tap, None, jnp.arange(taps))[1]
+    return gradient_x_BPD, jnp.sum(product_KBD, axis=1).astype(kernel.dtype), None
 
 
 depthwise = jax.custom_vjp(_depthwise, nondiff_argnums=(3,))
@@ -113,7 +114,7 @@ class ConformerConvolution(nnx.Module):
         """
         Args:
             causal: whether no tap reads ahead; else as many do as read back.
-            gathering: how far the module starts as one that brings each place the sum of those before it, as they are.
+            gathering: how far the module starts as one that brings each place the sum of itself and those before it.
         """
         self.ahead = 0 if causal else taps // 2
         self.gate_DC = weights.matrix(rngs, (width, width), (axes.EMBED, axes.CHANNELS), fan_in=width)
@@ -129,14 +130,14 @@ class ConformerConvolution(nnx.Module):
         mixed_BPC = depthwise(self._gated(x), self.taps_KC[...].astype(x.dtype), segment_ids, self.ahead)
         return self._out(mixed_BPC)
 
-    def start(self, num_rows: int, num_segments: int, dtype: jnp.dtype) -> Float[Array, "B E J C"]:
+    def start(self, num_rows: int, num_segments: int, dtype: jnp.dtype) -> Float[Array, "B E I C"]:
         """What `step` has to know before the first place of each segment."""
         taps, channels = self.taps_KC.shape
         return jnp.zeros((num_rows, num_segments, taps - 1, channels), dtype)
 
     def step(
-        self, x: Float[Array, "B E D"], recent: Float[Array, "B E J C"]
-    ) -> tuple[Float[Array, "B E D"], Float[Array, "B E J C"]]:
+        self, x: Float[Array, "B E D"], recent: Float[Array, "B E I C"]
+    ) -> tuple[Float[Array, "B E D"], Float[Array, "B E I C"]]:
         """The next place of every segment where the module is causal, and what the one after has to know."""
         window_BEKC = jnp.concatenate([recent, self._gated(x)[:, :, None]], axis=2)
         mixed_BEC = jnp.einsum("BEKC,KC->BEC", window_BEKC, self.taps_KC[...].astype(x.dtype))

@@ -19,7 +19,7 @@ class Cache(NamedTuple):
 
     own: attention.Memory
     """Keys and values of the steps so far, "L B E U H K"."""
-    recent: Float[Array, "L B E J C"] | None
+    recent: Float[Array, "L B E I C"] | None
     """What the convolutions know of the last steps."""
     encoded: attention.Memory | None
     """Keys and values of the encoder positions, "L B S H K"."""
@@ -37,7 +37,8 @@ class Block(nnx.Module):
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.rate = choice.dropout
         self.guided_heads = 0 if choice.speech_out is None else choice.speech_out.guided_heads
-        out_scale = 1 / math.sqrt(3 * choice.decoder_layers)
+        parts = 4 if choice.decoder_kernel else 3
+        out_scale = 1 / math.sqrt(parts * choice.decoder_layers)
         width, heads = choice.width, choice.num_heads
         self.kernel = choice.decoder_kernel
         if choice.decoder_kernel:
@@ -99,10 +100,10 @@ class Block(nnx.Module):
         step: Int[Array, ""],
         rotation: positions.Rotation,
         own: attention.Memory,
-        recent: Float[Array, "B E J C"] | None,
+        recent: Float[Array, "B E I C"] | None,
         encoded: attention.Memory | None,
         cross_mask: Bool[Array, "B E S"] | None,
-    ) -> tuple[Float[Array, "B E D"], attention.Memory, Float[Array, "B E J C"] | None]:
+    ) -> tuple[Float[Array, "B E D"], attention.Memory, Float[Array, "B E I C"] | None]:
         """One step of every segment. `own` is "B E U H K"; returns the step's own keys and values, "B E H K"."""
         if recent is not None:
             moved_BED, recent = self.convolution.step(self.convolution_norm(x), recent)

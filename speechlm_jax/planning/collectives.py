@@ -55,12 +55,25 @@ def read(text: str, mesh: Mesh) -> list[Collective]:
     computations = _computations(text)
     times = _times(computations)
     totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    channels: set[str] = set()
+    # One that is spread over several operations, to run beside them, stands in each of them.
+    spread = {
+        _channel(line)
+        for name, lines in computations.items()
+        for line in lines
+        if name.startswith("async_collective_fusion") and _CALL.search(line)
+    }
+    seen: set[str] = set()
     for name, lines in computations.items():
         for line in lines if times[name] else ():
-            passed = _between_slices(line) or _within_a_slice(line, mesh, channels)
+            channel = _channel(line)
+            if channel and channel in seen:
+                continue
+            passed = _between_slices(line) or _within_a_slice(line, mesh)
             if passed is not None:
+                seen |= {channel} & spread
                 kind, axis, size = passed
+                # How a TPU writes one: an all-reduce of which each device keeps its part.
+                kind = "reduce-scatter" if name.startswith("all-reduce-scatter") else kind
                 total = totals[kind, axis]
                 total[0] += times[name]
                 total[1] += times[name] * size
@@ -76,18 +89,17 @@ def _between_slices(line: str) -> tuple[str, str, int] | None:
     return found.group(2).lower().replace("_", "-"), sharding.SLICE, 0 if sent is None else _bytes_of(*sent.groups())
 
 
-def _within_a_slice(line: str, mesh: Mesh, channels: set[str]) -> tuple[str, str, int] | None:
-    """Kind, axis and bytes of a collective over the wires; `channels` are those that were seen, and are added to."""
+def _channel(line: str) -> str:
+    found = re.search(r"channel_id=(\d+)", line)
+    return found.group(1) if found else ""
+
+
+def _within_a_slice(line: str, mesh: Mesh) -> tuple[str, str, int] | None:
+    """Kind, axis and bytes of a collective over the wires."""
     found = _CALL.search(line)
     axis = None if found is None else _axis(line, mesh)
     if found is None or axis is None:
         return None
-    # One that is spread over several operations, to run beside them, is one channel.
-    channel = re.search(r"channel_id=(\d+)", line)
-    if channel is not None:
-        if channel.group(1) in channels:
-            return None
-        channels.add(channel.group(1))
     return found.group(2), axis, _size(found.group(1), found.group(2), line, mesh, axis)
 
 
@@ -142,10 +154,11 @@ def _trips(line: str, condition: list[str], computations: dict[str, list[str]]) 
 
 
 def _size(result: str, kind: str, line: str, mesh: Mesh, axis: str) -> int:
-    arrays = [_bytes_of(*array) for array in _ARRAY.findall(result)]
-    if "-start(" in line and len(arrays) > 1:
-        # An asynchronous one holds what goes in beside what comes out.
-        return max(arrays)
+    arrays = [_bytes_of(*array) for array in _ARRAY.findall(result) if array != ("u32", "")]
+    if f"{kind}-start(" in line and kind != "all-reduce":
+        # It holds what goes in, then what comes out.
+        half = len(arrays) // 2
+        return max(sum(arrays[:half]), sum(arrays[half:]))
     total = sum(arrays)
     ways = int(np.prod([mesh.shape[name] for name in axis.split("+")]))
     return total * ways if kind == "reduce-scatter" else total

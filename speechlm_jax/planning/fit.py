@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import importlib.metadata
-import itertools
 import json
 import math
 import pathlib
@@ -56,9 +55,17 @@ def search(
     Memory grows evenly with rows, so that two small steps tell about where it ends, and one more is compiled there. The
     same recipe, devices and versions find the same; what was compiled once is read from the folder `cache`.
     """
-    found = []
-    for cut, remat in itertools.product(layouts(recipe, len(devices)), REMATS):
-        found += _largest(_Trials(recipe, devices, chip, memory, cache), cut, remat)
+    found, refused = [], []
+    trials = _Trials(recipe, devices, chip, memory, cache)
+    for cut in layouts(recipe, len(devices)):
+        try:
+            for remat in REMATS:
+                found += _largest(trials, cut, remat)
+        except ValueError as error:  # The model's sizes do not divide so.
+            refused.append(error)
+            print(f"left out: {error}", file=sys.stderr)
+    if refused and not found:
+        raise refused[-1]
     # Of two alike the first tried comes first.
     return sorted(found, key=lambda one: -one.rows_per_second)
 
@@ -91,26 +98,27 @@ class _Trials:
             model=dataclasses.replace(self.recipe.model, remat=choice.remat),
             data=dataclasses.replace(self.recipe.data, rows=choice.rows),
         )
-        kept = self.cache / f"{self._hash(changed)}.json"
+        planned = program.Program(changed, sharding.make_mesh(choice.layout, self.devices))
+        kept = self.cache / f"{self._hash(planned)}.json"
         if kept.exists():
             return Found(choice, json.loads(kept.read_text()))
         print(f"trying {' '.join(choice.bindings())}", file=sys.stderr)
-        planned = program.Program(changed, sharding.make_mesh(choice.layout, self.devices))
         made = report.make(planned, self.chip, self.memory).as_json()
         whole_files.write_json(kept, made)
         return Found(choice, made)
 
-    def _hash(self, recipe: config.Recipe) -> str:
-        """Of all that the compiled step follows from."""
-        parts = (recipe.model, recipe.data.row, recipe.data.rows, recipe.layout, recipe.optimizer, recipe.losses)
-        where = (self.devices[0].device_kind, len(self.devices), self.memory)
-        versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib", "speechlm_jax")]
-        return hashlib.sha256(repr((*parts, *where, *versions)).encode()).hexdigest()[:16]
+    def _hash(self, planned: program.Program) -> str:
+        """Of all that the compiled step follows from: the program before it is compiled, the devices, the compilers."""
+        where = [str(device) for device in self.devices]
+        compilers = [found for name in ("jaxlib", "libtpu") for found in importlib.metadata.distributions(name=name)]
+        versions = [f"{found.name} {found.version}" for found in compilers]
+        parts = (planned.lower().as_text(), where, self.memory, versions)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _largest(trials: _Trials, cut: layout.Layout, remat: str) -> list[Found]:
-    """The choice of most rows that fits, by powers of two a device; none where one row a device does not."""
-    ways = cut.slices * cut.data * cut.fsdp
+    """The choice of as many rows, by powers of two a device, as memory has room for; none where one does not fit."""
+    ways = cut.slices * cut.data * cut.fsdp * trials.recipe.optimizer.accumulate
 
     def of(rows: int) -> Found:
         return trials.of(Choice(cut, remat, rows * ways))

@@ -7,7 +7,7 @@ for want of memory does not count (PaLM, arXiv 2204.02311, appendix B).
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from flax import nnx
@@ -19,17 +19,20 @@ BACKWARD = 2
 """Products of the backward pass for one of the forward pass: with the weights and with what came in."""
 
 
-def step(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int) -> int:
-    """Operations of a step on `num_rows` whole rows: all of their room counts, whatever lies in it."""
-    positions = _Positions(model, row)
+def step(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int, heads: Collection[str]) -> int:
+    """Operations of a step on `num_rows` whole rows: all of their room counts, whatever lies in it.
+
+    heads: the losses of the run; what none of them reads is not computed. Frozen weights count as trained ones.
+    """
+    positions = _Positions(model, row, heads)
     products = sum(positions.products(path, leaf) for path, leaf in parameters.by_path(params).items())
     return (1 + BACKWARD) * num_rows * int(products + sum(positions.attention()))
 
 
-def again(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int) -> int:
+def again(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int, heads: Collection[str]) -> int:
     """Operations that the backward pass does a second time by Model.remat: those of whole layers, or, where products
     with weights are kept, of attention."""
-    positions = _Positions(model, row)
+    positions = _Positions(model, row, heads)
     layers = sum(
         positions.products(path, leaf)
         for path, leaf in parameters.by_path(params).items()
@@ -43,18 +46,24 @@ def again(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int)
 class _Positions:
     """At how many positions of one row each parameter is multiplied with something."""
 
-    def __init__(self, model: config.Model, row: batch.Row):
+    def __init__(self, model: config.Model, row: batch.Row, heads: Collection[str]):
         self.model, self.row = model, row
         self.audio, self.inputs, self.targets = row.audio_positions, row.inputs, row.targets
         self.steps = row.target_audio_steps if model.speech_out is not None else 0
         self.encoder, self.decoder = self.audio + self.inputs, self.targets + self.steps
-        tied_ctc = self.audio if model.ctc and model.ctc_tied else 0
+        told = self.targets if {"targets", "matching"} & set(heads) else 0
+        masked = self.inputs if "masked_tokens" in heads else 0
+        ctc = self.audio if "ctc" in heads else 0
+        codes = self.audio if "masked_speech" in heads else 0
         # The first pattern that a path begins with.
         self.table = (
-            (r"text/table_VD", self.targets + self.inputs + tied_ctc),
+            (r"text/table_VD", told + masked + ctc * model.ctc_tied),
             (r"speech/halves/(\d+)/kernel", None),
-            (r"speech/projection|encoder/stack/(first_)?convolution/|ctc/kernel|masked_speech/kernel", self.audio),
-            (r"encoder/stack/text_convolution/|masked_tokens/transform", self.inputs),
+            (r"ctc/kernel", ctc),
+            (r"masked_speech/kernel", codes),
+            (r"masked_tokens/transform", masked),
+            (r"speech/projection|encoder/stack/convolution/", self.audio),
+            (r"encoder/stack/text_convolution/", self.inputs),
             (r"decoder/stack/cross_attention/(key|value)", self.encoder),
             (r"decoder/stack/cross_attention/", self.decoder if self.encoder else 0),
             (r"encoder/stack/", self.encoder),

@@ -26,8 +26,7 @@ class Report:
     hbm_bytes_there: int
     """That the device has."""
     hbm_bytes_by_kind: dict[str, int]
-    """params, optimizer (with moving averages), batch; activations: what the compiler needs beside these. Empty where
-    the compiler gave up."""
+    """params, optimizer (with moving averages), batch; activations: what the compiler needs beside these."""
     flops_model: float
     """By `flops.step`, shared evenly."""
     flops_again: float
@@ -35,6 +34,7 @@ class Report:
     flops_compiler: float | None
     """As the compiler counts: the body of a loop once, on a TPU."""
     bytes_accessed: float | None
+    """Counted likewise, so that the roofline's `memory` is too short where layers are looped over."""
     collectives: list[collectives.Collective]
     roofline_seconds: dict[str, float]
     """An estimate from published peaks: the least time of each resource alone."""
@@ -57,6 +57,7 @@ def make(planned: program.Program, chip: chips.Chip | None, memory: int) -> Repo
     recipe, mesh = planned.recipe, planned.mesh
     row, rows = recipe.data.row, recipe.data.rows
     devices = int(mesh.devices.size)
+    shapes = (recipe.model, planned.plan.params, row, rows, planned.heads)
     kept = {
         "params": _held(planned.plan.params),
         "optimizer": _held((planned.plan.opt_state, planned.plan.ema)),
@@ -68,8 +69,8 @@ def make(planned: program.Program, chip: chips.Chip | None, memory: int) -> Repo
         "parameters": planned.num_parameters,
         "rows": rows,
         "hbm_bytes_there": memory,
-        "flops_model": flops.step(recipe.model, planned.plan.params, row, rows) / devices,
-        "flops_again": flops.again(recipe.model, planned.plan.params, row, rows) / devices,
+        "flops_model": flops.step(*shapes) / devices,
+        "flops_again": flops.again(*shapes) / devices,
         "audio_hours_per_step": rows * row.audio_frames * batch.HOP / batch.SAMPLE_RATE / 3600,
         "tokens_per_step": rows * (row.inputs + row.targets),
     }
@@ -149,12 +150,14 @@ def _roofline(
     passed: list[collectives.Collective],
 ) -> dict[str, float]:
     """Seconds that products, memory and wires would take at their peaks, each by itself, and the longest of them."""
-    far = sum(one.bytes for one in passed if sharding.SLICE in one.axis.split("+"))
-    near = sum(one.bytes for one in passed) - far
+    # What every device gets, and of a sum also what it gives on: rings pass it twice.
+    ways = {one: (2 if one.kind == "all-reduce" else 1) * one.bytes for one in passed}
+    far = sum(size for one, size in ways.items() if sharding.SLICE in one.axis.split("+"))
+    near = sum(ways.values()) - far
     seconds = {
         "compute": operations / chip.flops,
         "memory": (accessed or 0) / chip.hbm_bytes_per_s,
-        "links": near / chip.link_bytes_per_s,
+        "links": near / (chip.link_bytes_per_s / 2),
         "network": far / chip.network_bytes_per_s,
     }
     return {**seconds, "longest": max(seconds.values())}
@@ -190,7 +193,7 @@ def _gb(size: float) -> str:
     return f"{size / chips.GB:.2f} GB"
 
 
-def shapes(planned: program.Program) -> list[str]:
+def parameter_lines(planned: program.Program) -> list[str]:
     """A line for each parameter: path, type and shape, words of its axes, where it lies, bytes on one device."""
     lines = []
     places = planned.plan.params

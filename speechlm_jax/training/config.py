@@ -167,3 +167,9 @@ class Recipe:
                 f"matching rows to the model: Row.subsampling = {self.data.row.subsampling} and Model.subsampling = "
                 f"{self.model.subsampling}, wanted the same frames in one encoder position. Set both."
             )
+        speech = self.model.speech_out
+        if self.data.row.target_audio_seconds and speech is not None and speech.reduction != self.data.row.reduction:
+            raise ValueError(
+                f"matching rows to the model: Row.reduction = {self.data.row.reduction} and SpeechOut.reduction = "
+                f"{speech.reduction}, wanted the same frames in one decoder step. Set both."
+            )

@@ -95,6 +95,8 @@ def test_a_question_that_is_empty_is_not_asked(words):
 
 def test_records_without_question_or_label_are_left_out():
     assert not run(paired_objectives.question_answering(passage="text"), question=" ", answer="a", text="b")
+    steps = paired_objectives.question_answering("questions", "answers", passage="text")
+    assert not run(steps, questions=["what", ""], answers=["", "b"], text="b"), "no question has its own answer"
     assert not run(paired_objectives.classification("label", texts=("text",)), label="", text="b")
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from flax import nnx
 
 from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
+from speechlm_jax.models import speech_text
 
 ROW = batches.Row(audio_seconds=2.4, inputs=16, targets=24, segments=4)
 EXAMPLES = (
@@ -72,3 +75,35 @@ def test_a_token_is_predicted_from_those_before_it_in_its_segment(changes):
     assert np.array_equal(found[0, 1], wanted[0, 1])
     np.testing.assert_allclose(found[0, 2][:4], wanted[0, 2][:4], atol=1e-6)
     assert np.abs(found[0, 2][4:] - wanted[0, 2][4:]).max() > 1e-3
+
+
+def test_a_model_starts_as_a_lookup_as_far_as_asked():
+    """Of each part that the choice is about: how alike two matrices are that else are drawn by themselves."""
+
+    def likeness(lookup_start):
+        choice = dataclasses.replace(
+            rows.MODEL,
+            width=64,
+            text_kernel=3,
+            decoder_kernel=3,
+            decoder_layers=1,
+            encoder_layers=1,
+            lookup_start=lookup_start,
+        )
+        model = speech_text.SpeechText(choice, rngs=nnx.Rngs(0))
+        text, own = model.encoder.stack.text_convolution, model.decoder.stack
+        pairs = {
+            "cross-attention": (own.cross_attention.key_DHK, own.cross_attention.query_DHK),
+            "self-attention": (own.attention.key_DHK, own.attention.query_DHK),
+            "text": (text.out_CD, jnp.swapaxes(text.value_DC[...], 1, 2)),
+            "decoder": (own.convolution.out_CD, jnp.swapaxes(own.convolution.value_DC[...], 1, 2)),
+        }
+        return {
+            name: float(np.corrcoef(np.ravel(one[...]), np.ravel(other[...]))[0, 1])
+            for name, (one, other) in pairs.items()
+        }
+
+    started, usual = likeness(0.9), likeness(0.0)
+    assert all(abs(value) < 0.1 for value in usual.values()), usual
+    assert abs(started.pop("self-attention")) < 0.1, "there it would keep a step from gathering what stands before"
+    assert all(value == pytest.approx(0.9, abs=0.03) for value in started.values()), started

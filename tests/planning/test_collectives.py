@@ -72,3 +72,42 @@ def test_a_program_on_one_device_passes_nothing():
     mesh = sharding.make_mesh(layout.Layout(), jax.devices()[:1])
     text = jax.jit(lambda x: x @ x).lower(np.ones((4, 4), np.float32)).compile().as_text()
     assert collectives.read(text, mesh) == []
+
+
+SNIPPET = """
+%async_collective_fusion.1 (p: bf16[8]) -> bf16[32] {
+  %all-gather.1 = bf16[32]{0} all-gather(%p), channel_id=7, replica_groups={{0,1},{2,3},{4,5},{6,7}}, dimensions={0}
+}
+
+%fused_computation.2 (p: bf16[8]) -> bf16[32] {
+  %all-gather.2 = bf16[32]{0} all-gather(%p), channel_id=7, replica_groups={{0,1},{2,3},{4,5},{6,7}}, dimensions={0}
+}
+
+%all-reduce-scatter.1 (p: f32[100]) -> f32[50] {
+  %all-reduce.1 = f32[100]{0} all-reduce(%p), channel_id=1, replica_groups={{0,2},{1,3},{4,6},{5,7}}, to_apply=%add
+}
+
+%all-reduce-scatter.2 (p: f32[200]) -> f32[100] {
+  %all-reduce.2 = f32[200]{0} all-reduce(%p), channel_id=1, replica_groups={{0,2},{1,3},{4,6},{5,7}}, to_apply=%add
+}
+
+ENTRY %main (p: f32[100]) -> f32[100] {
+  %a = bf16[32]{0} fusion(%p), kind=kCustom, calls=%async_collective_fusion.1
+  %b = bf16[32]{0} fusion(%p), kind=kCustom, calls=%fused_computation.2
+  %c = f32[50]{0} fusion(%p), kind=kCustom, calls=%all-reduce-scatter.1
+  %d = f32[100]{0} fusion(%p), kind=kCustom, calls=%all-reduce-scatter.2
+  %e = (f32[10]{0}, f32[30]{0}) all-reduce-start(%p, %p), channel_id=9, replica_groups=[1,8]<=[8]
+  %f = (f32[4]{0}, token[]) send(%p), channel_id=2, attributes={_xla_megascale_transfer_type="ALL_REDUCE"}
+}
+"""
+
+
+def test_what_a_tpu_compiler_writes_is_read():
+    """One that is spread over operations counts once, two that share a channel twice, a sum of which each device keeps
+    its part is a reduce-scatter, and what hosts pass on runs between slices."""
+    assert [tuple(one) for one in collectives.read(SNIPPET, MESH)] == [
+        ("all-gather", "tensor", 1, 64),
+        ("all-reduce", "slice", 1, 16),
+        ("all-reduce", "slice+fsdp+tensor", 1, 160),
+        ("reduce-scatter", "fsdp", 2, 1200),
+    ]

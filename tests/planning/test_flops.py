@@ -9,6 +9,7 @@ from flax import nnx
 from jax.extend import core
 
 from speechlm_jax import batch as batches
+from speechlm_jax.losses import heads
 from speechlm_jax.models import log_mel, speech_text
 from speechlm_jax.planning import flops
 
@@ -37,13 +38,33 @@ def counted(choice, row):
     graph, params = nnx.split(model)
     empty = batches.empty(row, 2)
     traced = jax.make_jaxpr(lambda params, batch: nnx.merge(graph, params)(batch))(params, empty)
-    return products(traced.jaxpr), flops.step(choice, params, row, 2) / (1 + flops.BACKWARD)
+    return products(traced.jaxpr), flops.step(choice, params, row, 2, heads.names()) / (1 + flops.BACKWARD)
 
 
 @pytest.mark.parametrize("changes", [{}, {"encoder_block": "transformer"}, {"ctc_tied": True}])
 def test_text_takes_the_products_that_the_program_has(changes):
     found, wanted = counted(dataclasses.replace(rows.MODEL, **WIDE, **changes), TEXT)
     assert found == wanted
+
+
+def test_what_no_loss_reads_is_not_counted():
+    params = rows.model()[1]
+    whole = flops.step(rows.MODEL, params, TEXT, 1, ("targets", "masked_tokens"))
+    logits = rows.MODEL.width * (rows.VOCABULARY + rows.MODEL.width) * 2 * TEXT.inputs * (1 + flops.BACKWARD)
+    assert whole - flops.step(rows.MODEL, params, TEXT, 1, ("targets",)) == logits
+
+
+def test_layers_are_computed_again_by_the_policy():
+    """With all of it, a third of what layers take forward and backward; else attention alone, or nothing."""
+    params = rows.model()[1]
+    found = {
+        remat: flops.again(dataclasses.replace(rows.MODEL, remat=remat), params, TEXT, 2, heads.names())
+        for remat in ("none", "minimal", "offload", "full")
+    }
+    pairs = TEXT.inputs**2 + TEXT.targets * (TEXT.targets + TEXT.inputs)
+    assert found["none"] == 0
+    assert found["minimal"] == found["offload"] == 2 * rows.MODEL.encoder_layers * 4 * rows.MODEL.width * pairs
+    assert 3 * found["full"] < flops.step(rows.MODEL, params, TEXT, 2, heads.names()) < 4.5 * found["full"]
 
 
 def test_every_lane_and_head_is_counted():
@@ -60,4 +81,4 @@ def test_every_lane_and_head_is_counted():
 
 def test_a_parameter_that_the_formula_does_not_know_is_an_error():
     with pytest.raises(AssertionError, match=r"does not know where strange/kernel_DV is used"):
-        flops._Positions(rows.MODEL, TEXT).of("strange/kernel_DV")
+        flops._Positions(rows.MODEL, TEXT, heads.names()).of("strange/kernel_DV")

@@ -1,3 +1,4 @@
+import jax
 import pytest
 
 from speechlm_jax.planning import chips, topology
@@ -42,5 +43,6 @@ def test_a_chip_names_where_its_figures_stand(name):
 
 
 def test_a_process_that_has_begun_with_fewer_devices_says_so():
+    assert jax.device_count("cpu") == 8
     with pytest.raises(ValueError, match=r"--devices=64: this process has begun with 8"):
         topology.pretended(64)

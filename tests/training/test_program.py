@@ -10,6 +10,7 @@ import rows
 
 from speechlm_jax import batch
 from speechlm_jax.data import config as data_config
+from speechlm_jax.models import config as model_config
 from speechlm_jax.training import config, program
 
 pytestmark = pytest.mark.slow
@@ -84,6 +85,15 @@ def test_a_lane_without_room_is_not_in_the_program():
 def test_rows_and_model_that_disagree_on_subsampling_are_an_error_that_names_both():
     with pytest.raises(ValueError, match="Row.subsampling = 4 and Model.subsampling = 2"):
         recipe(subsampling=2)
+
+
+def test_a_row_whose_steps_of_speech_are_not_the_decoder_s_is_refused():
+    row = dataclasses.replace(ROW, target_audio_seconds=1.28, reduction=2)
+    with pytest.raises(ValueError, match=r"Row.reduction = 2 and SpeechOut.reduction = 4"):
+        config.Recipe(
+            data=data_config.Data(row=row),
+            model=dataclasses.replace(rows.MODEL, speech_out=model_config.SpeechOut(reduction=4)),
+        )
 
 
 def test_the_plan_is_laid_out_like_the_state():
