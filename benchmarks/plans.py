@@ -62,8 +62,7 @@ def main() -> int:
         if given.renew:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(found, indent=1) + "\n")
-        expected = "" if found["fits"] == PLANS[name].fits else f"wanted fits = {PLANS[name].fits}"
-        wrong = [expected] * bool(expected)
+        wrong = [] if found["fits"] == PLANS[name].fits else [f"wanted fits = {PLANS[name].fits}"]
         wrong += differences(json.loads(path.read_text()), found) if path.exists() else ["no golden file: --renew"]
         differ |= bool(wrong)
         lines.append(f"{name}: {told(found)}{''.join(f'; {one}' for one in wrong)}")

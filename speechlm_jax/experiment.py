@@ -76,9 +76,8 @@ def run(
 
 def _judged(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
     """A task's headline: its metric, the interval, and what simple methods score."""
-    headlines = (
-        ("heard/cer", "ctc/cer", "cer", *HEADLINES) if name.endswith("_zh") else HEADLINES
-    )  # No spaces part its words.
+    # No spaces part Chinese words.
+    headlines = ("heard/cer", "ctc/cer", "cer", *HEADLINES) if name.endswith("_zh") else HEADLINES
     numbers = {key: value for key, value in scores.items() if isinstance(value, int | float)}
     metric = next((headline for headline in headlines if headline in numbers), next(iter(numbers)))
     guesses = {method: own.get(metric.removeprefix("ctc/")) for method, own in scores["guesses"].items()}

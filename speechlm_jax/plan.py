@@ -81,7 +81,7 @@ def run(
     if shapes:
         print("\n".join(report.parameter_lines(planned)))
     print(f"compiling the step for {len(there)} {there[0].device_kind}", file=sys.stderr)
-    made = report.make(planned, chip, memory)
+    made = report.make(planned, planned.lower(), chip, memory)
     print(report.text(made))
     return _written(json, made.as_json())
 

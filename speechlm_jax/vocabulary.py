@@ -222,13 +222,6 @@ def train(
             f"{doing}: wanted different languages and at least one sentinel, found languages={list(languages)}, "
             f"num_sentinels={num_sentinels}."
         )
-    controls = [
-        "<mask>",
-        *(f"<task:{task}>" for task in TASKS),
-        *(f"<sentinel:{i}>" for i in range(num_sentinels)),
-        *(f"<lang:{code}>" for code in languages),
-        *(f"<lang:reserved_{i}>" for i in range(RESERVED_LANGUAGES)),
-    ]
     lines = _sample((line for text in texts for line in text.splitlines() if line.strip()), max_lines, seed)
     if not lines:
         raise ValueError(f"{doing}: no text was found.")
@@ -246,7 +239,7 @@ def train(
             byte_fallback=True,
             character_coverage=character_coverage,
             normalization_rule_name=normalization,
-            control_symbols=controls,
+            control_symbols=_controls(languages, num_sentinels),
             pad_id=PAD,
             eos_id=EOS,
             unk_id=UNK,
@@ -268,6 +261,17 @@ def train(
         raise ValueError(f"{doing}: {reason}") from None
     _write(path, model.getvalue())
     return Vocabulary.load(path)
+
+
+def _controls(languages: Sequence[str], num_sentinels: int) -> list[str]:
+    """The special tokens beside those of SentencePiece, in the order of their ids."""
+    return [
+        "<mask>",
+        *(f"<task:{task}>" for task in TASKS),
+        *(f"<sentinel:{i}>" for i in range(num_sentinels)),
+        *(f"<lang:{code}>" for code in languages),
+        *(f"<lang:reserved_{i}>" for i in range(RESERVED_LANGUAGES)),
+    ]
 
 
 def add_language(path: str | os.PathLike[str], code: str) -> int:

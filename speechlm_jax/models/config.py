@@ -141,8 +141,7 @@ class Model:
             taps = getattr(self, name)
             if taps is not None and (taps < 1 or taps % 2 == 0):
                 raise ValueError(f"the kernel of a convolution is centred, so odd: found Model.{name} = {taps}.")
-        if self.decoder_kernel is not None:
-            limits.at_least(self, 1, "decoder_kernel")
+        limits.at_least(self, 1, "decoder_kernel")
         if not 0 <= self.lookup_start < 1:
             raise ValueError(
                 "weights that start as a lookup: wanted Model.lookup_start from 0 to below 1, found "

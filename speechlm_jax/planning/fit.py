@@ -99,20 +99,21 @@ class _Trials:
             data=dataclasses.replace(self.recipe.data, rows=choice.rows),
         )
         planned = program.Program(changed, sharding.make_mesh(choice.layout, self.devices))
-        kept = self.cache / f"{self._hash(planned)}.json"
+        lowered = planned.lower()
+        kept = self.cache / f"{self._hash(lowered.as_text())}.json"
         if kept.exists():
             return Found(choice, json.loads(kept.read_text()))
         print(f"trying {' '.join(choice.bindings())}", file=sys.stderr)
-        made = report.make(planned, self.chip, self.memory).as_json()
+        made = report.make(planned, lowered, self.chip, self.memory).as_json()
         whole_files.write_json(kept, made)
         return Found(choice, made)
 
-    def _hash(self, planned: program.Program) -> str:
+    def _hash(self, lowered: str) -> str:
         """Of all that the compiled step follows from: the program before it is compiled, the devices, the compilers."""
         where = [str(device) for device in self.devices]
         compilers = [found for name in ("jaxlib", "libtpu") for found in importlib.metadata.distributions(name=name)]
         versions = [f"{found.name} {found.version}" for found in compilers]
-        parts = (planned.lower().as_text(), where, self.memory, versions)
+        parts = (lowered, where, self.memory, versions)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

@@ -1,11 +1,14 @@
 """What a compiled step needs of a device: whether it fits, where memory goes, and how long it takes at best."""
 
+import contextlib
 import dataclasses
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from speechlm_jax import batch, parameters, sharding
 from speechlm_jax.planning import chips, collectives, flops
@@ -47,10 +50,11 @@ class Report:
         return {**dataclasses.asdict(self), "collectives": [one._asdict() for one in self.collectives]}
 
 
-def make(planned: program.Program, chip: chips.Chip | None, memory: int) -> Report:
+def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory: int) -> Report:
     """Compiles the step of a program.
 
     Args:
+        lowered: what `planned.lower()` gave.
         chip: whose peaks the estimate is made of; None: no estimate.
         memory: bytes of a device.
     """
@@ -75,9 +79,13 @@ def make(planned: program.Program, chip: chips.Chip | None, memory: int) -> Repo
         "tokens_per_step": rows * (row.inputs + row.targets),
     }
     try:
-        compiled = planned.compile()
+        with _compiled_anew():
+            compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        return Report(**{**told, **_too_large(error, kept)})
+        needed, there = _too_large(error, kept)
+        nothing = {"flops_compiler": None, "bytes_accessed": None, "collectives": [], "roofline_seconds": {}}
+        sizes = {"hbm_bytes": needed, "hbm_bytes_by_kind": _by_kind(kept, needed)}
+        return Report(**{**told, **sizes, **nothing, "fits": False, "hbm_bytes_there": there})
     needed = _peak(compiled)
     cost = compiled.cost_analysis() or {}
     passed = collectives.read(compiled.as_text(), mesh)
@@ -86,7 +94,7 @@ def make(planned: program.Program, chip: chips.Chip | None, memory: int) -> Repo
         **told,
         fits=needed <= memory,
         hbm_bytes=needed,
-        hbm_bytes_by_kind={**kept, "activations": max(0, needed - sum(kept.values()))},
+        hbm_bytes_by_kind=_by_kind(kept, needed),
         flops_compiler=operations,
         bytes_accessed=accessed,
         collectives=passed,
@@ -94,6 +102,28 @@ def make(planned: program.Program, chip: chips.Chip | None, memory: int) -> Repo
         if chip is None
         else _roofline(chip, told["flops_model"] + told["flops_again"], accessed, passed),
     )
+
+
+@contextlib.contextmanager
+def _compiled_anew() -> Iterator[None]:
+    """Keeps JAX's cache of compiled programs out: without a TPU, a program for one cannot be read back from it."""
+    used = jax.config.values["jax_enable_compilation_cache"]
+
+    def use(cache: bool) -> None:
+        jax.config.update("jax_enable_compilation_cache", cache)
+        # It asks once, and goes by the answer.
+        compilation_cache.reset_cache()
+
+    use(False)
+    try:
+        yield
+    finally:
+        use(used)
+
+
+def _by_kind(kept: dict[str, int], needed: int) -> dict[str, int]:
+    """What is kept from step to step, and activations: the rest of what is needed."""
+    return {**kept, "activations": max(0, needed - sum(kept.values()))}
 
 
 def _held(tree: Any) -> int:
@@ -122,8 +152,8 @@ _IN_ALL = re.compile(rf"Used {_SIZE} of {_SIZE} hbm")
 _TEMPORARIES = re.compile(rf"HLO temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)")
 
 
-def _too_large(error: Exception, kept: dict[str, int]) -> dict[str, Any]:
-    """What is known of a step that the compiler found no room for; any other error is raised again."""
+def _too_large(error: Exception, kept: dict[str, int]) -> tuple[int, int]:
+    """(bytes needed, bytes there) of a step that the compiler found no room for; any other error is raised again."""
     in_all, temporaries = _IN_ALL.search(str(error)), _TEMPORARIES.search(str(error))
     found = in_all or temporaries
     if "RESOURCE_EXHAUSTED" not in str(error) or found is None:
@@ -131,16 +161,7 @@ def _too_large(error: Exception, kept: dict[str, int]) -> dict[str, Any]:
     needed, there = (int(float(size) * _UNITS[unit]) for size, unit in (found.group(1, 2), found.group(3, 4)))
     if in_all is None:
         needed += sum(kept.values())
-    return {
-        "fits": False,
-        "hbm_bytes": needed,
-        "hbm_bytes_there": there,
-        "hbm_bytes_by_kind": {**kept, "activations": max(0, needed - sum(kept.values()))},
-        "flops_compiler": None,
-        "bytes_accessed": None,
-        "collectives": [],
-        "roofline_seconds": {},
-    }
+    return needed, there
 
 
 def _roofline(
