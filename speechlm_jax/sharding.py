@@ -122,7 +122,7 @@ def gather_outside_stacks(mesh: Mesh, params: Any) -> Any:
 
 
 def tracing_on(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
-    """While it is open inside a jitted function, `cut_rows` knows the mesh."""
+    """While it is open inside a jitted function, `cut_rows` and `platform` know the mesh."""
     return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
@@ -131,6 +131,13 @@ def model_on(mesh: Mesh, graphdef: nnx.GraphDef, params: nnx.State) -> Iterator[
     """The model of a graph and its parameters, to be called inside a jitted function while this is open."""
     with tracing_on(mesh):
         yield nnx.merge(graphdef, gather_outside_stacks(mesh, params))
+
+
+def platform() -> str:
+    """What a step is being traced for, 'cpu', 'gpu' or 'tpu': the devices of the mesh inside `tracing_on`, which may
+    not be at hand; else those of this process."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
 
 
 def cut_rows(tree: Any) -> Any:

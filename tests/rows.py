@@ -41,6 +41,11 @@ EVERY_HEAD = {
 compiled = functools.partial(jax.jit, compiler_options=FAST_COMPILE)
 
 
+def normal(seed: int, *shape: int) -> jax.Array:
+    """Random numbers of a normal distribution."""
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
 @functools.cache
 def model(**changes: Any) -> tuple[nnx.GraphDef, nnx.State]:
     """The graph and the parameters of MODEL with these changes; scales and biases do not stand at their start."""

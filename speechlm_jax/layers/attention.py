@@ -2,60 +2,12 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from speechlm_jax import axes
-from speechlm_jax.layers import positions, weights
-
-
-def segment_mask(
-    query_ids: Int[Array, "B U"], memory_ids: Int[Array, "B S"], *, causal: bool = False
-) -> Bool[Array, "B U S"]:
-    """True where a query looks: at its own segment, and not ahead of itself if `causal`. Id 0 looks at nothing."""
-    same_BUS = (query_ids[:, :, None] == memory_ids[:, None, :]) & (query_ids[:, :, None] > 0)
-    if causal:
-        same_BUS &= jnp.tri(query_ids.shape[1], memory_ids.shape[1], dtype=bool)[None, :, :]
-    return same_BUS
-
-
-def attend(
-    queries: Float[Array, "B U H K"],
-    keys: Float[Array, "B S H K"],
-    values: Float[Array, "B S H K"],
-    mask: Bool[Array, "B U S"],
-) -> Float[Array, "B U H K"]:
-    """Softmax attention, softmax in float32; a query that looks at nothing gets zeros."""
-    exponents_BHUS, sums_BHU = _exponents(queries, keys, mask)
-    attended_BUHK = jnp.einsum(
-        "BHUS,BSHK->BUHK", exponents_BHUS.astype(values.dtype), values, preferred_element_type=jnp.float32
-    )
-    sums_BUH1 = jnp.swapaxes(sums_BHU, 1, 2)[:, :, :, None]
-    return (attended_BUHK / sums_BUH1).astype(values.dtype)
-
-
-def probabilities(
-    queries: Float[Array, "B U H K"], keys: Float[Array, "B S H K"], mask: Bool[Array, "B U S"]
-) -> Float[Array, "B H U S"]:
-    """How much of its look each query gives to each place, float32; zeros for one that looks at nothing."""
-    exponents_BHUS, sums_BHU = _exponents(queries, keys, mask)
-    return exponents_BHUS / sums_BHU[:, :, :, None]
-
-
-def _exponents(
-    queries: Float[Array, "B U H K"], keys: Float[Array, "B S H K"], mask: Bool[Array, "B U S"]
-) -> tuple[Float[Array, "B H U S"], Float[Array, "B H U"]]:
-    """The numerators of a softmax over places, and its denominators, which are not 0."""
-    scale = queries.shape[-1] ** -0.5
-    scores_BHUS = jnp.einsum("BUHK,BSHK->BHUS", queries * scale, keys, preferred_element_type=jnp.float32)
-    mask_B1US = mask[:, None, :, :]
-    # The largest score stands outside the gradient, and one that is finite keeps empty rows finite.
-    largest_BHU1 = jnp.max(scores_BHUS, axis=-1, keepdims=True, where=mask_B1US, initial=-1e30)
-    shifted_BHUS = jnp.where(mask_B1US, scores_BHUS - jax.lax.stop_gradient(largest_BHU1), -jnp.inf)
-    exponents_BHUS = jnp.exp(shifted_BHUS)
-    return exponents_BHUS, jnp.maximum(jnp.sum(exponents_BHUS, axis=-1), 1e-30)
+from speechlm_jax.layers import kernels, masks, positions, weights
 
 
 class Memory(NamedTuple):
@@ -68,9 +20,19 @@ class Memory(NamedTuple):
 class Attention(nnx.Module):
     """Multi-head attention in three parts, so that a decoder may keep the memory from step to step."""
 
-    def __init__(self, width: int, num_heads: int, *, out_scale: float = 1.0, likeness: float = 0.0, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        out_scale: float = 1.0,
+        likeness: float = 0.0,
+        kernel: kernels.Choice = "auto",
+        rngs: nnx.Rngs,
+    ):
         """`likeness`: how far keys start as queries do, so that from the start one finds what is like it
-        (arXiv 2305.09828)."""
+        (arXiv 2305.09828). `kernel` is Model.attention_kernel."""
+        self.kernel: kernels.Choice = kernel
         head_width = width // num_heads
         into = (width, num_heads, head_width), (axes.EMBED, axes.HEADS, axes.HEAD_WIDTH)
         self.query_DHK = weights.matrix(rngs, *into, fan_in=width)
@@ -104,8 +66,8 @@ class Attention(nnx.Module):
         self,
         x: Float[Array, "B U D"],
         memory: Memory,
-        mask: Bool[Array, "B U S"],
+        mask: masks.SegmentMask,
         rotation: positions.Rotation | None = None,
     ) -> Float[Array, "B U D"]:
-        """Each position of `x` looks at `memory` where `mask` is True."""
-        return self.out(attend(self.queries(x, rotation), memory.keys, memory.values, mask))
+        """Each position of `x` looks at `memory` where `mask` lets it."""
+        return self.out(kernels.attend(self.queries(x, rotation), memory.keys, memory.values, mask, self.kernel))

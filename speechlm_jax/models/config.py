@@ -118,6 +118,9 @@ class Model:
     kept in the memory of the host (offload); each whole layer (full)."""
     scan: bool = True
     """Whether one layer of a stack is compiled for all of them; or each by itself, which compiles longer with depth."""
+    attention_kernel: Literal["auto", "reference", "cudnn", "splash"] = "auto"
+    """What computes attention: written out (reference), cuDNN on GPUs, JAX's splash kernel on TPUs; or what suits the
+    devices and the length of rows (auto)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the trunk computes in; parameters, norms, softmax and losses are float32 always."""
 

@@ -8,9 +8,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from speechlm_jax.layers import attention, convolution, dropout, feed_forward, norms, positions, stack
+from speechlm_jax.layers import (
+    attention,
+    convolution,
+    dot_products,
+    dropout,
+    feed_forward,
+    masks,
+    norms,
+    positions,
+    stack,
+)
 from speechlm_jax.models import config, encoder
 
 
@@ -52,10 +62,17 @@ class Block(nnx.Module):
                 rngs=rngs,
             )
         self.attention_norm = norms.RmsNorm(width)
-        self.attention = attention.Attention(width, heads, out_scale=out_scale, rngs=rngs)
+        self.attention = attention.Attention(
+            width, heads, out_scale=out_scale, kernel=choice.attention_kernel, rngs=rngs
+        )
         self.cross_norm = norms.RmsNorm(width)
         self.cross_attention = attention.Attention(
-            width, heads, out_scale=out_scale, likeness=choice.lookup_start, rngs=rngs
+            width,
+            heads,
+            out_scale=out_scale,
+            likeness=choice.lookup_start,
+            kernel=choice.attention_kernel,
+            rngs=rngs,
         )
         self.norm = norms.RmsNorm(width)
         self.feed_forward = feed_forward.FeedForward(width, choice.mlp_width, out_scale=out_scale, rngs=rngs)
@@ -64,10 +81,10 @@ class Block(nnx.Module):
         self,
         x: Float[Array, "B U D"],
         ids: Int[Array, "B U"],
-        mask: Bool[Array, "B U U"],
+        mask: masks.SegmentMask,
         rotation: positions.Rotation,
         encoded: Float[Array, "B S D"] | None,
-        cross_mask: Bool[Array, "B U S"] | None,
+        cross_mask: masks.SegmentMask | None,
         distance: Float[Array, "B U S"] | None,
         key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "B U D"], Float[Array, "B U"] | None]:
@@ -85,10 +102,10 @@ class Block(nnx.Module):
         if encoded is not None and cross_mask is not None:
             y_BUD, memory = self.cross_norm(x), self.cross_attention.memory(encoded)
             if distance is not None:
-                looks_BHUS = attention.probabilities(
+                looks_BHUS = dot_products.probabilities(
                     self.cross_attention.queries(y_BUD)[:, :, : self.guided_heads],
                     memory.keys[:, :, : self.guided_heads],
-                    cross_mask,
+                    cross_mask.pairs(),
                 )
                 strays_BU = jnp.einsum("BHUS,BUS->BU", looks_BHUS, distance) / self.guided_heads
             x += drop(self.cross_attention(y_BUD, memory, cross_mask))
@@ -102,7 +119,7 @@ class Block(nnx.Module):
         own: attention.Memory,
         recent: Float[Array, "B E I C"] | None,
         encoded: attention.Memory | None,
-        cross_mask: Bool[Array, "B E S"] | None,
+        cross_mask: masks.SegmentMask | None,
     ) -> tuple[Float[Array, "B E D"], attention.Memory, Float[Array, "B E I C"] | None]:
         """One step of every segment. `own` is "B E U H K"; returns the step's own keys and values, "B E H K"."""
         if recent is not None:
@@ -118,7 +135,7 @@ class Block(nnx.Module):
             return whole_BEUHK.reshape(num_rows * num_segments, *whole_BEUHK.shape[2:])
 
         until_now_U = jnp.arange(num_steps) <= step
-        attended = attention.attend(
+        attended = dot_products.attend(
             queries_BEHK.reshape(num_rows * num_segments, 1, *queries_BEHK.shape[2:]),
             with_new(own.keys, new.keys),
             with_new(own.values, new.values),
@@ -153,12 +170,12 @@ class Decoder(nnx.Module):
         own_ids_BU = jnp.concatenate(
             [jnp.where(lane.segment_ids > 0, len(lanes) * lane.segment_ids + n, 0) for n, lane in enumerate(lanes)], 1
         )
-        mask_BUU = attention.segment_mask(own_ids_BU, own_ids_BU, causal=True)
+        mask = masks.SegmentMask(own_ids_BU, own_ids_BU, causal=True)
         positions_BU = jnp.concatenate([lane.positions for lane in lanes], axis=1)
         rotation = positions.rotation(positions_BU, self.choice.head_width)
-        hidden_BSD, cross_mask_BUS = None, None
+        hidden_BSD, cross_mask = None, None
         if encoded is not None:
-            hidden_BSD, cross_mask_BUS = encoded.hidden, attention.segment_mask(ids_BU, encoded.segment_ids)
+            hidden_BSD, cross_mask = encoded.hidden, masks.SegmentMask(ids_BU, encoded.segment_ids)
         x_BUD = self._placed(jnp.concatenate([lane.hidden for lane in lanes], axis=1), positions_BU)
         keys = None
         if key is not None:
@@ -167,7 +184,7 @@ class Decoder(nnx.Module):
             x_BUD = dropout.dropout(x_BUD, self.choice.dropout, own_key)
 
         def body(block: Block, x_BUD: Array, key: PRNGKeyArray | None) -> tuple[Array, Array | None]:
-            return block(x_BUD, own_ids_BU, mask_BUU, rotation, hidden_BSD, cross_mask_BUS, distance, key)
+            return block(x_BUD, own_ids_BU, mask, rotation, hidden_BSD, cross_mask, distance, key)
 
         x_BUD, strays_LBU = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat, scan=self.choice.scan)
         edges = list(itertools.accumulate(lane.segment_ids.shape[1] for lane in lanes))[:-1]
@@ -199,14 +216,14 @@ class Decoder(nnx.Module):
         num_rows, num_segments, _ = x.shape
         steps_BE = jnp.broadcast_to(cache.step, (num_rows, num_segments))
         rotation = positions.rotation(steps_BE, self.choice.head_width)
-        cross_mask_BES = None
+        cross_mask = None
         if cache.encoded_ids is not None:
             ids_BE = jnp.broadcast_to(jnp.arange(1, num_segments + 1)[None, :], (num_rows, num_segments))
-            cross_mask_BES = attention.segment_mask(ids_BE, cache.encoded_ids)
+            cross_mask = masks.SegmentMask(ids_BE, cache.encoded_ids)
 
         def body(block: Block, x_BED: Array, kept: tuple) -> tuple[Array, tuple[attention.Memory, Array | None]]:
             own, recent, encoded = kept
-            x_BED, new, recent = block.step(x_BED, cache.step, rotation, own, recent, encoded, cross_mask_BES)
+            x_BED, new, recent = block.step(x_BED, cache.step, rotation, own, recent, encoded, cross_mask)
             return x_BED, (new, recent)
 
         kept = (cache.own, cache.recent, cache.encoded)

@@ -6,10 +6,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from speechlm_jax import axes
-from speechlm_jax.layers import attention, convolution, dropout, feed_forward, norms, positions, stack, weights
+from speechlm_jax.layers import (
+    attention,
+    convolution,
+    dropout,
+    feed_forward,
+    masks,
+    norms,
+    positions,
+    stack,
+    weights,
+)
 from speechlm_jax.models import config
 
 
@@ -36,7 +46,7 @@ class Encoded(NamedTuple):
 class Surroundings(NamedTuple):
     """What every block of the stack needs beside its input."""
 
-    mask: Bool[Array, "B S S"]
+    mask: masks.SegmentMask
     rotation: positions.Rotation
     audio_ids: Int[Array, "B P"] | None
     inputs_ids: Int[Array, "B W"] | None
@@ -75,7 +85,9 @@ class Block(nnx.Module):
                 width, choice.text_kernel, out_scale=out_scale, gathering=choice.lookup_start, rngs=rngs
             )
         self.attention_norm = norms.RmsNorm(width)
-        self.attention = attention.Attention(width, choice.num_heads, out_scale=out_scale, rngs=rngs)
+        self.attention = attention.Attention(
+            width, choice.num_heads, out_scale=out_scale, kernel=choice.attention_kernel, rngs=rngs
+        )
         self.norm = norms.RmsNorm(width)
         self.feed_forward = make_feed_forward()
 
@@ -126,7 +138,7 @@ class Encoder(nnx.Module):
         if self.choice.sinusoids:
             x_BSD += positions.sinusoids(positions_BS, self.choice.width).astype(x_BSD.dtype)
         around = Surroundings(
-            mask=attention.segment_mask(ids_BS, ids_BS),
+            mask=masks.SegmentMask(ids_BS, ids_BS),
             rotation=positions.rotation(positions_BS, self.choice.head_width),
             audio_ids=None if audio is None else audio.segment_ids,
             inputs_ids=None if inputs is None else inputs.segment_ids,

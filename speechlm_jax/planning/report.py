@@ -35,7 +35,7 @@ class Report:
     flops_again: float
     """What Model.remat has computed a second time, by `flops.again`."""
     flops_compiler: float | None
-    """As the compiler counts: the body of a loop once, on a TPU."""
+    """As the compiler counts: on a TPU the body of a loop once, and nothing of what kernels such as splash do."""
     bytes_accessed: float | None
     """Counted likewise, so that the roofline's `memory` is too short where layers are looped over."""
     collectives: list[collectives.Collective]

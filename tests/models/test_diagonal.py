@@ -6,7 +6,7 @@ import rows
 from flax import nnx
 
 from speechlm_jax import batch as batches
-from speechlm_jax.layers import attention
+from speechlm_jax.layers import dot_products
 from speechlm_jax.models import diagonal
 
 ROW = batches.Row(inputs=24, target_audio_seconds=2.4, segments=4)
@@ -38,7 +38,7 @@ def test_a_model_tells_how_far_its_guided_heads_stray(monkeypatch):
         looks = mask & (places == jnp.max(jnp.where(mask, places, -1), axis=2, keepdims=True))
         return jnp.broadcast_to(looks[:, None].astype(jnp.float32), (mask.shape[0], queries.shape[2], *mask.shape[1:]))
 
-    monkeypatch.setattr(attention, "probabilities", last_place)
+    monkeypatch.setattr(dot_products, "probabilities", last_place)
     strays = nnx.merge(graph, params)(batch).target_audio.strays
     ids, places = (np.asarray(part)[0, :: ROW.reduction] for part in batch.target_audio[1:])
     for segment, length in ((1, 6), (2, 9)):

@@ -7,13 +7,13 @@ import pytest
 import rows
 from flax import nnx
 
-from speechlm_jax.layers import attention, positions
+from speechlm_jax.layers import masks, positions
 from speechlm_jax.models import decoder, encoder
 
 IDS = jnp.asarray([[1, 1, 2, 2, 2, 0]], jnp.int32)
 PLACES = jnp.asarray([[0, 1, 0, 1, 2, 0]], jnp.int32)
 X = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, rows.MODEL.width)), jnp.float32)
-MASK = attention.segment_mask(IDS, IDS)
+MASK = masks.SegmentMask(IDS, IDS)
 ROTATION = positions.rotation(PLACES, rows.MODEL.head_width)
 
 
@@ -38,7 +38,7 @@ def test_every_part_of_a_block_is_dropped_by_the_key(run):
 def test_speech_and_text_are_convolved_apart_from_each_other(changes):
     """Each sees the other through attention alone: cut that, and nothing comes over."""
     apart = jnp.asarray([[1, 1, 1, 1, 2, 2]], jnp.int32)
-    mask = attention.segment_mask(apart, apart)
+    mask = masks.SegmentMask(apart, apart)
 
     @rows.compiled
     def run(x):
@@ -54,7 +54,8 @@ def test_the_convolution_of_text_brings_its_neighbours_in():
     """Where no place sees another by attention, a token changes those within the kernel and no more."""
     block = encoder.Block(dataclasses.replace(rows.MODEL, text_kernel=3), rngs=nnx.Rngs(0))
     ids = jnp.ones((1, 6), jnp.int32)
-    alone = jnp.eye(6, dtype=bool)[None]
+    each = jnp.arange(1, 7, dtype=jnp.int32)[None]
+    alone = masks.SegmentMask(each, each)
 
     @rows.compiled
     def run(x):

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from speechlm_jax import batch as batches
-from speechlm_jax.layers import attention, convolution
+from speechlm_jax.layers import convolution, masks
 from speechlm_jax.losses import alignment, ctc, masked_speech, masked_tokens, matching, target_audio, targets
 from speechlm_jax.models import frontends
 
@@ -104,9 +104,9 @@ def test_packed_and_unpacked_rows_have_one_gradient():
         assert np.abs(other[...]).max() > 0, f"{path} gets no gradient"
 
 
-def _all_true(query_ids, memory_ids, *, causal=False):
-    mask = jnp.ones((*query_ids.shape, memory_ids.shape[1]), bool)
-    return jnp.tril(mask) if causal else mask
+def _all_true(mask):
+    pairs = jnp.ones((*mask.query_ids.shape, mask.memory_ids.shape[1]), bool)
+    return jnp.tril(pairs) if mask.causal else pairs
 
 
 def _smeared(halve, x, sound=convolution.Halve.__call__):
@@ -116,7 +116,7 @@ def _smeared(halve, x, sound=convolution.Halve.__call__):
 @pytest.mark.parametrize(
     ("room", "name", "leak"),
     [
-        (attention, "segment_mask", _all_true),
+        (masks.SegmentMask, "pairs", _all_true),
         (convolution, "same_segment", lambda ids, other_ids: jnp.ones(ids.shape, bool)),
         (frontends.convolution.Halve, "__call__", _smeared),
     ],

@@ -1,0 +1,153 @@
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rows
+from jax.sharding import NamedSharding, PartitionSpec
+
+from speechlm_jax import layout, sharding
+from speechlm_jax.layers import dot_products, kernels, masks, splash
+from speechlm_jax.planning import topology
+
+HEADS, HEAD_WIDTH = 2, 16
+
+
+def segment_ids(seed, num_rows, length):
+    """Segments in order, some of which stand in one lane alone, and room at the end."""
+    random = np.random.default_rng(seed)
+    ids = np.zeros((num_rows, length), np.int32)
+    for row in ids:
+        edges = np.sort(random.choice(np.arange(1, length), 5, replace=False))
+        for segment, (start, stop) in enumerate(itertools.pairwise(edges)):
+            row[start - edges[0] : stop - edges[0]] = segment + 1
+        row[row == random.integers(1, 5)] = 9
+    return jnp.asarray(ids)
+
+
+def lanes(num_rows, num_queries, num_places):
+    queries, keys, values = (
+        rows.normal(seed, num_rows, length, HEADS, HEAD_WIDTH)
+        for seed, length in enumerate((num_queries, num_places, num_places))
+    )
+    return queries, keys, values
+
+
+def pull(attend, mask, given):
+    """What an attention gives, and the gradients of it; on rows that nothing is asked of, too."""
+    weights = rows.normal(7, *given[0].shape)
+
+    def loss(queries, keys, values):
+        attended = attend(queries, keys, values, mask)
+        return jnp.sum(attended * weights), attended
+
+    (_, attended), gradients = rows.compiled(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))(*given)
+    return attended, gradients
+
+
+def reference(queries, keys, values, mask):
+    return dot_products.attend(queries, keys, values, mask.pairs())
+
+
+LONG = masks.SegmentMask(segment_ids(0, 2, 300), segment_ids(0, 2, 300))
+CASES = {
+    "both ways": LONG,
+    "causal": LONG._replace(causal=True),
+    "across": masks.SegmentMask(segment_ids(1, 2, 140), segment_ids(2, 2, 700)),
+}
+ATTENDS = {
+    "library": functools.partial(kernels.library, implementation="xla"),
+    "splash": functools.partial(splash.attend, interpret=True),
+}
+
+
+def check_kernel(name, mask):
+    given = lanes(2, mask.query_ids.shape[1], mask.memory_ids.shape[1])
+    found, wanted = pull(ATTENDS[name], mask, given), pull(reference, mask, given)
+    unseen = ~np.asarray(mask.sees())
+    assert unseen.any() and not unseen.all()
+    assert np.all(np.asarray(found[0])[unseen] == 0)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=2e-5), found, wanted)
+
+
+@pytest.mark.parametrize("name", ATTENDS)
+@pytest.mark.parametrize("mask", CASES.values(), ids=CASES)
+def test_a_kernel_gives_what_is_written_out(name, mask):
+    check_kernel(name, mask)
+
+
+@pytest.mark.parametrize("name", ATTENDS)
+def test_the_check_sees_a_kernel_that_looks_ahead(name, monkeypatch):
+    attend = ATTENDS[name]
+    monkeypatch.setitem(ATTENDS, name, lambda q, k, v, mask: attend(q, k, v, mask._replace(causal=False)))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_kernel(name, CASES["causal"])
+
+
+def test_the_kernel_of_tpus_is_cut_over_rows_and_heads():
+    mesh = sharding.make_mesh(layout.Layout(slices=1, data=2, fsdp=2, tensor=2))
+    mask = masks.SegmentMask(segment_ids(3, 4, 200), segment_ids(3, 4, 200))
+    given = lanes(4, 200, 200)
+
+    def attend(queries, keys, values, mask):
+        with sharding.tracing_on(mesh):
+            return splash.attend(queries, keys, values, mask, interpret=True)
+
+    placed = jax.device_put(given, NamedSharding(mesh, PartitionSpec(sharding.ROWS, None, sharding.TENSOR)))
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, atol=2e-5),
+        pull(attend, mask, placed),
+        pull(reference, mask, given),
+    )
+
+
+@pytest.mark.parametrize("name", ["v5e:2x2", "v6e:2x2"])
+def test_the_kernel_of_tpus_compiles_ahead_of_time_and_holds_no_array_of_all_pairs(name):
+    """Forward and backward, heads over two chips and rows over two; each chip computes its own alone."""
+    mesh = sharding.make_mesh(layout.Layout(slices=1, data=1, fsdp=2, tensor=2), topology.devices(name))
+    place = NamedSharding(mesh, PartitionSpec(sharding.ROWS, None, sharding.TENSOR))
+    lane = jax.ShapeDtypeStruct((2, 1100, 4, 64), jnp.bfloat16, sharding=place)
+    ids = jax.ShapeDtypeStruct((2, 1100), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec(sharding.ROWS)))
+
+    def gradient(queries, keys, values, ids):
+        def loss(*given):
+            return jnp.sum(kernels.attend(*given, masks.SegmentMask(ids, ids)).astype(jnp.float32) ** 2)
+
+        with sharding.tracing_on(mesh):
+            return jax.grad(loss, argnums=(0, 1, 2))(queries, keys, values)
+
+    compiled = jax.jit(gradient).lower(lane, lane, lane, ids).compile()
+    text = compiled.as_text()
+    assert text.count("tpu_custom_call") >= 3
+    assert "all-gather" not in text and "all-to-all" not in text
+    pairs = 2 * 1100 * 1100 * 4  # Of the heads and rows of one chip, float32.
+    assert compiled.memory_analysis().temp_size_in_bytes < 2 * pairs
+
+
+@pytest.mark.parametrize(
+    ("platform", "length", "dtype", "wanted"),
+    [
+        ("cpu", 1024, "bfloat16", "reference"),
+        ("tpu", 1024, "float32", "splash"),
+        ("tpu", 100, "bfloat16", "reference"),
+        ("gpu", 1024, "bfloat16", "cudnn"),
+        ("gpu", 1024, "float32", "reference"),
+    ],
+)
+def test_a_kernel_is_chosen_by_platform_and_shape(platform, length, dtype, wanted):
+    lane = jnp.zeros((1, length, 2, 64), dtype)
+    assert kernels.suited(platform, lane, lane) == wanted
+
+
+def test_a_kernel_that_the_devices_lack_is_told():
+    with pytest.raises(ValueError, match=r"wanted a TPU for Model\.attention_kernel = 'splash', found a CPU"):
+        kernels.attend(*lanes(2, 300, 300), LONG, "splash")
+
+
+@pytest.mark.parametrize(
+    ("length", "wanted"), [(100, 128), (128, 128), (300, 128), (480, 512), (1100, 128), (1500, 512)]
+)
+def test_a_block_pads_little(length, wanted):
+    assert splash.block(length) == wanted
