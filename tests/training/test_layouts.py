@@ -1,84 +1,24 @@
-"""The same step however it is laid out: over slices, rows, weights and heads, in parts, computed again or not."""
+"""The same step however it is laid out: over processes, slices, rows, weights and heads, in parts, computed again or
+not."""
 
-import dataclasses
 import functools
+import os
+import pathlib
+import socket
+import subprocess
+import sys
 
-import jax
+import laid_out
 import numpy as np
 import pytest
-import rows
 
-from speechlm_jax import batch as batches
-from speechlm_jax import layout, parameters, sharding
-from speechlm_jax.data import config as data_config
-from speechlm_jax.models import config as models
-from speechlm_jax.training import config, program
-
-ROW = batches.Row(audio_seconds=1.28, inputs=16, targets=20, target_audio_seconds=1.28, segments=3)
-MODEL = dataclasses.replace(
-    rows.MODEL,
-    width=32,
-    num_heads=8,
-    mlp_width=32,
-    stem_channels=16,
-    ctc_tied=True,
-    dropout=0.1,
-    spec_augment=models.SpecAugment(),
-    **rows.EVERY_HEAD | {"speech_out": models.SpeechOut(mels=16, levels=4, reduction=2, hidden=16, guided_heads=1)},
-)
-LOSSES = config.Losses(
-    tuple(
-        (head, 1.0)
-        for head in ("targets", "ctc", "masked_tokens", "masked_speech", "target_audio", "matching", "alignment")
-    )
-)
-# What is left of a gradient after one step is its first moment; nothing else may hide it.
-PLAIN = config.Optimizer(schedule=config.Schedule(peak=1e-3, warmup_steps=0), clip_norm=None)
-ROWS = 8
-
-
-@functools.cache
-def global_rows():
-    """Two examples a row, which fill all lanes between them."""
-    return rows.batch(
-        ROW,
-        *[
-            [
-                rows.example(2 * row, seconds=0.5, prompt=2, targets=6, claim=1, mask_share=0.3),
-                rows.example(2 * row + 1, inputs=7, targets=5, target_seconds=0.4),
-            ]
-            for row in range(ROWS)
-        ],
-    )
-
-
-def stepped(shape, *, accumulate=1, **changes):
-    """Loss totals by head, and the gradient of every parameter, of the first step on a mesh."""
-    recipe = config.Recipe(
-        steps=10,
-        data=data_config.Data(row=ROW, rows=ROWS, vocabulary="/nowhere/vocabulary.model"),
-        model=dataclasses.replace(MODEL, **changes),
-        losses=LOSSES,
-        optimizer=dataclasses.replace(PLAIN, accumulate=accumulate),
-        layout=shape,
-    )
-    places = (shape.slices, shape.data, shape.fsdp, shape.tensor)
-    made = program.Program(recipe, sharding.make_mesh(shape, jax.devices()[: int(np.prod(places))]))
-    step = made.lower().compile(compiler_options=rows.FAST_COMPILE)
-    now, metrics = step(made.first_state(), sharding.global_batch(made.mesh, global_rows()))
-    moments = parameters.by_path(now.opt_state["adam"].mu)
-    gradients = {
-        path: np.asarray(parameters.array(leaf)) / (1 - PLAIN.b1)
-        for path, leaf in moments.items()
-        if parameters.is_variable(leaf)
-    }
-    return np.asarray(metrics.sums.totals).sum(axis=1), gradients
+from speechlm_jax import layout
 
 
 @functools.cache
 def wanted(accumulate=1):
     """On one device. Each microbatch has its own dropout, so the number of them is part of what is asked."""
-    return stepped(layout.Layout(1, 1, 1), accumulate=accumulate)
+    return laid_out.stepped(layout.Layout(1, 1, 1), accumulate=accumulate)
 
 
 def check(found, accumulate=1):
@@ -92,7 +32,7 @@ def check(found, accumulate=1):
 
 def test_every_head_learns_from_the_rows():
     totals, gradients = wanted()
-    assert len(totals) == len(LOSSES.coefficients) and np.all(totals > 0)
+    assert len(totals) == len(laid_out.LOSSES.coefficients) and np.all(totals > 0)
     assert sum(np.abs(gradient).max() > 0 for gradient in gradients.values()) > 0.9 * len(gradients)
 
 
@@ -108,16 +48,56 @@ def test_every_head_learns_from_the_rows():
 )
 @pytest.mark.slow
 def test_loss_and_gradients_are_those_of_one_device(shape):
-    check(stepped(shape))
+    check(laid_out.stepped(shape))
 
 
 @pytest.mark.parametrize("accumulate", [2, 4])
 @pytest.mark.slow
 def test_microbatches_on_a_mesh_are_those_of_one_device(accumulate):
-    check(stepped(layout.Layout(data=1, fsdp=2, tensor=2), accumulate=accumulate), accumulate)
+    check(laid_out.stepped(layout.Layout(data=1, fsdp=2, tensor=2), accumulate=accumulate), accumulate)
 
 
 @pytest.mark.parametrize("changes", [{"remat": "minimal"}, {"remat": "full"}, {"scan": False}], ids=str)
 @pytest.mark.slow
 def test_what_is_kept_and_how_layers_are_compiled_changes_no_gradient(changes):
-    check(stepped(layout.Layout(data=1, fsdp=2, tensor=2), **changes))
+    check(laid_out.stepped(layout.Layout(data=1, fsdp=2, tensor=2), **changes))
+
+
+TESTS = pathlib.Path(__file__).parents[1]
+
+
+def stepped_by_processes(count, path, *sizes):
+    """The step of `count` processes of this machine, which have eight devices between them."""
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        port = listener.getsockname()[1]
+    environment = {
+        **os.environ,
+        "SPEECHLM_COORDINATOR": f"localhost:{port}",
+        "SPEECHLM_PROCESSES": str(count),
+        "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={8 // count}"),
+    }
+    group = [
+        subprocess.Popen(
+            [sys.executable, TESTS / "laid_out.py", path, *map(str, sizes)],
+            env={**environment, "SPEECHLM_PROCESS_ID": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(count)
+    ]
+    said = [process.communicate(timeout=400)[0] for process in group]
+    assert [process.returncode for process in group] == [0] * count, said
+    with np.load(path) as found:
+        return found["totals"], {name: found[name] for name in found if name != "totals"}
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(2, (2, 2, 2)), (4, (1, 4, 2))],
+    ids=["2: 2 slices x fsdp 2 x tensor 2", "4: fsdp 4 x tensor 2"],
+)
+@pytest.mark.slow
+def test_processes_take_the_step_of_one_device(count, sizes, tmp_path):
+    check(stepped_by_processes(count, tmp_path / "step.npz", *sizes))
