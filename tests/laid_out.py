@@ -41,6 +41,21 @@ PLAIN = config.Optimizer(schedule=config.Schedule(peak=1e-3, warmup_steps=0), cl
 ROWS = 8
 
 
+def made(shape, *, accumulate=1, num_rows=ROWS, **changes):
+    """The program of the model with these changes, on as many devices as the layout has places, and its step."""
+    recipe = config.Recipe(
+        steps=10,
+        data=data_config.Data(row=ROW, rows=num_rows, vocabulary="/nowhere/vocabulary.model"),
+        model=dataclasses.replace(MODEL, **changes),
+        losses=LOSSES,
+        optimizer=dataclasses.replace(PLAIN, accumulate=accumulate),
+        layout=shape,
+    )
+    places = (shape.slices, shape.data, shape.fsdp, shape.tensor)
+    planned = program.Program(recipe, sharding.make_mesh(shape, jax.devices()[: int(np.prod(places))]))
+    return planned, planned.lower().compile(compiler_options=rows.FAST_COMPILE)
+
+
 @functools.cache
 def global_rows():
     """Two examples a row, which fill all lanes between them."""
@@ -56,22 +71,12 @@ def global_rows():
     )
 
 
-def stepped(shape, *, accumulate=1, **changes):
+def stepped(shape, **choices):
     """Loss totals by head, and the gradient of every parameter, of the first step on a mesh."""
-    recipe = config.Recipe(
-        steps=10,
-        data=data_config.Data(row=ROW, rows=ROWS, vocabulary="/nowhere/vocabulary.model"),
-        model=dataclasses.replace(MODEL, **changes),
-        losses=LOSSES,
-        optimizer=dataclasses.replace(PLAIN, accumulate=accumulate),
-        layout=shape,
-    )
-    places = (shape.slices, shape.data, shape.fsdp, shape.tensor)
-    made = program.Program(recipe, sharding.make_mesh(shape, jax.devices()[: int(np.prod(places))]))
-    step = made.lower().compile(compiler_options=rows.FAST_COMPILE)
-    here = sharding.local_rows(made.mesh, ROWS)
+    planned, step = made(shape, **choices)
+    here = sharding.local_rows(planned.mesh, ROWS)
     local = jax.tree.map(lambda array: array[here], global_rows())
-    now, metrics = step(made.first_state(), sharding.global_batch(made.mesh, local))
+    now, metrics = step(planned.first_state(), sharding.global_batch(planned.mesh, local))
     moments = parameters.by_path(now.opt_state["adam"].mu)
     gradients = {
         path: multihost_utils.process_allgather(parameters.array(leaf), tiled=True) / (1 - PLAIN.b1)
