@@ -103,7 +103,7 @@ class Monitor:
             folder: the run's.
             start: steps done: lines of a former life of the run that tell of later ones are cut off.
             steps: of the whole run.
-            tensorboard: whether to write events to <folder>/tensorboard; costs an import of TensorFlow.
+            tensorboard: whether to write events to <folder>/tensorboard.
         """
         self.steps = steps
         self._file: Any = None
@@ -116,9 +116,9 @@ class Monitor:
         cut(folder / FILE, start)
         self._file = (folder / FILE).open("a", encoding="utf-8")
         if tensorboard:
-            from clu import metric_writers
+            import tensorboardX
 
-            self._events = metric_writers.SummaryWriter(str(folder / TENSORBOARD))
+            self._events = tensorboardX.SummaryWriter(str(folder / TENSORBOARD))
         if runtime.is_terminal():
             import tqdm
 
@@ -137,7 +137,9 @@ class Monitor:
         self._file.write(json.dumps({"step": step, "kind": kind, **finite}, allow_nan=False) + "\n")
         self._file.flush()
         if self._events is not None:
-            self._events.write_scalars(step, {f"{kind}/{k}": v for k, v in finite.items() if v is not None})
+            for name, value in finite.items():
+                if value is not None:
+                    self._events.add_scalar(f"{kind}/{name}", value, step)
             self._events.flush()
 
     def advance(self) -> None:
