@@ -32,6 +32,7 @@ VERBS = {
     "plan": ("speechlm_jax.plan", "compile a recipe for hardware that is not at hand: memory, FLOPs, collectives"),
     "data": ("speechlm_jax.data_verb", "look into, measure and prepare data"),
     "cache": ("speechlm_jax.cache", "write the records of tasks into shards that are read by index"),
+    "materialise": ("speechlm_jax.materialise", "write the packed rows of a run ahead, to train without TensorFlow"),
 }
 """Verb -> (its module, what it does). A verb is listed once its module is there."""
 

@@ -7,7 +7,15 @@ from speechlm_jax.data import config
 
 
 def check_data(data: config.Data, *, with_vocabulary: bool = True) -> None:
-    """Raises ValueError where the vocabulary or the manifest of a run is not there; neither is read whole."""
+    """Raises ValueError where the vocabulary or the manifest of a run is not there; neither is read whole. Rows that
+    were written ahead need no manifest."""
+    if not data.stream.written:
+        _check_manifest(data)
+    if with_vocabulary:
+        vocabulary.Vocabulary.load(data.vocabulary)
+
+
+def _check_manifest(data: config.Data) -> None:
     wants_manifest = data.manifest is not None or data.stream.mixture == "manifest"
     if wants_manifest and (data.manifest is None or not data.manifest.path):
         raise ValueError(
@@ -16,8 +24,6 @@ def check_data(data: config.Data, *, with_vocabulary: bool = True) -> None:
         )
     if data.manifest is not None and not os.path.isfile(data.manifest.path):
         raise ValueError(f"manifest {data.manifest.path}: there is no such file. Set Manifest.path.")
-    if with_vocabulary:
-        vocabulary.Vocabulary.load(data.vocabulary)
 
 
 def check_checkpoint(path: str) -> None:

@@ -22,7 +22,8 @@ def run(*, recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         )
     there.check_data(recipe.data)
     runtime.initialize()
-    runtime.hide_accelerators_from_tensorflow()
+    if recipe.evaluation is not None or not recipe.data.stream.written:
+        runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.training import loop
 
     return loop.train(recipe, config_text)

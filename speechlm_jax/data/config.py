@@ -34,6 +34,9 @@ class Stream:
     prefetch: int = 2
     """Batches made ready before they are asked for."""
     bad_records: BadRecords = BadRecords()
+    written: str = ""
+    """A folder of rows that `speechlm materialise` wrote of this recipe: they are read in place of the tasks' records,
+    without TensorFlow."""
 
     def __post_init__(self):
         limits.at_least(self, 1, "data_shards", "open_rows", "read_threads", "prefetch")

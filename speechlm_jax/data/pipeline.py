@@ -115,8 +115,14 @@ class Reader:
         options = tf.data.Options()
         # Its thread sometimes misses the word to stop, and whoever frees the iterator then waits for it for ever.
         options.autotune.enabled = False
-        self._iterator: Any = dataset.prefetch(4).with_options(options).as_numpy_iterator()
+        self._dataset = dataset.prefetch(4).with_options(options)
+        self._iterator: Any = self._dataset.as_numpy_iterator()
         self._ahead: dict[str, Any] | None = self._next()
+
+    def free(self) -> None:
+        """Frees a reader that is closed: first what reads, while what it calls is still there, or TensorFlow complains
+        on the terminal."""
+        self._iterator = None
 
     def take(self, position: int) -> list[dict[str, Any]]:
         """What the record at a position became: no example, one or several.

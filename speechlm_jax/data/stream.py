@@ -11,7 +11,6 @@ import collections
 import concurrent.futures
 import dataclasses
 import itertools
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,10 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from speechlm_jax import batch
-from speechlm_jax.data import config, order, packing, pipeline, quarantine
-
-State = dict[str, Any]
-"""Data shard (as a string, for JSON) -> {"draws", "counts", "open", "ages", "pending"}."""
+from speechlm_jax.data import config, order, packing, pipeline, quarantine, stream_position
 
 
 class Reference(NamedTuple):
@@ -38,15 +34,6 @@ class _Item:
     reference: Reference
     example: dict[str, Any]
     demand: np.ndarray
-
-
-class Step(NamedTuple):
-    """What the training loop takes at a time."""
-
-    batch: batch.Batch
-    """numpy, the rows of this host's data shards in their order."""
-    state: State
-    """Where this host's shards stand after this batch: a restart from here goes on with the next one."""
 
 
 class _Shard:
@@ -98,7 +85,7 @@ class Stream:
         rows: int,
         seed: int,
         shards: Sequence[int] | None = None,
-        state: State | None = None,
+        state: stream_position.State | None = None,
         augmentation: config.Augmentation | None = None,
         on_bad: Callable[[quarantine.BadRecord], None] | None = None,
     ):
@@ -124,7 +111,7 @@ class Stream:
         return [task.name for task in self._tasks]
 
     @property
-    def state(self) -> State:
+    def state(self) -> stream_position.State:
         """Where this host's shards stand after the last batch that was handed out."""
         return {str(v): shard.snapshot for v, shard in self._shards.items()}
 
@@ -133,10 +120,10 @@ class Stream:
         """What was skipped so far."""
         return self._quarantine
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[stream_position.Step]:
         return self
 
-    def __next__(self) -> Step:
+    def __next__(self) -> stream_position.Step:
         while any(len(shard.finished) < self._rows_per_shard for shard in self._shards.values()):
             self._draw_round()
         out = batch.empty(self._row, self._rows_per_shard * len(self._shards))
@@ -149,7 +136,7 @@ class Stream:
         state = self.state
         if max(len(shard.finished) for shard in self._shards.values()) > self.MAX_QUEUED_ROWS:
             self._start(state)
-        return Step(out, state)
+        return stream_position.Step(out, state)
 
     def draw(self, number: int) -> list[dict[str, Any]]:
         """The next `number` examples that are packed, or a few more: to look at, not to train on."""
@@ -162,6 +149,11 @@ class Stream:
         """Stops the readers, and ends the iteration."""
         self._closed.set()
         self._readers_closed.set()
+
+    def free(self) -> None:
+        """Frees what the readers hold; for a stream that is closed, and that nobody iterates over any more."""
+        for reader in self._readers:
+            reader.free()
 
     # Drawing.
 
@@ -205,7 +197,7 @@ class Stream:
 
     # Starting, at the beginning or in the middle.
 
-    def _start(self, state: State) -> None:
+    def _start(self, state: stream_position.State) -> None:
         """Opens the readers so that the next draw is the one after `state`, its open rows in their place."""
         self._readers_closed.set()
         self._readers_closed = threading.Event()
@@ -288,44 +280,12 @@ def fingerprint(
     vocabulary: str,
     augmentation: config.Augmentation | None = None,
 ) -> dict[str, Any]:
-    """What the order of a stream depends on: compare it before going on from a saved state."""
+    """What the order of a stream depends on: `stream_position.check` compares it before going on from a saved state."""
     tasks, rates = pipeline.tasks_and_rates(settings.mixture, settings.split)
     return {
-        "seed": seed,
-        "rows": rows,
-        "data_shards": settings.data_shards,
-        "open_rows": settings.open_rows,
-        "row": dataclasses.asdict(row),
-        "vocabulary": vocabulary,
-        # One that changes nothing is none.
-        "augmentation": dataclasses.asdict(augmentation) if augmentation and augmentation.shares else None,
+        **stream_position.layout(settings, row, rows=rows, seed=seed, vocabulary=vocabulary, augmentation=augmentation),
         # A list: references to examples say tasks by their place in it.
         "tasks": [task.name for task in tasks],
         "rates": {task.name: round(rate, 9) for task, rate in zip(tasks, rates, strict=True)},
         "sources": {task.name: pipeline.source_of(task).fingerprint(settings.split) for task in tasks},
     }
-
-
-def check_fingerprint(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raises ValueError that names what changed between two fingerprints."""
-    saved, now = json.loads(json.dumps(saved)), json.loads(json.dumps(now))
-    # Fingerprints without a list of tasks have their rates in its order.
-    saved = {"tasks": list(saved.get("rates", {})), **saved}
-    changed = []
-    for name in sorted(saved.keys() | now.keys()):
-        before, after = saved.get(name), now.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            fields = sorted(before.keys() | after.keys())
-            changed += [
-                f"{name}.{field}: {before.get(field)} -> {after.get(field)}"
-                for field in fields
-                if before.get(field) != after.get(field)
-            ]
-        elif before != after:
-            changed.append(f"{name}: {before} -> {after}")
-    if changed:
-        raise ValueError(
-            "resuming the stream: what its order depends on has changed since the checkpoint: "
-            + "; ".join(changed)
-            + ". Bring it back, or start a new run (Recipe.run_dir), taking the weights by Recipe.finetune."
-        )

@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import seqio
 from jax.experimental import multihost_utils
 
-from speechlm_jax import batch, checkpoints, low_rank, runtime, sharding, vocabulary
-from speechlm_jax.data import pipeline, prefetch, quarantine, registration, stream
-from speechlm_jax.inference import evaluation
-from speechlm_jax.training import config, kept_recipe, monitor, program, state, window
+from speechlm_jax import batch, checkpoints, runtime, sharding, vocabulary
+from speechlm_jax.data import prefetch, quarantine, stream_position
+from speechlm_jax.training import config, feeds, kept_recipe, monitor, program, state, window
 
 
 def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
@@ -37,7 +35,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         first = done = int(now.step)
         if jax.process_index() == 0:
             kept_recipe.write(run.folder, config_text, step=done)
-        source = parts.enter_context(contextlib.closing(_source(recipe, run, made, shards)))
+        source = parts.enter_context(contextlib.closing(_source(recipe, run, made, shards, done)))
         ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source)))
         # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
         parts.callback(source.close)
@@ -52,7 +50,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         line = window.Window()
 
         def save() -> None:
-            position = {"fingerprint": run.fingerprint, "shards": _gather(shards)}
+            position = {"fingerprint": run.feed.fingerprint, "shards": _gather(shards)}
             saved.save(done, now, stream=position, meta=made.meta(run.words.hash, config_text))
 
         try:
@@ -115,10 +113,9 @@ class _Run(NamedTuple):
 
     folder: pathlib.Path
     words: vocabulary.Vocabulary
-    evaluated: dict[str, seqio.Task]
+    feed: feeds.Feed
+    evaluated: dict[str, Any]
     """The tasks that are scored while training."""
-    fingerprint: dict[str, Any]
-    """What the order of the data depends on."""
 
 
 def _open(recipe: config.Recipe) -> _Run:
@@ -126,65 +123,35 @@ def _open(recipe: config.Recipe) -> _Run:
     words = _vocabulary_of(recipe)
     folder = _open_folder(recipe, words)
     runtime.keep_compiled(str(folder.absolute() / "compiled"))
-    registration.register(recipe.data)
-    tasks, _ = pipeline.tasks_and_rates(recipe.data.stream.mixture, recipe.data.stream.split)
-    if len(tasks) > recipe.task_slots:
-        raise ValueError(
-            f"training on {len(tasks)} tasks: Recipe.task_slots = {recipe.task_slots} has no room for them."
-        )
-    fingerprint = stream.fingerprint(
-        recipe.data.stream,
-        recipe.data.row,
-        rows=recipe.data.rows,
-        seed=recipe.seed,
-        vocabulary=words.hash,
-        augmentation=recipe.data.augmentation,
-    )
-    return _Run(folder, words, _evaluated(recipe), fingerprint)
+    feed, evaluated = feeds.find(recipe, words.hash), {}
+    if recipe.evaluation is not None:
+        from speechlm_jax.training import validation
+
+        evaluated = validation.find(recipe)
+    return _Run(folder, words, feed, evaluated)
 
 
-def _evaluated(recipe: config.Recipe) -> dict[str, seqio.Task]:
-    """The tasks that have the split which is scored while training, by name."""
-    choices = recipe.evaluation
-    if choices is None:
-        return {}
-    names = choices.tasks or (recipe.data.stream.mixture,)
-    tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
-    found = {name: task for name, task in tasks.items() if choices.split in task.splits}
-    if not found:
-        splits = sorted({split for task in tasks.values() for split in task.splits})
-        raise ValueError(
-            f"choosing what is scored while training: wanted tasks with the split '{choices.split}', found {splits} "
-            f"in {', '.join(names)}. Set Evaluation.split, or Recipe.evaluation = None."
-        )
-    return found
-
-
-def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> tuple[state.TrainState, stream.State | None]:
+def _start(
+    run: _Run, made: program.Program, saved: checkpoints.Folder
+) -> tuple[state.TrainState, stream_position.State | None]:
     """The state, and where the data stand (None: at the beginning): the first, or those of the last checkpoint."""
     if saved.latest() is None:
         return made.first_state(run.words.hash), None
     restored = saved.restore(made.plan, vocabulary=run.words.hash)
-    stream.check_fingerprint(restored.stream["fingerprint"], run.fingerprint)
+    stream_position.check(restored.stream["fingerprint"], run.feed.fingerprint)
     runtime.say(f"going on from step {restored.step} of {run.folder}")
     return restored.state, restored.stream["shards"]
 
 
-def _source(recipe: config.Recipe, run: _Run, made: program.Program, shards: stream.State | None) -> stream.Stream:
+def _source(
+    recipe: config.Recipe, run: _Run, made: program.Program, shards: stream_position.State | None, done: int
+) -> feeds.Source:
     process = jax.process_index()
-    return stream.Stream(
-        recipe.data.stream,
-        recipe.data.row,
-        rows=recipe.data.rows,
-        seed=recipe.seed,
-        shards=_shards_here(made, recipe),
-        state=shards,
-        augmentation=recipe.data.augmentation,
-        on_bad=quarantine.File(run.folder / ("bad_records.jsonl" if not process else f"bad_records-{process}.jsonl")),
-    )
+    bad = quarantine.File(run.folder / ("bad_records.jsonl" if not process else f"bad_records-{process}.jsonl"))
+    return run.feed.open(_shards_here(made, recipe), shards, done, bad)
 
 
-def _ahead(recipe: config.Recipe, made: program.Program, source: stream.Stream) -> prefetch.Prefetch:
+def _ahead(recipe: config.Recipe, made: program.Program, source: feeds.Source) -> prefetch.Prefetch:
     """Batches on the devices, each with where the data stand after it."""
     return prefetch.Prefetch(
         source,
@@ -243,7 +210,7 @@ def _shards_here(made: program.Program, recipe: config.Recipe) -> list[int]:
     return shards
 
 
-def _gather(shards: stream.State | None) -> stream.State | None:
+def _gather(shards: stream_position.State | None) -> stream_position.State | None:
     """The state of all data shards, from the processes that hold them."""
     if shards is None or jax.process_count() == 1:
         return shards
@@ -252,7 +219,7 @@ def _gather(shards: stream.State | None) -> stream.State | None:
     padded = np.zeros(int(sizes.max()), np.uint8)
     padded[: len(text)] = text
     texts = multihost_utils.process_allgather(padded)
-    merged: stream.State = {}
+    merged: stream_position.State = {}
     for row, size in zip(texts, sizes.reshape(-1), strict=True):
         merged |= json.loads(row[: int(size)].tobytes())
     return merged
@@ -260,31 +227,11 @@ def _gather(shards: stream.State | None) -> stream.State | None:
 
 def _evaluation(recipe: config.Recipe, run: _Run, made: program.Program) -> Callable[[Any], dict[str, Any]]:
     """The function (parameters) -> scores by task."""
-    choices = recipe.evaluation
-    if choices is None:
+    if recipe.evaluation is None:
         return lambda params: {}
-    evaluator = evaluation.Evaluator(
-        made.graphdef,
-        vocabulary=run.words,
-        data=recipe.data,
-        mesh=made.mesh,
-        heads=made.heads,
-        model=recipe.model,
-        decode_steps=choices.decode_steps,
-    )
-    merge = jax.jit(low_rank.merge)
+    from speechlm_jax.training import validation
 
-    def scores(params: Any) -> dict[str, Any]:
-        merged, found = merge(params), {}
-        for name, task in run.evaluated.items():
-            try:
-                found[name] = evaluator.score(merged, task, choices.split, limit=choices.max_examples)
-            except quarantine.TooManyBadRecords as error:
-                # The budget guards what is trained on; a split that cannot be scored is told each time.
-                found[name] = {"not_scored": str(error)}
-        return found
-
-    return scores
+    return validation.scorer(recipe, run.evaluated, run.words, made)
 
 
 def _tell(writer: monitor.Monitor, step: int, scores: Mapping[str, Any]) -> None:

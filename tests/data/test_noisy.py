@@ -20,6 +20,7 @@ from speechlm_jax.data import (
     quarantine,
     sources,
     stream,
+    stream_position,
 )
 
 ALL = config.Augmentation(
@@ -87,7 +88,7 @@ def energy(samples: np.ndarray) -> float:
     return float(np.square(samples, dtype=np.float64).sum())
 
 
-def take(source: stream.Stream, number: int) -> list[stream.Step]:
+def take(source: stream.Stream, number: int) -> list[stream_position.Step]:
     steps = [next(source) for _ in range(number)]
     source.close()
     return steps
@@ -192,13 +193,13 @@ def test_a_changed_augmentation_is_refused_by_its_name():
     def made(choices):
         return stream.fingerprint(SETTINGS, ROW, rows=8, seed=1, vocabulary="abc", augmentation=choices)
 
-    stream.check_fingerprint(made(ALL), made(dataclasses.replace(ALL)))
-    stream.check_fingerprint(made(None), made(config.Augmentation()))
-    stream.check_fingerprint({name: value for name, value in made(None).items() if name != "augmentation"}, made(None))
+    stream_position.check(made(ALL), made(dataclasses.replace(ALL)))
+    stream_position.check(made(None), made(config.Augmentation()))
+    stream_position.check({name: value for name, value in made(None).items() if name != "augmentation"}, made(None))
     with pytest.raises(ValueError, match=r"augmentation.speed: \[0.9, 1.1\] -> \[0.8, 1.1\]"):
-        stream.check_fingerprint(made(ALL), made(dataclasses.replace(ALL, speed=(0.8, 1.1))))
+        stream_position.check(made(ALL), made(dataclasses.replace(ALL, speed=(0.8, 1.1))))
     with pytest.raises(ValueError, match="augmentation: None -> "):
-        stream.check_fingerprint(made(None), made(NOISE))
+        stream_position.check(made(None), made(NOISE))
 
 
 def test_a_denoising_task_hears_noise_and_speaks_clean():

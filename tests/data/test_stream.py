@@ -21,6 +21,7 @@ from speechlm_jax.data import (
     quarantine,
     sources,
     stream,
+    stream_position,
 )
 
 ROW = batch.Row(audio_seconds=3.0, inputs=40, targets=48, segments=6)
@@ -91,7 +92,7 @@ def opened(settings: config.Stream = SETTINGS, **others) -> stream.Stream:
     return stream.Stream(settings, ROW, rows=8, seed=1, **others)
 
 
-def take(source: stream.Stream, number: int) -> list[stream.Step]:
+def take(source: stream.Stream, number: int) -> list[stream_position.Step]:
     steps = [next(source) for _ in range(number)]
     source.close()
     return steps
@@ -289,11 +290,11 @@ def test_a_changed_recipe_is_refused_with_what_changed():
         settings = dataclasses.replace(SETTINGS, **changes)
         return stream.fingerprint(settings, ROW, rows=8, seed=1, vocabulary="abc")
 
-    stream.check_fingerprint(made(), made(prefetch=7, read_threads=1))
+    stream_position.check(made(), made(prefetch=7, read_threads=1))
     with pytest.raises(ValueError, match="data_shards: 4 -> 2"):
-        stream.check_fingerprint(made(), made(data_shards=2))
+        stream_position.check(made(), made(data_shards=2))
     with pytest.raises(ValueError, match="rates.stream_masked: 0.25 -> None"):
-        stream.check_fingerprint(made(), made(mixture="stream_speech"))
+        stream_position.check(made(), made(mixture="stream_speech"))
 
 
 def test_tasks_in_another_order_are_refused(monkeypatch):
@@ -301,11 +302,11 @@ def test_tasks_in_another_order_are_refused(monkeypatch):
         return stream.fingerprint(SETTINGS, ROW, rows=8, seed=1, vocabulary="abc")
 
     before = made()
-    stream.check_fingerprint({name: value for name, value in before.items() if name != "tasks"}, before)
+    stream_position.check({name: value for name, value in before.items() if name != "tasks"}, before)
     tasks, rates = pipeline.tasks_and_rates(SETTINGS.mixture, SETTINGS.split)
     monkeypatch.setattr(pipeline, "tasks_and_rates", lambda *_: (tasks[::-1], rates[::-1]))
     with pytest.raises(ValueError, match=r"tasks: \['stream_masked', .*\] -> \['stream_speech', "):
-        stream.check_fingerprint(before, made())
+        stream_position.check(before, made())
 
 
 def test_unknown_tasks_and_splits_are_errors_that_name_the_nearest():

@@ -15,7 +15,7 @@ from speechlm_jax import cli, configurables
 
 FLOORS = [
     {"cli", "__main__", "quickstart", "transfer", "in_order"},
-    {"train", "experiment", "evaluate", "infer", "export", "plan", "data_verb", "cache"},
+    {"train", "experiment", "evaluate", "infer", "export", "plan", "data_verb", "cache", "materialise"},
     {"planning"},
     {"training", "inference", "exporters", "there"},
     {"losses"},

@@ -1,0 +1,201 @@
+"""Rows that were packed and written ahead: read in their order, without TensorFlow and without the tasks.
+
+A folder holds `rows.json` (what the order depends on, and how many steps each data shard has) and for each data shard
+files of consecutive steps, `00003-of-00008-00001000.array_record`. A record is what the shard gives to one step: its
+rows, and where the shard stands after them, so that a run may change between written rows and their tasks anywhere.
+"""
+
+import concurrent.futures
+import json
+import pathlib
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
+
+from speechlm_jax import batch
+from speechlm_jax.data import config, quarantine, stream_position
+
+INFO = "rows.json"
+_HEAD = struct.Struct("<I")
+_READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
+
+
+class Info(NamedTuple):
+    """What rows.json says."""
+
+    mixture: str
+    split: str
+    fingerprint: dict[str, Any]
+    """Of the stream that the rows came from."""
+    steps: int
+    """Steps that every data shard has rows for."""
+    files: dict[str, int]
+    """Name of each file -> the steps in it."""
+
+
+def file_name(shard: int, shards: int, first: int) -> str:
+    """The file of a data shard whose first record is that of step `first`, counted from 0."""
+    return f"{shard:05d}-of-{shards:05d}-{first:08d}.array_record"
+
+
+def read_info(folder: str | pathlib.Path) -> Info:
+    """Raises ValueError where the folder holds no written rows."""
+    path = pathlib.Path(folder) / INFO
+    try:
+        return Info(**json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        raise ValueError(
+            f"reading written rows: there is no {path}. Write them by `speechlm materialise --out={folder}`, or set "
+            "Stream.written = ''."
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"reading written rows: {path} is damaged ({error}). Write the rows again.") from error
+
+
+def encode(rows: batch.Batch, state: Any) -> bytes:
+    """A record: the rows of one shard, and where it stands after them."""
+    told = json.dumps(state).encode()
+    arrays = (np.ascontiguousarray(array).tobytes() for lane in _lanes(rows) for array in lane)
+    return b"".join([_HEAD.pack(len(told)), told, *arrays])
+
+
+def decode(record: bytes, like: batch.Batch) -> tuple[batch.Batch, Any]:
+    """(rows, state) of a record; `like` has the rows' shapes. Raises ValueError for another number of bytes."""
+    (size,) = _HEAD.unpack_from(record)
+    state = json.loads(record[_HEAD.size : _HEAD.size + size])
+    at, lanes = _HEAD.size + size, []
+    for lane in _lanes(like):
+        arrays = []
+        for array in lane:
+            arrays.append(np.frombuffer(record, array.dtype, array.size, at).reshape(array.shape))
+            at += array.nbytes
+        lanes.append(type(lane)(*arrays))
+    if at != len(record):
+        raise ValueError(f"a record of {len(record)} bytes, wanted {at}")
+    return _with_lanes(like, lanes), state
+
+
+def _lanes(rows: batch.Batch) -> list[Any]:
+    """The lanes that have room, each a tuple of arrays."""
+    return [lane for lane in rows if lane is not None]
+
+
+def _with_lanes(like: batch.Batch, lanes: Sequence[Any]) -> batch.Batch:
+    """These in the places of the lanes of `like`."""
+    names = [name for name in batch.Batch._fields if getattr(like, name) is not None]
+    return like._replace(**dict(zip(names, lanes, strict=True)))
+
+
+class WrittenRows:
+    """The batches of a stream, from the rows that were written of it. Iterate over it; each element is a Step.
+
+    shards: the data shards that this host holds. done: steps that were taken before.
+    Raises ValueError where the rows are of another order than the recipe's, and while iterating where they are at
+    their end, or damaged.
+    """
+
+    def __init__(
+        self,
+        settings: config.Stream,
+        row: batch.Row,
+        *,
+        rows: int,
+        seed: int,
+        vocabulary: str,
+        shards: Sequence[int],
+        done: int = 0,
+        augmentation: config.Augmentation | None = None,
+    ):
+        self._folder = pathlib.Path(settings.written)
+        self._info = read_info(self._folder)
+        check(self._info, settings, row, rows=rows, seed=seed, vocabulary=vocabulary, augmentation=augmentation)
+        self.tasks: list[str] = list(self._info.fingerprint["tasks"])
+        self.bad_records = quarantine.Quarantine(settings.bad_records)
+        """None: what could not be used was told when the rows were written."""
+        self._like = batch.empty(row, rows // settings.data_shards)
+        self._shards, self._step = list(shards), done
+        self._files = {shard: _File(self._folder, self._info, shard, settings.data_shards) for shard in self._shards}
+        self._closed = threading.Event()
+        self._pool = concurrent.futures.ThreadPoolExecutor(max(1, min(len(self._shards), settings.read_threads * 4)))
+
+    def __iter__(self) -> Iterator[stream_position.Step]:
+        return self
+
+    def __next__(self) -> stream_position.Step:
+        if self._closed.is_set():
+            raise StopIteration
+        if self._step >= self._info.steps:
+            raise ValueError(
+                f"reading written rows: {self._folder} has rows for {self._info.steps:,} steps, and they are taken. "
+                "Write more by `speechlm materialise --steps=...` into the same folder, or set Recipe.steps to as many."
+            )
+        found = list(self._pool.map(self._read, self._shards))
+        self._step += 1
+        lanes = [
+            type(of_shards[0])(*(np.concatenate(arrays) for arrays in zip(*of_shards, strict=True)))
+            for of_shards in zip(*(_lanes(rows) for rows, _ in found), strict=True)
+        ]
+        states = {str(shard): state for shard, (_, state) in zip(self._shards, found, strict=True)}
+        return stream_position.Step(_with_lanes(self._like, lanes), states)
+
+    def close(self) -> None:
+        """Ends the iteration."""
+        self._closed.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, shard: int) -> tuple[batch.Batch, Any]:
+        where, record = self._files[shard].read(self._step)
+        try:
+            return decode(record, self._like)
+        except (ValueError, struct.error) as error:
+            raise ValueError(f"reading written rows: {where} is damaged ({error}). Write the rows again.") from error
+
+
+def check(
+    info: Info,
+    settings: config.Stream,
+    row: batch.Row,
+    *,
+    rows: int,
+    seed: int,
+    vocabulary: str,
+    augmentation: config.Augmentation | None = None,
+) -> None:
+    """Raises ValueError where the rows' order is not that of these choices."""
+    now = stream_position.layout(settings, row, rows=rows, seed=seed, vocabulary=vocabulary, augmentation=augmentation)
+    now |= {"mixture": settings.mixture, "split": settings.split}
+    saved = {name: info.fingerprint[name] for name in now if name in info.fingerprint}
+    stream_position.check(
+        saved | {"mixture": info.mixture, "split": info.split},
+        now,
+        f"reading written rows: those of {settings.written} are of another recipe",
+        "Write rows of this recipe into another folder, or set Stream.written = ''.",
+    )
+
+
+class _File:
+    """The records of one data shard, whichever of its files they lie in; the last one that was asked for is open."""
+
+    def __init__(self, folder: pathlib.Path, info: Info, shard: int, shards: int):
+        self._folder, self._parts, first = folder, [], 0
+        while (name := file_name(shard, shards, first)) in info.files:
+            self._parts.append((first, name))
+            first += info.files[name]
+        self._open: tuple[str, Any] | None = None
+
+    def read(self, step: int) -> tuple[str, bytes]:
+        """(where it lies, the record)."""
+        first, name = next(part for part in reversed(self._parts) if part[0] <= step)
+        where = f"{self._folder / name}[{step - first}]"
+        try:
+            if self._open is None or self._open[0] != name:
+                self._open = name, array_record_module.ArrayRecordReader(str(self._folder / name), _READER_OPTIONS)
+            return where, self._open[1].read([step - first])[0]
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"reading written rows: {where} cannot be read ({' '.join(str(error).split())}). Write the rows again."
+            ) from error

@@ -1,0 +1,85 @@
+"""Where the batches of a run come from: SeqIO tasks, or rows that were written ahead of it."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from speechlm_jax.data import config as data_config
+from speechlm_jax.data import quarantine, stream_position
+from speechlm_jax.training import config
+
+
+class Source(Protocol):
+    """The batches of this process, from where the run stands; closed when the run ends."""
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names; a segment's task_id is an index here."""
+        ...
+
+    @property
+    def bad_records(self) -> quarantine.Quarantine:
+        """What was skipped so far."""
+        ...
+
+    def __iter__(self) -> Iterator[stream_position.Step]: ...
+
+    def __next__(self) -> stream_position.Step: ...
+
+    def close(self) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """What is known of the batches before any is made."""
+
+    tasks: int
+    """How many there are."""
+    fingerprint: dict[str, Any]
+    """What the order of the batches depends on."""
+    open: Callable[..., Source]
+    """(shards, state, done, on_bad) -> the source: of these data shards, after `done` steps, where they stand so."""
+
+
+def find(recipe: config.Recipe, vocabulary: str) -> Feed:
+    """Raises ValueError where a task, or what was written, is not there or not the recipe's. vocabulary: its hash."""
+    feed = _written(recipe, vocabulary) if recipe.data.stream.written else _tasks(recipe, vocabulary)
+    if feed.tasks > recipe.task_slots:
+        raise ValueError(
+            f"training on {feed.tasks} tasks: Recipe.task_slots = {recipe.task_slots} has no room for them."
+        )
+    return feed
+
+
+def _choices(recipe: config.Recipe) -> dict[str, Any]:
+    return {"rows": recipe.data.rows, "seed": recipe.seed, "augmentation": recipe.data.augmentation}
+
+
+def _tasks(recipe: config.Recipe, vocabulary: str) -> Feed:
+    # TensorFlow comes with these, and only where it is needed.
+    from speechlm_jax.data import registration, stream
+
+    data: data_config.Data = recipe.data
+    registration.register(data)
+    fingerprint = stream.fingerprint(data.stream, data.row, vocabulary=vocabulary, **_choices(recipe))
+
+    def opened(shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source:
+        del done  # The state says it.
+        return stream.Stream(data.stream, data.row, shards=shards, state=state, on_bad=on_bad, **_choices(recipe))
+
+    return Feed(len(fingerprint["tasks"]), fingerprint, opened)
+
+
+def _written(recipe: config.Recipe, vocabulary: str) -> Feed:
+    from speechlm_jax.data import written_rows
+
+    data: data_config.Data = recipe.data
+    info = written_rows.read_info(data.stream.written)
+    choices = {"vocabulary": vocabulary, **_choices(recipe)}
+    written_rows.check(info, data.stream, data.row, **choices)
+
+    def opened(shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source:
+        del state, on_bad  # What is written stands in its place, and was told then.
+        return written_rows.WrittenRows(data.stream, data.row, shards=shards, done=done, **choices)
+
+    return Feed(len(info.fingerprint["tasks"]), info.fingerprint, opened)

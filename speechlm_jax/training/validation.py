@@ -1,0 +1,60 @@
+"""The scores of a run while it trains."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import seqio
+
+from speechlm_jax import low_rank, vocabulary
+from speechlm_jax.data import pipeline, quarantine, registration
+from speechlm_jax.inference import evaluation
+from speechlm_jax.training import config, program
+
+
+def find(recipe: config.Recipe) -> dict[str, seqio.Task]:
+    """The tasks that have the split which is scored while training, by name. Raises ValueError where none has."""
+    choices = recipe.evaluation
+    if choices is None:
+        return {}
+    registration.register(recipe.data)
+    names = choices.tasks or (recipe.data.stream.mixture,)
+    tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
+    found = {name: task for name, task in tasks.items() if choices.split in task.splits}
+    if not found:
+        splits = sorted({split for task in tasks.values() for split in task.splits})
+        raise ValueError(
+            f"choosing what is scored while training: wanted tasks with the split '{choices.split}', found {splits} "
+            f"in {', '.join(names)}. Set Evaluation.split, or Recipe.evaluation = None."
+        )
+    return found
+
+
+def scorer(
+    recipe: config.Recipe, tasks: dict[str, seqio.Task], words: vocabulary.Vocabulary, made: program.Program
+) -> Callable[[Any], dict[str, Any]]:
+    """The function (parameters) -> scores by task."""
+    choices = recipe.evaluation
+    assert choices is not None
+    evaluator = evaluation.Evaluator(
+        made.graphdef,
+        vocabulary=words,
+        data=recipe.data,
+        mesh=made.mesh,
+        heads=made.heads,
+        model=recipe.model,
+        decode_steps=choices.decode_steps,
+    )
+    merge = jax.jit(low_rank.merge)
+
+    def scores(params: Any) -> dict[str, Any]:
+        merged, found = merge(params), {}
+        for name, task in tasks.items():
+            try:
+                found[name] = evaluator.score(merged, task, choices.split, limit=choices.max_examples)
+            except quarantine.TooManyBadRecords as error:
+                # The budget guards what is trained on; a split that cannot be scored is told each time.
+                found[name] = {"not_scored": str(error)}
+        return found
+
+    return scores
