@@ -11,6 +11,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+BEGAN = time.monotonic()
+"""When this process began, or soon after: the front door imports this before anything slow."""
+
 
 class Preempted(Exception):
     """The process was told to stop and has saved its state: the same command, started again, goes on from there."""

@@ -16,16 +16,17 @@ from jax.experimental import multihost_utils
 
 from speechlm_jax import batch, checkpoints, runtime, sharding, vocabulary
 from speechlm_jax.data import prefetch, quarantine, stream_position
-from speechlm_jax.training import config, feeds, kept_recipe, monitor, program, state, window
+from speechlm_jax.training import config, feeds, kept_recipe, monitor, program, startup, state, window
 
 
 def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """Trains until Recipe.steps; returns the scores of the last evaluation and the run's figures. See `train.run`."""
-    started = time.monotonic()
+    started, beginning = time.monotonic(), startup.Startup()
     scores: dict[str, Any] = {}
     with contextlib.ExitStack() as parts:
         preemption = parts.enter_context(runtime.Preemption())
         run = _open(recipe)
+        beginning.end("tasks")
         saved = parts.enter_context(contextlib.closing(checkpoints.Folder(run.folder, keep=recipe.checkpoints.keep)))
         if (saved.latest() or 0) >= recipe.steps:
             runtime.say(f"{run.folder} has done its {saved.latest() or 0} steps; Recipe.steps = {recipe.steps}.")
@@ -33,6 +34,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         made = program.Program(recipe)
         now, shards = _start(run, made, saved)
         first = done = int(now.step)
+        beginning.end("state")
         if jax.process_index() == 0:
             kept_recipe.write(run.folder, config_text, step=done)
         source = parts.enter_context(contextlib.closing(_source(recipe, run, made, shards, done)))
@@ -45,9 +47,10 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
             "compiling the step"
         )
         train_step = made.compile()
+        beginning.end("compiling")
         evaluate = _evaluation(recipe, run, made)
         writer = parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps)))
-        line = window.Window()
+        line = window.Window(beginning)
 
         def save() -> None:
             position = {"fingerprint": run.feed.fingerprint, "shards": _gather(shards)}

@@ -7,13 +7,16 @@ from typing import Any
 
 import jax
 
-from speechlm_jax.training import monitor, step
+from speechlm_jax import runtime
+from speechlm_jax.training import monitor, startup, step
 
 
 class Window:
-    """Opened once for a run; `end` gives the line of metrics and begins the next window."""
+    """Opened once for a run; `end` gives the line of metrics and begins the next window. The first step of all ends the
+    start of the run, which is then told."""
 
-    def __init__(self) -> None:
+    def __init__(self, beginning: startup.Startup) -> None:
+        self._beginning = beginning
         self._began = time.monotonic()
         self._metrics: list[step.Metrics] = []
         self._last: step.Metrics | None = None
@@ -26,6 +29,8 @@ class Window:
         """The next batch. Time counts as waiting when the device has finished the step before and stands still."""
         asked = time.monotonic()
         element = next(ahead)
+        if self._last is None:
+            self._beginning.end("first batch")
         if self._last is not None and self._last.skipped.is_ready():
             self._waited += time.monotonic() - asked
         # One step in flight is enough to keep a device busy, and bounds what is held in memory.
@@ -34,7 +39,11 @@ class Window:
 
     def add(self, metrics: step.Metrics) -> None:
         """Keeps the metrics of a step, which may not be finished."""
-        if self._last is not None:
+        if self._last is None:
+            jax.block_until_ready(metrics.skipped)
+            self._beginning.end("first step")
+            runtime.say(self._beginning.text())
+        else:
             self.skipped = self.skipped + 1 if int(self._last.skipped) else 0
         self._metrics.append(metrics)
         self._last = metrics

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from speechlm_jax.training import step, window
+from speechlm_jax.training import startup, step, window
 
 NAMES = {"coefficients": {"targets": 1.0}, "heads": ["targets"], "tasks": ["asr"]}
 
@@ -33,7 +33,7 @@ def _slow(seconds: float) -> Iterator[int]:
 
 
 def test_the_wait_for_the_first_batch_of_a_window_is_counted():
-    line, ahead = window.Window(), _slow(0.05)
+    line, ahead = window.Window(startup.Startup()), _slow(0.05)
     shares = []
     for _ in range(3):  # As with Recipe.log_every = 1.
         line.fetch(ahead)
@@ -44,7 +44,7 @@ def test_the_wait_for_the_first_batch_of_a_window_is_counted():
 
 
 def test_an_evaluation_between_two_lines_loses_no_step_and_takes_no_time():
-    line, ahead = window.Window(), _slow(0.0)
+    line, ahead = window.Window(startup.Startup()), _slow(0.0)
     for loss in (1.0, 2.0):
         line.fetch(ahead)
         line.add(_metrics(loss))
@@ -58,17 +58,30 @@ def test_an_evaluation_between_two_lines_loses_no_step_and_takes_no_time():
 
 
 def test_a_line_tells_of_the_steps_since_the_line_before():
-    line = window.Window()
+    line = window.Window(startup.Startup())
     for loss in (1.0, 5.0):
         line.add(_metrics(loss))
         assert line.end(**NAMES)["loss"] == pytest.approx(loss)
 
 
 def test_skipped_steps_are_counted_in_a_row_and_across_lines():
-    line, counts = window.Window(), []
+    line, counts = window.Window(startup.Startup()), []
     for number, skipped in enumerate([0, 1, 1, 1, 0, 1, 1]):
         line.add(_metrics(skipped=skipped))
         counts.append(line.skipped)
         if number == 2:
             line.end(**NAMES)
     np.testing.assert_array_equal(counts, [0, 0, 1, 2, 3, 0, 1])
+
+
+def test_the_first_step_tells_where_the_time_before_it_went(capsys):
+    beginning = startup.Startup()
+    beginning.end("compiling")
+    line, ahead = window.Window(beginning), _slow(0.05)
+    for _ in range(2):
+        line.fetch(ahead)
+        line.add(_metrics())
+    assert list(beginning.seconds) == ["libraries", "compiling", "first batch", "first step"]
+    assert beginning.seconds["first batch"] >= 0.05
+    told = capsys.readouterr().err
+    assert told.count("first step after") == 1 and ", first batch " in told
