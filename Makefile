@@ -2,8 +2,8 @@
 #
 #   make quickstart   train, evaluate and listen to a small model on this machine
 #   make objectives   train on every objective of speech and text at once, and score each;
-#                     then USE=understanding (translation, matching, speaking, answering, and after it
-#                     spoken_answering) finetunes for that use
+#                     then USE=understanding (translation, matching, speaking) finetunes for that use;
+#                     USE=answering, and after it spoken_answering, begin anew
 #   make transfer     does pretraining without labels help where labels are few? with and without, three seeds
 #   make plan-all     every size of model compiled for TPU slices that are not at hand
 #   make test         every test

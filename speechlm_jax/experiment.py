@@ -54,6 +54,7 @@ def run(
 
         report.train_vocabulary(recipe.data, pieces, fields=None, languages=languages)
     train.run(recipe=recipe, config_text=config_text)
+    runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.inference import scoring
 
     trained = time.monotonic() - started

@@ -134,10 +134,10 @@ def model_on(mesh: Mesh, graphdef: nnx.GraphDef, params: nnx.State) -> Iterator[
 
 
 def platform() -> str:
-    """What a step is being traced for, 'cpu', 'gpu' or 'tpu': the devices of the mesh inside `tracing_on`, which may
-    not be at hand; else those of this process."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return jax.default_backend() if device is None else device.platform
+    """What a step is being traced for, 'cpu', 'tpu', 'gpu' (NVIDIA's) or 'rocm': the devices of the mesh inside
+    `tracing_on`, which may not be at hand; else those of this process."""
+    device = jax.sharding.get_abstract_mesh().abstract_device or jax.devices()[0]
+    return "rocm" if device.platform == "gpu" and "NVIDIA" not in device.device_kind else device.platform
 
 
 def cut_rows(tree: Any) -> Any:

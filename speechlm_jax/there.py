@@ -6,10 +6,9 @@ from speechlm_jax import vocabulary
 from speechlm_jax.data import config
 
 
-def check_data(data: config.Data, *, with_vocabulary: bool = True) -> None:
-    """Raises ValueError where the vocabulary or the manifest of a run is not there; neither is read whole. Rows that
-    were written ahead need no manifest."""
-    if not data.stream.written:
+def check_data(data: config.Data, *, with_vocabulary: bool = True, with_manifest: bool = True) -> None:
+    """Raises ValueError where the vocabulary or the manifest of a run is not there; neither is read whole."""
+    if with_manifest:
         _check_manifest(data)
     if with_vocabulary:
         vocabulary.Vocabulary.load(data.vocabulary)

@@ -20,9 +20,10 @@ def run(*, recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
             "starting a run: wanted a folder for it, found none. Give a recipe, "
             "--gin_file=gin_configs/recipes/NAME.gin, or set Recipe.run_dir."
         )
-    there.check_data(recipe.data)
+    reads_tasks = recipe.evaluation is not None or not recipe.data.stream.written
+    there.check_data(recipe.data, with_manifest=reads_tasks)
     runtime.initialize()
-    if recipe.evaluation is not None or not recipe.data.stream.written:
+    if reads_tasks:
         runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.training import loop
 

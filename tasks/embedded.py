@@ -158,15 +158,23 @@ def _register_labels(suffix: str, source: sources.RecordsSource, *, speech: bool
 
 
 def _register_questions(suffix: str, source: sources.RecordsSource, *, speech: bool) -> None:
-    """Questions on speech, or text; of the records that have some."""
+    """Questions on speech, or text, of the records that have some; and what else is learned from these passages."""
     kind = "spoken_" if speech else ""
+    asked = sources.Having(source, "question", "answer")
     _add(
         f"embedded_{kind}question_answering{suffix}",
-        sources.Having(source, "question", "answer"),
+        asked,
         paired_objectives.question_answering("questions", "answers", passage=None if speech else "text"),
         measures.answers(),
     )
-    if not speech:
+    if speech:
+        _add(
+            f"embedded_passage_recognition{suffix}",
+            asked,
+            objectives.recognition("spoken", "{lang}"),
+            measures.recognition(),
+        )
+    else:
         _add(f"embedded_passage_spans{suffix}", source, [TEXT, *objectives.shuffled_spans("text")])
 
 
@@ -234,6 +242,7 @@ _OBJECTIVES = {
     "matching": 1.5,
     "text_to_speech": 2.0,
     "span_corruption": 1.0,
+    "passage_spans": 1.0,
     "prefix_language_model": 0.5,
     "masked_language_model": 1.5,
     "sentiment": 0.5,
@@ -276,7 +285,11 @@ _of_two_languages(
 for _code in words.LANGUAGES:
     for _name, _rates in {
         "answering": {"question_answering": 2.0, "passage_spans": 1.0},
-        "spoken_answering": {"recognition": 2.0, "spoken_question_answering": 4.0, "question_answering": 3.0},
+        "spoken_answering": {
+            "passage_recognition": 4.0,
+            "spoken_question_answering": 4.0,
+            "question_answering": 2.0,
+        },
     }.items():
         seqio.MixtureRegistry.add(
             f"embedded_{_name}_{_code}", [(f"embedded_{task}_{_code}", rate) for task, rate in _rates.items()]

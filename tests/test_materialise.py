@@ -11,7 +11,7 @@ import pytest
 import small_run
 
 from speechlm_jax import batch, cli
-from speechlm_jax.data import config, written_rows
+from speechlm_jax.data import config, stream, written_rows
 
 pytestmark = pytest.mark.slow
 
@@ -62,23 +62,18 @@ def test_a_run_on_written_rows_is_the_run_on_the_tasks_bit_for_bit_and_needs_no_
     assert list((folder / "written" / "tensorboard").iterdir())
 
 
-def test_a_run_may_change_from_written_rows_to_tasks(folder, capfd):
-    """It stops where the written rows end, at a checkpoint."""
-    assert cli.main(materialise(folder, "--steps=2", out="two")) == 0
-    assert "Error" not in capfd.readouterr().err
-    assert cli.main(train(folder, "changing", f"--gin.Stream.written={folder}/two")) == 2
-    assert "has rows for 2 steps, and they are taken" in capfd.readouterr().err
-    assert cli.main(train(folder, "changing")) == 0
-    assert small_run.losses(folder / "changing") == small_run.losses(folder / "live")
-
-
-def test_a_run_may_change_from_tasks_to_written_rows(folder):
-    shutil.copytree(folder / "live", folder / "changed")
+@pytest.mark.parametrize(("begun", "goes_on"), [("written", "tasks"), ("live", "rows")])
+def test_a_run_may_change_between_tasks_and_written_rows(folder, begun, goes_on):
+    """From its second step on; it says that it goes on, and is the run that changed nothing."""
+    shutil.copytree(folder / begun, folder / f"on_{goes_on}")
     for step in (4, 6):
-        shutil.rmtree(folder / "changed" / "checkpoints" / str(step))
-    said = run_without_tensorflow(train(folder, "changed", f"--gin.Stream.written={folder}/rows"))
-    assert "going on from step 2" in said
-    assert small_run.losses(folder / "changed") == small_run.losses(folder / "live")
+        shutil.rmtree(folder / f"on_{goes_on}" / "checkpoints" / str(step))
+    command = train(folder, f"on_{goes_on}")
+    if goes_on == "tasks":
+        assert cli.main(command) == 0
+    else:
+        assert "going on from step 2" in run_without_tensorflow([*command, f"--gin.Stream.written={folder}/rows"])
+    assert small_run.losses(folder / f"on_{goes_on}") == small_run.losses(folder / "live")
 
 
 def test_what_is_written_goes_on_where_it_was_cut_off(folder):
@@ -91,9 +86,12 @@ def test_what_is_written_goes_on_where_it_was_cut_off(folder):
     names = sorted(whole)
     (folder / "cut" / names[-1]).write_bytes(whole[names[-1]][:100])
     (folder / "cut" / names[0]).unlink()
+    kept = folder / "cut" / names[1]
+    stands = kept.stat().st_ino
     assert cli.main(materialise(folder, "--steps=6", two, out="cut")) == 0
     found = {path.name: path.read_bytes() for path in (folder / "cut").glob("*.array_record")}
-    assert {name: found[name] for name in whole} == whole
+    assert {name: found[name] for name in whole} == whole and len(found) == 24
+    assert kept.stat().st_ino == stands, "a whole file behind one that was gone is written again"
     assert written_rows.read_info(folder / "cut").steps == 6
     assert cli.main(materialise(folder, "--steps=3", two, out="cut")) == 0
     assert written_rows.read_info(folder / "cut").steps == 6
@@ -105,6 +103,8 @@ def test_what_is_written_goes_on_where_it_was_cut_off(folder):
         ("--gin.Recipe.seed=3", "seed: 0 -> 3"),
         ("--gin.Row.targets=40", "row.targets: 48 -> 40"),
         ("--gin.Stream.data_shards=4", "data_shards: 8 -> 4"),
+        ("--gin.Manifest.objectives=(('recognition', 1.0),)", "manifest.objectives: [['recognition', 2.0]"),
+        ("--gin.Recipe.steps=9", "has rows for 6 steps, wanted 9"),
     ],
 )
 def test_rows_of_another_recipe_are_refused(folder, change, told, capsys):
@@ -121,7 +121,7 @@ def test_a_folder_of_other_rows_is_not_written_into(folder, capsys):
 
 
 def test_a_damaged_file_is_named(folder, capsys):
-    assert cli.main(materialise(folder, "--steps=2", out="damaged")) == 0
+    shutil.copytree(folder / "rows", folder / "damaged")
     name = sorted(path.name for path in (folder / "damaged").glob("*.array_record"))[3]
     (folder / "damaged" / name).write_bytes(b"nothing of the kind")
     assert cli.main(train(folder, "damaged_run", f"--gin.Stream.written={folder}/damaged")) == 2
@@ -129,27 +129,25 @@ def test_a_damaged_file_is_named(folder, capsys):
 
 
 def test_a_host_reads_its_own_shards_alone(folder):
-    """In the middle of the run, and each row as the stream made it."""
-    settings, row, choices = of_recipe(folder)
-    found = written_rows.WrittenRows(settings, row, shards=[2, 5], done=3, **choices)
+    """In the middle of the run, the rows that the stream makes there."""
+    info = written_rows.read_info(folder / "rows")
+    told = info.fingerprint
+    row = batch.Row(**told["row"])
+    data = config.Data(row=row, stream=config.Stream(mixture="manifest", written=str(folder / "rows")))
+    live = stream.Stream(data.stream, row, rows=told["rows"], seed=told["seed"], shards=[2, 5])
+    for _ in range(4):
+        wanted = next(live)
+    live.close()
+    live.free()
+    found = written_rows.WrittenRows(data, info, shards=[2, 5], done=3)
     step = next(found)
-    assert sorted(step.state) == ["2", "5"]
-    whole = written_rows.WrittenRows(settings, row, shards=range(8), done=3, **choices)
-    for lane, other in zip(step.batch, next(whole).batch, strict=True):
-        for array, all_rows in zip(lane or (), other or (), strict=True):
-            np.testing.assert_array_equal(array, all_rows[[2, 5]])
+    assert step.state == json.loads(json.dumps(wanted.state)) and sorted(step.state) == ["2", "5"]
+    for lane, other in zip(step.batch, wanted.batch, strict=True):
+        for array, live_array in zip(lane or (), other or (), strict=True):
+            np.testing.assert_array_equal(array, live_array)
     found.close()
     with pytest.raises(StopIteration):
         next(found)
-    whole.close()
-
-
-def of_recipe(folder):
-    """Stream, row, and what else its order depends on, of the recipe."""
-    told = json.loads((folder / "rows" / written_rows.INFO).read_text())["fingerprint"]
-    settings = config.Stream(mixture="manifest", written=str(folder / "rows"))
-    choices = {name: told[name] for name in ("rows", "seed", "vocabulary")}
-    return settings, batch.Row(**told["row"]), choices
 
 
 def test_the_records_are_rows_and_where_their_shard_stands():

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
@@ -34,35 +34,47 @@ class Part:
         """The file that begins with step `first`."""
         return written_rows.file_name(self.shard, self.data.stream.data_shards, first)
 
-    def files(self) -> list[tuple[str, dict[str, Any]]]:
-        """(name, sidecar) of the files that are whole, in their order."""
-        found: list[tuple[str, dict[str, Any]]] = []
+    def told(self, first: int) -> dict[str, Any] | None:
+        """What the sidecar says of the file that begins with step `first`; None where it is not whole."""
+        path = pathlib.Path(self.folder) / self.name(first)
+        try:
+            told = json.loads(path.with_suffix(".json").read_text("utf-8"))
+            return told if told["bytes"] == path.stat().st_size else None
+        except (FileNotFoundError, ValueError, KeyError):
+            return None
+
+    def files(self) -> dict[str, dict[str, Any]]:
+        """Name -> sidecar of the whole files that follow each other from the first step on."""
+        found: dict[str, dict[str, Any]] = {}
         first = 0
-        while True:
-            path = pathlib.Path(self.folder) / self.name(first)
-            try:
-                told = json.loads(path.with_suffix(".json").read_text("utf-8"))
-                if told["bytes"] != path.stat().st_size:
-                    return found
-            except (FileNotFoundError, ValueError, KeyError):
-                return found
-            found.append((path.name, told))
+        while (told := self.told(first)) is not None:
+            found[self.name(first)] = told
             first += told["steps"]
+        return found
+
+    def next_whole(self, after: int) -> int:
+        """The first step of the next whole file behind step `after`, or the last step that is wanted."""
+        names = pathlib.Path(self.folder).glob(f"{self.name(0).rpartition('-')[0]}-*.array_record")
+        firsts = (int(path.stem.rpartition("-")[2]) for path in names)
+        return min([first for first in firsts if first > after and self.told(first)], default=max(self.steps, after))
 
 
 def write(part: Part, tell: Callable[[int], None]) -> None:
     """Writes what is missing of a data shard's steps. tell: told how many steps were written since it was told last;
     what it raises ends the work. Raises ValueError where the records cannot be served."""
     registration.register(part.data)
-    there = part.files()
-    done, state = sum(told["steps"] for _, told in there), there[-1][1]["state"] if there else None
-    tell(min(done, part.steps))
-    if done < part.steps:
-        _write_on(part, done, state, tell)
+    done, state = 0, None
+    while done < part.steps:
+        told = part.told(done)
+        if told is None:
+            done, state = _write_on(part, done, part.next_whole(done), state, tell)
+        else:
+            tell(min(told["steps"], part.steps - done))
+            done, state = done + told["steps"], told["state"]
 
 
-def _write_on(part: Part, done: int, state: Any, tell: Callable[[int], None]) -> None:
-    """Writes the steps after `done`, where the shard stands at `state`."""
+def _write_on(part: Part, done: int, until: int, state: Any, tell: Callable[[int], None]) -> tuple[int, Any]:
+    """Writes the steps from `done`, where the shard stands at `state`, to `until`; returns both after them."""
     bad: list[quarantine.BadRecord] = []
     rows = stream.Stream(
         part.data.stream,
@@ -74,34 +86,48 @@ def _write_on(part: Part, done: int, state: Any, tell: Callable[[int], None]) ->
         augmentation=part.data.augmentation,
         on_bad=bad.append,
     )
-    with contextlib.closing(rows):
-        while done < part.steps:
-            steps = min(part.steps_per_file, part.steps - done)
+    try:
+        while done < until:
+            steps = min(part.steps_per_file, until - done)
             path = pathlib.Path(part.folder) / part.name(done)
             with whole_files.whole(path) as unfinished:
                 state = _write_file(unfinished, rows, steps, tell)
                 size = unfinished.stat().st_size
-            told = {"steps": steps, "bytes": size, "state": state, "bad": [dataclasses.asdict(one) for one in bad]}
+            # Readers are ahead, and may add to it meanwhile.
+            met = bad[:]
+            del bad[: len(met)]
+            told = {"steps": steps, "bytes": size, "state": state, "bad": [dataclasses.asdict(one) for one in met]}
             whole_files.write_json(path.with_suffix(".json"), told)
-            bad.clear()
             done += steps
-    rows.free()
+    finally:
+        rows.close()
+        rows.free()
+    return done, state
 
 
 def _write_file(path: pathlib.Path, rows: stream.Stream, steps: int, tell: Callable[[int], None]) -> Any:
     """Writes the next steps of a stream of one shard; returns where the shard stands after them."""
     state: Any = None
-    try:
+    with _told_of(path):
         writer = array_record_module.ArrayRecordWriter(str(path), records.WRITER_OPTIONS)
-        for _ in range(steps):
-            made = next(rows)
-            (state,) = made.state.values()
+    for _ in range(steps):
+        made = next(rows)
+        (state,) = made.state.values()
+        with _told_of(path):
             writer.write(written_rows.encode(made.batch, state))
-            tell(1)
+        tell(1)
+    with _told_of(path):
         writer.close()
+    return state
+
+
+@contextlib.contextmanager
+def _told_of(path: pathlib.Path) -> Iterator[None]:
+    """What goes wrong with a file is the user's to mend."""
+    try:
+        yield
     except RuntimeError as error:
         raise ValueError(f"writing rows: {path} could not be written ({' '.join(str(error).split())}).") from error
-    return state
 
 
 def materialise(
@@ -119,7 +145,7 @@ def materialise(
         vocabulary=vocabulary.Vocabulary.load(data.vocabulary).hash,
         augmentation=data.augmentation,
     )
-    before = _before(folder, fingerprint)
+    _begin(folder, fingerprint)
     parts = [Part(data, seed, shard, steps, steps_per_file, str(folder)) for shard in range(data.stream.data_shards)]
     total = steps * len(parts)
     with (
@@ -128,27 +154,31 @@ def materialise(
     ):
         for _ in written:
             pass
-    files = {name: told for part in parts for name, told in part.files()}
+    files = [part.files() for part in parts]
+    every = {name: told for of_shard in files for name, told in of_shard.items()}
     info = written_rows.Info(
         mixture=data.stream.mixture,
         split=data.stream.split,
+        tasks_from=written_rows.tasks_from(data),
         fingerprint=fingerprint,
-        steps=max(steps, before),
-        files={name: told["steps"] for name, told in files.items()},
+        steps=min(sum(told["steps"] for told in of_shard.values()) for of_shard in files),
+        files={name: told["steps"] for name, told in every.items()},
     )
     whole_files.write_json(folder / written_rows.INFO, info._asdict())
-    bad = {(record["task"], record["id"]) for told in files.values() for record in told["bad"]}
+    bad = {(one["task"], one["id"]): json.dumps(one) + "\n" for told in every.values() for one in told["bad"]}
+    with whole_files.whole(folder / "bad_records.jsonl") as path:
+        path.write_text("".join(bad.values()), encoding="utf-8")
     return {
         "folder": str(folder),
         "steps": info.steps,
-        "files": len(files),
-        "bytes": sum(told["bytes"] for told in files.values()),
+        "files": len(every),
+        "bytes": sum(told["bytes"] for told in every.values()),
         "bad_records": len(bad),
     }
 
 
-def _before(folder: pathlib.Path, fingerprint: dict[str, Any]) -> int:
-    """How many steps the folder has. Raises ValueError where they are of other rows, or it holds something else."""
+def _begin(folder: pathlib.Path, fingerprint: dict[str, Any]) -> None:
+    """Says in the folder which rows belong there. Raises ValueError where others do, or it holds something else."""
     begun = folder / "begun.json"
     if not begun.exists():
         if any(folder.iterdir()):
@@ -163,4 +193,3 @@ def _before(folder: pathlib.Path, fingerprint: dict[str, Any]) -> int:
             f"writing rows into {folder}: what was begun there is of other rows",
             "Remove the folder, or name another: --out.",
         )
-    return written_rows.read_info(folder).steps if (folder / written_rows.INFO).exists() else 0

@@ -6,6 +6,7 @@ rows, and where the shard stands after them, so that a run may change between wr
 """
 
 import concurrent.futures
+import dataclasses
 import json
 import pathlib
 import struct
@@ -29,6 +30,8 @@ class Info(NamedTuple):
 
     mixture: str
     split: str
+    tasks_from: dict[str, Any]
+    """Where the mixture's tasks were registered: task modules, and the manifest."""
     fingerprint: dict[str, Any]
     """Of the stream that the rows came from."""
     steps: int
@@ -54,6 +57,12 @@ def read_info(folder: str | pathlib.Path) -> Info:
         ) from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"reading written rows: {path} is damaged ({error}). Write the rows again.") from error
+
+
+def tasks_from(data: config.Data) -> dict[str, Any]:
+    """See Info."""
+    manifest = None if data.manifest is None else dataclasses.asdict(data.manifest)
+    return {"task_modules": list(data.task_modules), "manifest": manifest}
 
 
 def encode(rows: batch.Batch, state: Any) -> bytes:
@@ -93,34 +102,21 @@ def _with_lanes(like: batch.Batch, lanes: Sequence[Any]) -> batch.Batch:
 class WrittenRows:
     """The batches of a stream, from the rows that were written of it. Iterate over it; each element is a Step.
 
-    shards: the data shards that this host holds. done: steps that were taken before.
-    Raises ValueError where the rows are of another order than the recipe's, and while iterating where they are at
-    their end, or damaged.
+    info: what rows.json says; `check` it first. shards: the data shards that this host holds. done: steps that were
+    taken before.
+    Raises ValueError while iterating where the rows are at their end, or damaged.
     """
 
-    def __init__(
-        self,
-        settings: config.Stream,
-        row: batch.Row,
-        *,
-        rows: int,
-        seed: int,
-        vocabulary: str,
-        shards: Sequence[int],
-        done: int = 0,
-        augmentation: config.Augmentation | None = None,
-    ):
-        self._folder = pathlib.Path(settings.written)
-        self._info = read_info(self._folder)
-        check(self._info, settings, row, rows=rows, seed=seed, vocabulary=vocabulary, augmentation=augmentation)
-        self.tasks: list[str] = list(self._info.fingerprint["tasks"])
-        self.bad_records = quarantine.Quarantine(settings.bad_records)
-        """None: what could not be used was told when the rows were written."""
-        self._like = batch.empty(row, rows // settings.data_shards)
+    def __init__(self, data: config.Data, info: Info, *, shards: Sequence[int], done: int = 0):
+        self._folder, self._info = pathlib.Path(data.stream.written), info
+        self.tasks: list[str] = list(info.fingerprint["tasks"])
+        self.bad_records = quarantine.Quarantine(data.stream.bad_records)
+        """Empty: what could not be used is in the folder's bad_records.jsonl."""
+        self._like = batch.empty(data.row, data.rows // data.stream.data_shards)
         self._shards, self._step = list(shards), done
-        self._files = {shard: _File(self._folder, self._info, shard, settings.data_shards) for shard in self._shards}
+        self._files = {shard: _File(self._folder, info, shard, data.stream.data_shards) for shard in self._shards}
         self._closed = threading.Event()
-        self._pool = concurrent.futures.ThreadPoolExecutor(max(1, min(len(self._shards), settings.read_threads * 4)))
+        self._pool = concurrent.futures.ThreadPoolExecutor(max(1, min(len(self._shards), 4 * data.stream.read_threads)))
 
     def __iter__(self) -> Iterator[stream_position.Step]:
         return self
@@ -131,7 +127,7 @@ class WrittenRows:
         if self._step >= self._info.steps:
             raise ValueError(
                 f"reading written rows: {self._folder} has rows for {self._info.steps:,} steps, and they are taken. "
-                "Write more by `speechlm materialise --steps=...` into the same folder, or set Recipe.steps to as many."
+                "Write more into it by `speechlm materialise --steps=...`."
             )
         found = list(self._pool.map(self._read, self._shards))
         self._step += 1
@@ -155,26 +151,25 @@ class WrittenRows:
             raise ValueError(f"reading written rows: {where} is damaged ({error}). Write the rows again.") from error
 
 
-def check(
-    info: Info,
-    settings: config.Stream,
-    row: batch.Row,
-    *,
-    rows: int,
-    seed: int,
-    vocabulary: str,
-    augmentation: config.Augmentation | None = None,
-) -> None:
-    """Raises ValueError where the rows' order is not that of these choices."""
-    now = stream_position.layout(settings, row, rows=rows, seed=seed, vocabulary=vocabulary, augmentation=augmentation)
-    now |= {"mixture": settings.mixture, "split": settings.split}
-    saved = {name: info.fingerprint[name] for name in now if name in info.fingerprint}
+def check(info: Info, data: config.Data, *, seed: int, vocabulary: str, steps: int) -> None:
+    """Raises ValueError where the rows' order is not that of a run with these choices, or there are fewer steps."""
+    now = stream_position.layout(
+        data.stream, data.row, rows=data.rows, seed=seed, vocabulary=vocabulary, augmentation=data.augmentation
+    )
+    saved = {name: info.fingerprint[name] for name in now}
+    named = {"mixture": data.stream.mixture, "split": data.stream.split, **tasks_from(data)}
+    folder = data.stream.written
     stream_position.check(
-        saved | {"mixture": info.mixture, "split": info.split},
-        now,
-        f"reading written rows: those of {settings.written} are of another recipe",
+        {**saved, "mixture": info.mixture, "split": info.split, **info.tasks_from},
+        {**now, **named},
+        f"reading written rows: those of {folder} are of another recipe",
         "Write rows of this recipe into another folder, or set Stream.written = ''.",
     )
+    if info.steps < steps:
+        raise ValueError(
+            f"reading written rows: {folder} has rows for {info.steps:,} steps, wanted {steps:,}. Write more by "
+            f"`speechlm materialise --out={folder} --steps={steps}`."
+        )
 
 
 class _File:

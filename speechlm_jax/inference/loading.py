@@ -57,8 +57,8 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
     doing = f"loading {folder}, written with {versions}"
     data: data_config.Data = describe(data_config.Data, meta["data"], doing=doing)
     described: model_config.Model = describe(model_config.Model, meta["model"], doing=doing)
-    # There is no backward pass here, and what its policies are called may change.
-    model = dataclasses.replace(described, remat="none")
+    # There is no backward pass here, what its policies are called may change, and these may be other devices.
+    model = dataclasses.replace(described, remat="none", attention_kernel="auto")
     rows = min(data.rows, ROWS, enough) if rows is None else rows
     if rows < 1:
         raise ValueError(f"loading {folder}: a batch has a row or more, found --rows={rows}.")
@@ -93,6 +93,7 @@ FORMER: dict[type, dict[str, Any]] = {
         "matching": False,
         "masked_speech": None,
         "speech_out": None,
+        "attention_kernel": "auto",
     },
     model_config.SpeechOut: {"guided_heads": 0, "guide_width": 0.2},
 }

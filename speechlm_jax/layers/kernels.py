@@ -22,28 +22,40 @@ def attend(
 ) -> Float[Array, "B U H K"]:
     """Softmax attention where `mask` looks; zeros for a query that looks at nothing.
 
-    Raises ValueError for a kernel that the devices do not have.
+    Raises ValueError for a kernel that the devices do not have, or that has no room for these shapes.
     """
     platform = sharding.platform()
     if choice == "auto":
         choice = suited(platform, queries, keys)
-    if choice in _PLATFORMS and platform != _PLATFORMS[choice]:
+    wanted = _PLATFORMS.get(choice, platform)
+    if platform != wanted:
         raise ValueError(
-            f"attention: wanted a {_PLATFORMS[choice].upper()} for Model.attention_kernel = {choice!r}, found a "
+            f"attention: wanted a {wanted.upper()} for Model.attention_kernel = {choice!r}, found a "
             f"{platform.upper()}. Set it to 'auto', which takes what there is."
+        )
+    if choice == "cudnn" and not _cudnn_takes(queries, keys):
+        raise ValueError(
+            "attention by cuDNN: wanted half precision, lanes of even length and heads of a width that 8 divides, up "
+            f"to 128; found {queries.dtype}, {queries.shape[1]} queries, {keys.shape[1]} places, heads of "
+            f"{queries.shape[3]}. Set Model.attention_kernel = 'auto', Model.dtype, or the room of Row."
         )
     return _KERNELS[choice](queries, keys, values, mask)
 
 
 def suited(platform: str, queries: Float[Array, "B U H K"], keys: Float[Array, "B S H K"]) -> Choice:
-    """What 'auto' takes: a kernel that holds no array of all pairs, where there is one for these shapes."""
-    long_enough = min(queries.shape[1], keys.shape[1]) >= splash.SHORTEST
-    if platform == "tpu" and long_enough:
+    """What 'auto' takes: a kernel that holds no array of all pairs for every head, where there is one for these."""
+    if min(queries.shape[1], keys.shape[1]) < splash.SHORTEST:
+        return "reference"
+    if platform == "tpu":
         return "splash"
+    return "cudnn" if platform == "gpu" and _cudnn_takes(queries, keys) else "reference"
+
+
+def _cudnn_takes(queries: Float[Array, "B U H K"], keys: Float[Array, "B S H K"]) -> bool:
+    """As jax.nn.dot_product_attention checks for training with a mask."""
     half = queries.dtype in (jnp.bfloat16, jnp.float16)
-    if platform == "gpu" and long_enough and half and queries.shape[3] % 8 == 0 and queries.shape[3] <= 128:
-        return "cudnn"
-    return "reference"
+    even = queries.shape[1] % 2 == keys.shape[1] % 2 == 0
+    return half and even and queries.shape[3] % 8 == 0 and queries.shape[3] <= 128
 
 
 def _reference(queries: Array, keys: Array, values: Array, mask: masks.SegmentMask) -> Array:

@@ -18,7 +18,7 @@ from speechlm_jax import sharding
 from speechlm_jax.layers import masks
 
 SHORTEST = 128
-"""Queries or places fewer than a block are as well written out."""
+"""Fewer queries or places than this, which is a block, are written out by 'auto'."""
 _BLOCKS = (512, 256, 128)
 _ROOM = 1.1
 """A larger block is taken for so much more padding at most."""

@@ -29,30 +29,31 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+class Open(Protocol):
+    """Opens the source: `shards` are the data shards of this process, `state` is where they stand after `done` steps,
+    and `on_bad` is told of records that cannot be used."""
+
+    def __call__(self, *, shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Feed:
     """What is known of the batches before any is made."""
 
-    tasks: int
-    """How many there are."""
+    num_tasks: int
     fingerprint: dict[str, Any]
     """What the order of the batches depends on."""
-    open: Callable[..., Source]
-    """(shards, state, done, on_bad) -> the source: of these data shards, after `done` steps, where they stand so."""
+    open: Open
 
 
 def find(recipe: config.Recipe, vocabulary: str) -> Feed:
     """Raises ValueError where a task, or what was written, is not there or not the recipe's. vocabulary: its hash."""
     feed = _written(recipe, vocabulary) if recipe.data.stream.written else _tasks(recipe, vocabulary)
-    if feed.tasks > recipe.task_slots:
+    if feed.num_tasks > recipe.task_slots:
         raise ValueError(
-            f"training on {feed.tasks} tasks: Recipe.task_slots = {recipe.task_slots} has no room for them."
+            f"training on {feed.num_tasks} tasks: Recipe.task_slots = {recipe.task_slots} has no room for them."
         )
     return feed
-
-
-def _choices(recipe: config.Recipe) -> dict[str, Any]:
-    return {"rows": recipe.data.rows, "seed": recipe.seed, "augmentation": recipe.data.augmentation}
 
 
 def _tasks(recipe: config.Recipe, vocabulary: str) -> Feed:
@@ -61,11 +62,12 @@ def _tasks(recipe: config.Recipe, vocabulary: str) -> Feed:
 
     data: data_config.Data = recipe.data
     registration.register(data)
-    fingerprint = stream.fingerprint(data.stream, data.row, vocabulary=vocabulary, **_choices(recipe))
+    choices: dict[str, Any] = {"rows": data.rows, "seed": recipe.seed, "augmentation": data.augmentation}
+    fingerprint = stream.fingerprint(data.stream, data.row, vocabulary=vocabulary, **choices)
 
-    def opened(shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source:
+    def opened(*, shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source:
         del done  # The state says it.
-        return stream.Stream(data.stream, data.row, shards=shards, state=state, on_bad=on_bad, **_choices(recipe))
+        return stream.Stream(data.stream, data.row, shards=shards, state=state, on_bad=on_bad, **choices)
 
     return Feed(len(fingerprint["tasks"]), fingerprint, opened)
 
@@ -75,11 +77,10 @@ def _written(recipe: config.Recipe, vocabulary: str) -> Feed:
 
     data: data_config.Data = recipe.data
     info = written_rows.read_info(data.stream.written)
-    choices = {"vocabulary": vocabulary, **_choices(recipe)}
-    written_rows.check(info, data.stream, data.row, **choices)
+    written_rows.check(info, data, seed=recipe.seed, vocabulary=vocabulary, steps=recipe.steps)
 
-    def opened(shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source:
-        del state, on_bad  # What is written stands in its place, and was told then.
-        return written_rows.WrittenRows(data.stream, data.row, shards=shards, done=done, **choices)
+    def opened(*, shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source:
+        del state, on_bad  # The step says the one, and the other was told when the rows were written.
+        return written_rows.WrittenRows(data, info, shards=shards, done=done)
 
     return Feed(len(info.fingerprint["tasks"]), info.fingerprint, opened)

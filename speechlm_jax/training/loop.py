@@ -151,7 +151,7 @@ def _source(
 ) -> feeds.Source:
     process = jax.process_index()
     bad = quarantine.File(run.folder / ("bad_records.jsonl" if not process else f"bad_records-{process}.jsonl"))
-    return run.feed.open(_shards_here(made, recipe), shards, done, bad)
+    return run.feed.open(shards=_shards_here(made, recipe), state=shards, done=done, on_bad=bad)
 
 
 def _ahead(recipe: config.Recipe, made: program.Program, source: feeds.Source) -> prefetch.Prefetch:

@@ -133,7 +133,9 @@ def test_the_kernel_of_tpus_compiles_ahead_of_time_and_holds_no_array_of_all_pai
         ("tpu", 1024, "float32", "splash"),
         ("tpu", 100, "bfloat16", "reference"),
         ("gpu", 1024, "bfloat16", "cudnn"),
+        ("gpu", 1023, "bfloat16", "reference"),
         ("gpu", 1024, "float32", "reference"),
+        ("rocm", 1024, "bfloat16", "reference"),
     ],
 )
 def test_a_kernel_is_chosen_by_platform_and_shape(platform, length, dtype, wanted):
@@ -144,6 +146,12 @@ def test_a_kernel_is_chosen_by_platform_and_shape(platform, length, dtype, wante
 def test_a_kernel_that_the_devices_lack_is_told():
     with pytest.raises(ValueError, match=r"wanted a TPU for Model\.attention_kernel = 'splash', found a CPU"):
         kernels.attend(*lanes(2, 300, 300), LONG, "splash")
+
+
+def test_shapes_that_a_kernel_has_no_room_for_are_told(monkeypatch):
+    monkeypatch.setattr(sharding, "platform", lambda: "gpu")
+    with pytest.raises(ValueError, match=r"found float32, 300 queries, 300 places, heads of 16\. Set Model\.attention"):
+        kernels.attend(*lanes(2, 300, 300), LONG, "cudnn")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,11 @@ def stepped_by_processes(count, path, *sizes):
         )
         for number in range(count)
     ]
-    said = [process.communicate(timeout=400)[0] for process in group]
+    try:
+        said = [process.communicate(timeout=400)[0] for process in group]
+    finally:
+        for process in group:
+            process.kill()
     assert [process.returncode for process in group] == [0] * count, said
     with np.load(path) as found:
         return found["totals"], {name: found[name] for name in found if name != "totals"}
