@@ -8,6 +8,7 @@ import small_run
 import soundfile
 
 from speechlm_jax import cli
+from speechlm_jax.data import stream
 from speechlm_jax.training import loop
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ def test_a_changed_stream_is_refused_with_what_changed(folder, capsys):
 
 
 def test_a_run_that_is_done_says_so_before_it_opens_its_data(folder, capsys, monkeypatch):
-    monkeypatch.setattr(loop.stream, "Stream", None)
+    monkeypatch.setattr(stream, "Stream", None)
     monkeypatch.setattr(loop.program, "Program", None)
     assert cli.main(["train", f"--gin_file={folder}/recipe.gin"]) == 0
     assert "has done its 6 steps" in capsys.readouterr().err
