@@ -1,0 +1,324 @@
+"""A training step against that of transformers' Whisper in PyTorch, in one process, turn by turn.
+
+    pip install 'speechlm_jax[bench]'
+    python benchmarks/train_step.py [--lengths FILE] [--size tiny] [--rows 4] [--rounds 5] [--no_peer]
+
+Both have the sizes of Whisper: a Transformer over 20 ms positions, as many layers, as wide, as many parameters; ours
+has gated feed-forward layers of two thirds the width, which is as many operations. Precision is float32 on a CPU and
+bfloat16 on a GPU; the peer has SDPA attention and a fused AdamW, and the faster of eager and compiled.
+
+    padded: batches of one shape, every utterance alone, padded to 30 s and 128 tokens. Features are given to the peer;
+            ours makes them of the samples.
+    useful: utterances of the lengths in FILE (seconds, one a line; drawn in the shape of LibriSpeech's without it),
+            each as its users run it: the peer padded to 30 s and to the longest text of a batch, ours packed into rows.
+            Seconds of speech a second.
+    default: our Conformer of the same width and depth at 40 ms a position, with its CTC head, packed likewise.
+
+The last line is JSON; padded_ratio and useful_ratio are ours over the peer's, higher is better. On a GPU `mfu` is
+operations by planning/flops.py (the backward pass twice the forward one) over the time and the published peak; memory
+is not preallocated there, for both are in one process. `bytes` is what a compiled step of ours needs.
+"""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import packing as lengths_like
+
+from speechlm_jax import batch, layout, runtime, vocabulary
+from speechlm_jax.data import config as data_config
+from speechlm_jax.data import packing
+from speechlm_jax.models import config as models
+from speechlm_jax.planning import flops
+from speechlm_jax.training import config, program
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+PADDED_SECONDS = 30.0
+PACKED_SECONDS = 35.0
+TOKENS_PER_SECOND = 4.0
+PADDED_TOKENS = 128
+PACKED_TOKENS = 176
+PIECES = 51_865
+BATCHES = 4
+"""Different ones, that each takes in turn."""
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+"""Products in bfloat16 a second, dense, as NVIDIA's data sheets state them."""
+
+
+class Size(NamedTuple):
+    """Width, heads and layers of encoder and decoder each: table 1 of arXiv 2212.04356."""
+
+    width: int
+    heads: int
+    layers: int
+
+
+SIZES = {"tiny": Size(384, 6, 4), "base": Size(512, 8, 6), "small": Size(768, 12, 12), "large": Size(1280, 20, 32)}
+
+
+class Work(NamedTuple):
+    """Something to be timed: steps over batches in turn."""
+
+    step: Callable[[int], None]
+    """Takes the number of a step, and returns when it is done."""
+    useful_seconds: float
+    """Of speech in a batch, on average."""
+    parameters: int
+    operations: float = 0.0
+    """Of a step."""
+    bytes: int = 0
+    """That it needs at its peak, where the compiler tells."""
+
+
+def main() -> None:
+    """Prints what each takes."""
+    runtime.quiet()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lengths", help="a file of durations in seconds, one a line")
+    parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no_peer", action="store_true", help="leave PyTorch out")
+    given = parser.parse_args()
+    random = np.random.default_rng(0)
+    seconds = np.loadtxt(given.lengths) if given.lengths else lengths_like.librispeech_like(2000, random)
+    size, rows = SIZES[given.size], given.rows
+    seconds = np.minimum(seconds, PADDED_SECONDS - 0.1)
+    if len(seconds) < 16 * rows * BATCHES:
+        parser.error(f"--rows={rows} wants {16 * rows * BATCHES} utterances, found {len(seconds)}")
+
+    alone = [[[float(second)] for second in seconds[n * rows : (n + 1) * rows]] for n in range(BATCHES)]
+    padded_row = batch.Row(audio_seconds=PADDED_SECONDS, targets=PADDED_TOKENS, segments=1, subsampling=2)
+    packed_row = batch.Row(audio_seconds=PACKED_SECONDS, targets=PACKED_TOKENS, segments=32, subsampling=2)
+    default_row = dataclasses.replace(packed_row, subsampling=4)
+    works = {
+        "ours_padded": ours(whisper_shaped(size), padded_row, alone),
+        "ours_packed": ours(whisper_shaped(size), packed_row, packed_rows(seconds, packed_row, rows)),
+        "ours_default": ours(default_of(size), default_row, packed_rows(seconds, default_row, rows)),
+    }
+    if not given.no_peer:
+        works |= peers(size, alone)
+    print(json.dumps(told(given, works, timed(works, given.rounds))))
+
+
+def told(given: argparse.Namespace, works: dict[str, Work], times: dict[str, float]) -> dict[str, Any]:
+    """What is printed as JSON."""
+    device = jax.devices()[0]
+    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device.device_kind), None)
+    speeds = {name: work.useful_seconds / times[name] for name, work in works.items()}
+    found: dict[str, Any] = {
+        "size": given.size,
+        "rows": given.rows,
+        "lengths": os.path.basename(given.lengths) if given.lengths else "like LibriSpeech's",
+        "dtype": dtype(),
+        "step_seconds": {name: round(value, 4) for name, value in times.items()},
+        "useful_audio_seconds_per_second": {name: round(speed, 2) for name, speed in speeds.items()},
+        "parameters": {name: work.parameters for name, work in works.items()},
+        "operations": {name: work.operations for name, work in works.items() if work.operations},
+        "bytes": {name: work.bytes for name, work in works.items() if work.bytes},
+    }
+    theirs = not given.no_peer
+    if theirs:
+        padded, useful = (
+            min((name for name in works if name.startswith(f"peer_{kind}")), key=lambda name: times[name])
+            for kind in ("padded", "useful")
+        )
+        found |= {
+            "peers": [padded, useful],
+            "padded_ratio": round(times[padded] / times["ours_padded"], 3),
+            "useful_ratio": round(speeds["ours_packed"] / speeds[useful], 3),
+            "default_useful_ratio": round(speeds["ours_default"] / speeds[useful], 3),
+        }
+    if peak is not None:
+        found["mfu"] = {
+            name: round(work.operations / times[name] / peak, 4) for name, work in works.items() if work.operations
+        }
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "numpy")}
+    versions |= {name: importlib.metadata.version(name) for name in ("torch", "transformers") if theirs}
+    return found | {"versions": versions, "device": device.device_kind, "cpus": os.cpu_count(), **_machine()}
+
+
+def _machine() -> dict[str, str]:
+    return {"python": platform.python_version(), "machine": platform.processor() or platform.machine()}
+
+
+def dtype() -> Literal["float32", "bfloat16"]:
+    """What both compute in."""
+    return "bfloat16" if jax.default_backend() == "gpu" else "float32"
+
+
+def timed(works: dict[str, Work], rounds: int) -> dict[str, float]:
+    """Median seconds of a step of each; they take turns, so that what else the machine does falls on all."""
+    for work in works.values():
+        for number in range(BATCHES):
+            work.step(number)
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(rounds):
+        for name, work in works.items():
+            began = time.perf_counter()
+            for step in range(BATCHES):
+                work.step(BATCHES * number + step)
+            taken[name].append((time.perf_counter() - began) / BATCHES)
+    return {name: float(np.median(values)) for name, values in taken.items()}
+
+
+def packed_rows(seconds: np.ndarray, row: batch.Row, rows: int) -> list[list[list[float]]]:
+    """Batches of rows of utterances, as the stream lays them."""
+    packer: packing.Packer[float] = packing.Packer(packing.capacity(row), open_rows=16)
+    closed: list[list[float]] = []
+    for second in seconds:
+        full = packer.add(float(second), packing.demand(example(float(second)), row))
+        if full:
+            closed.append(full)
+    return [closed[n * rows : (n + 1) * rows] for n in range(BATCHES)]
+
+
+def example(seconds: float) -> dict[str, Any]:
+    """Noise of this length, and tokens as if it were speech."""
+    random = np.random.default_rng(int(seconds * 1000))
+    nothing = np.zeros(0, np.int32)
+    tokens = random.integers(5, PIECES, max(2, int(seconds * TOKENS_PER_SECOND))).astype(np.int32)
+    tokens[-1] = vocabulary.EOS
+    return {
+        "audio": random.normal(0, 2000, int(seconds * batch.SAMPLE_RATE)).astype(np.int16),
+        "inputs": nothing,
+        "prompt": tokens[:3],
+        "targets": tokens,
+        "target_audio": np.zeros(0, np.int16),
+        "masked_tokens": nothing,
+        "masked_weights": nothing.astype(np.float32),
+        "ctc": np.ones(1, np.int32),
+        "claim": np.zeros(1, np.float32),
+        "mask_share": np.zeros(1, np.float32),
+        "weight": np.ones(1, np.float32),
+        "task": 0,
+        "origin": (0, 0, 0),
+    }
+
+
+def whisper_shaped(size: Size) -> models.Model:
+    """Our model of Whisper's sizes."""
+    return models.Model(
+        vocabulary_size=-(-PIECES // 128) * 128,
+        width=size.width,
+        num_heads=size.heads,
+        mlp_width=size.width * 8 // 3,
+        encoder_layers=size.layers,
+        decoder_layers=size.layers,
+        encoder_block="transformer",
+        subsampling=2,
+        stem_channels=size.width,
+        ctc=False,
+        dropout=0.0,
+        spec_augment=None,
+        dtype=dtype(),
+    )
+
+
+def default_of(size: Size) -> models.Model:
+    """Our default of the same width and depth."""
+    return dataclasses.replace(
+        whisper_shaped(size), encoder_block="conformer", mlp_width=size.width * 4 // 3, subsampling=4, ctc=True
+    )
+
+
+def ours(model: models.Model, row: batch.Row, batches: list[list[list[float]]]) -> Work:
+    """Our step over these batches of rows of utterances."""
+    losses = (("targets", 1.0), ("ctc", 0.3)) if model.ctc else (("targets", 1.0),)
+    recipe = config.Recipe(
+        steps=10_000,
+        data=data_config.Data(row=row, rows=len(batches[0]), vocabulary="none.model"),
+        model=model,
+        losses=config.Losses(losses),
+        optimizer=config.Optimizer(schedule=config.Schedule(peak=1e-4)),
+        layout=layout.Layout(slices=1, data=1, fsdp=1, tensor=1),
+    )
+    made = program.Program(recipe)
+    compiled = made.compile()
+    held = [made.first_state()]
+    placed = [jax.device_put(filled(row, utterances), made.rows().segments.weights.sharding) for utterances in batches]
+
+    def step(number: int) -> None:
+        held[0], metrics = compiled(held[0], placed[number % len(placed)])
+        jax.block_until_ready(metrics)
+
+    memory = compiled.memory_analysis()
+    return Work(
+        step,
+        float(np.mean([sum(map(sum, utterances)) for utterances in batches])),
+        made.num_parameters,
+        flops.step(model, made.plan.params, row, len(batches[0]), [name for name, _ in losses]),
+        memory.argument_size_in_bytes + memory.temp_size_in_bytes,
+    )
+
+
+def filled(row: batch.Row, utterances: list[list[float]]) -> batch.Batch:
+    """A batch of these rows."""
+    out = batch.empty(row, len(utterances))
+    for index, members in enumerate(utterances):
+        packing.write_row(out, index, [example(second) for second in members], row)
+    return out
+
+
+def peers(size: Size, batches: list[list[list[float]]]) -> dict[str, Work]:
+    """Whisper of these sizes in PyTorch, eager and compiled; texts padded to one length, and to a batch's longest."""
+    import torch  # pyright: ignore[reportMissingImports]
+    import transformers  # pyright: ignore[reportMissingImports]
+
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(os.cpu_count() or 1)
+    half = dtype() == "bfloat16"
+    rows = len(batches[0])
+    longest = [max(len(example(row[0])["targets"]) for row in utterances) for utterances in batches]
+    lengths = {"padded": [PADDED_TOKENS] * len(batches), "useful": longest}
+    features = torch.randn(rows, 80, int(PADDED_SECONDS * 100), device=where)
+    useful_seconds = float(np.mean([sum(map(sum, utterances)) for utterances in batches]))
+
+    def made(kind: str, compile_it: bool) -> Work:
+        torch.manual_seed(0)
+        sizes: dict[str, Any] = {
+            "vocab_size": PIECES,
+            "d_model": size.width,
+            "encoder_layers": size.layers,
+            "decoder_layers": size.layers,
+            "encoder_attention_heads": size.heads,
+            "decoder_attention_heads": size.heads,
+            "encoder_ffn_dim": 4 * size.width,
+            "decoder_ffn_dim": 4 * size.width,
+            "attn_implementation": "sdpa",
+        }
+        model: Any = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**sizes))
+        model.to(where).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+        run = torch.compile(model, dynamic=True) if compile_it else model
+        labels = [torch.randint(5, PIECES, (rows, length), device=where) for length in lengths[kind]]
+
+        def step(number: int) -> None:
+            with torch.autocast(where, torch.bfloat16, enabled=half):
+                loss = run(input_features=features, labels=labels[number % len(labels)]).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if where == "cuda":
+                torch.cuda.synchronize()
+
+        return Work(step, useful_seconds, sum(weights.numel() for weights in model.parameters()))
+
+    return {
+        f"peer_{kind}_{'compiled' if compile_it else 'eager'}": made(kind, compile_it)
+        for kind in lengths
+        for compile_it in (False, True)
+    }
+
+
+if __name__ == "__main__":
+    main()
