@@ -79,7 +79,7 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory
         "tokens_per_step": rows * (row.inputs + row.targets),
     }
     try:
-        with _compiled_anew():
+        with compiled_anew():
             compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         needed, there = _too_large(error, kept)
@@ -105,7 +105,7 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory
 
 
 @contextlib.contextmanager
-def _compiled_anew() -> Iterator[None]:
+def compiled_anew() -> Iterator[None]:
     """Keeps JAX's cache of compiled programs out: without a TPU, a program for one cannot be read back from it."""
     used = jax.config.values["jax_enable_compilation_cache"]
 
