@@ -48,13 +48,12 @@ def run(
     there.check_data(recipe.data, with_vocabulary=not pieces)
     started = time.monotonic()
     cpu = time.process_time()
+    runtime.hide_accelerators_from_tensorflow()
     if pieces and not os.path.exists(recipe.data.vocabulary):
-        runtime.hide_accelerators_from_tensorflow()
         from speechlm_jax.data import report
 
         report.train_vocabulary(recipe.data, pieces, fields=None, languages=languages)
     train.run(recipe=recipe, config_text=config_text)
-    runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.inference import scoring
 
     trained = time.monotonic() - started

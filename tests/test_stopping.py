@@ -4,11 +4,11 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
 
+import process_group
 import pytest
 import small_run
 
@@ -75,12 +75,7 @@ def test_a_run_that_is_told_to_stop_saves_ends_with_42_and_goes_on_bit_for_bit(f
 
 
 def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        port = listener.getsockname()[1]
-    flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=4")
-    told = {"SPEECHLM_COORDINATOR": f"localhost:{port}", "SPEECHLM_PROCESSES": "2", "XLA_FLAGS": flags}
-    group = [start(words(folder, "group", *LONG), SPEECHLM_PROCESS_ID=str(number), **told) for number in range(2)]
+    group = [start(words(folder, "group", *LONG), **told) for told in process_group.environments(2)]
     said = stopped(folder / "group", group)
     step = checkpoints.latest(folder / "group" / "checkpoints")
     assert step is not None and all(f"stands at step {step} of 30" in text for text in said)

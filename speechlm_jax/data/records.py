@@ -30,7 +30,7 @@ from speechlm_jax import batch, whole_files
 from speechlm_jax.data import fields as kinds
 
 WRITER_OPTIONS = "group_size:1,uncompressed"
-_READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
+READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 _FORMAT = "speechlm_jax records"
 _VERSION = 1
 _MAGIC = b"SLR1"
@@ -283,7 +283,7 @@ class Reader:
         if not path.is_file():
             raise RecordError(f"{path}: the file is missing. Write the cache again.")
         try:
-            reader = array_record_module.ArrayRecordReader(str(path), _READER_OPTIONS)
+            reader = array_record_module.ArrayRecordReader(str(path), READER_OPTIONS)
             found = reader.num_records() if reader.ok() else -1
         except RuntimeError as error:
             raise RecordError(f"{path}: the file is damaged ({error}). Write the cache again.") from error

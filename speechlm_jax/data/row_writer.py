@@ -137,14 +137,8 @@ def materialise(
     folder = pathlib.Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     registration.register(data)
-    fingerprint = stream.fingerprint(
-        data.stream,
-        data.row,
-        rows=data.rows,
-        seed=seed,
-        vocabulary=vocabulary.Vocabulary.load(data.vocabulary).hash,
-        augmentation=data.augmentation,
-    )
+    words = vocabulary.Vocabulary.load(data.vocabulary)
+    fingerprint = stream.fingerprint(data, seed=seed, vocabulary=words.hash)
     _begin(folder, fingerprint)
     parts = [Part(data, seed, shard, steps, steps_per_file, str(folder)) for shard in range(data.stream.data_shards)]
     total = steps * len(parts)

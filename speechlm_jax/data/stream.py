@@ -271,19 +271,13 @@ class Stream:
         )
 
 
-def fingerprint(
-    settings: config.Stream,
-    row: batch.Row,
-    *,
-    rows: int,
-    seed: int,
-    vocabulary: str,
-    augmentation: config.Augmentation | None = None,
-) -> dict[str, Any]:
-    """What the order of a stream depends on: `stream_position.check` compares it before going on from a saved state."""
+def fingerprint(data: config.Data, *, seed: int, vocabulary: str) -> dict[str, Any]:
+    """What the order of a stream depends on: `stream_position.check` compares it before going on from a saved state.
+    vocabulary: its hash."""
+    settings = data.stream
     tasks, rates = pipeline.tasks_and_rates(settings.mixture, settings.split)
     return {
-        **stream_position.layout(settings, row, rows=rows, seed=seed, vocabulary=vocabulary, augmentation=augmentation),
+        **stream_position.layout(data, seed=seed, vocabulary=vocabulary),
         # A list: references to examples say tasks by their place in it.
         "tasks": [task.name for task in tasks],
         "rates": {task.name: round(rate, 9) for task, rate in zip(tasks, rates, strict=True)},

@@ -21,22 +21,15 @@ class Step(NamedTuple):
     """Where this host's shards stand after this batch: a restart from here goes on with the next one."""
 
 
-def layout(
-    settings: config.Stream,
-    row: batch.Row,
-    *,
-    rows: int,
-    seed: int,
-    vocabulary: str,
-    augmentation: config.Augmentation | None = None,
-) -> dict[str, Any]:
-    """What the order of a stream depends on beside its tasks and their records."""
+def layout(data: config.Data, *, seed: int, vocabulary: str) -> dict[str, Any]:
+    """What the order of a stream depends on beside its tasks and their records. vocabulary: its hash."""
+    augmentation = data.augmentation
     return {
         "seed": seed,
-        "rows": rows,
-        "data_shards": settings.data_shards,
-        "open_rows": settings.open_rows,
-        "row": dataclasses.asdict(row),
+        "rows": data.rows,
+        "data_shards": data.stream.data_shards,
+        "open_rows": data.stream.open_rows,
+        "row": dataclasses.asdict(data.row),
         "vocabulary": vocabulary,
         # One that changes nothing is none.
         "augmentation": dataclasses.asdict(augmentation) if augmentation and augmentation.shares else None,

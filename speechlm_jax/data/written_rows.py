@@ -18,11 +18,10 @@ import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from speechlm_jax import batch
-from speechlm_jax.data import config, quarantine, stream_position
+from speechlm_jax.data import config, quarantine, records, stream_position
 
 INFO = "rows.json"
 _HEAD = struct.Struct("<I")
-_READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 
 
 class Info(NamedTuple):
@@ -153,9 +152,7 @@ class WrittenRows:
 
 def check(info: Info, data: config.Data, *, seed: int, vocabulary: str, steps: int) -> None:
     """Raises ValueError where the rows' order is not that of a run with these choices, or there are fewer steps."""
-    now = stream_position.layout(
-        data.stream, data.row, rows=data.rows, seed=seed, vocabulary=vocabulary, augmentation=data.augmentation
-    )
+    now = stream_position.layout(data, seed=seed, vocabulary=vocabulary)
     saved = {name: info.fingerprint[name] for name in now}
     named = {"mixture": data.stream.mixture, "split": data.stream.split, **tasks_from(data)}
     folder = data.stream.written
@@ -188,7 +185,10 @@ class _File:
         where = f"{self._folder / name}[{step - first}]"
         try:
             if self._open is None or self._open[0] != name:
-                self._open = name, array_record_module.ArrayRecordReader(str(self._folder / name), _READER_OPTIONS)
+                self._open = (
+                    name,
+                    array_record_module.ArrayRecordReader(str(self._folder / name), records.READER_OPTIONS),
+                )
             return where, self._open[1].read([step - first])[0]
         except (RuntimeError, ValueError, IndexError) as error:
             raise ValueError(

@@ -62,12 +62,20 @@ def _tasks(recipe: config.Recipe, vocabulary: str) -> Feed:
 
     data: data_config.Data = recipe.data
     registration.register(data)
-    choices: dict[str, Any] = {"rows": data.rows, "seed": recipe.seed, "augmentation": data.augmentation}
-    fingerprint = stream.fingerprint(data.stream, data.row, vocabulary=vocabulary, **choices)
+    fingerprint = stream.fingerprint(data, seed=recipe.seed, vocabulary=vocabulary)
 
     def opened(*, shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source:
         del done  # The state says it.
-        return stream.Stream(data.stream, data.row, shards=shards, state=state, on_bad=on_bad, **choices)
+        return stream.Stream(
+            data.stream,
+            data.row,
+            rows=data.rows,
+            seed=recipe.seed,
+            shards=shards,
+            state=state,
+            augmentation=data.augmentation,
+            on_bad=on_bad,
+        )
 
     return Feed(len(fingerprint["tasks"]), fingerprint, opened)
 

@@ -15,8 +15,7 @@ from speechlm_jax.training import config, program
 def find(recipe: config.Recipe) -> dict[str, seqio.Task]:
     """The tasks that have the split which is scored while training, by name. Raises ValueError where none has."""
     choices = recipe.evaluation
-    if choices is None:
-        return {}
+    assert choices is not None
     registration.register(recipe.data)
     names = choices.tasks or (recipe.data.stream.mixture,)
     tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}

@@ -191,7 +191,9 @@ def test_evaluation_reads_speech_as_it_is():
 
 def test_a_changed_augmentation_is_refused_by_its_name():
     def made(choices):
-        return stream.fingerprint(SETTINGS, ROW, rows=8, seed=1, vocabulary="abc", augmentation=choices)
+        return stream.fingerprint(
+            config.Data(row=ROW, rows=8, stream=SETTINGS, augmentation=choices), seed=1, vocabulary="abc"
+        )
 
     stream_position.check(made(ALL), made(dataclasses.replace(ALL)))
     stream_position.check(made(None), made(config.Augmentation()))

@@ -288,7 +288,7 @@ def test_masks_of_a_record_differ_from_epoch_to_epoch_and_repeat_with_the_seed()
 def test_a_changed_recipe_is_refused_with_what_changed():
     def made(**changes):
         settings = dataclasses.replace(SETTINGS, **changes)
-        return stream.fingerprint(settings, ROW, rows=8, seed=1, vocabulary="abc")
+        return stream.fingerprint(config.Data(row=ROW, rows=8, stream=settings), seed=1, vocabulary="abc")
 
     stream_position.check(made(), made(prefetch=7, read_threads=1))
     with pytest.raises(ValueError, match="data_shards: 4 -> 2"):
@@ -299,7 +299,7 @@ def test_a_changed_recipe_is_refused_with_what_changed():
 
 def test_tasks_in_another_order_are_refused(monkeypatch):
     def made():
-        return stream.fingerprint(SETTINGS, ROW, rows=8, seed=1, vocabulary="abc")
+        return stream.fingerprint(config.Data(row=ROW, rows=8, stream=SETTINGS), seed=1, vocabulary="abc")
 
     before = made()
     stream_position.check({name: value for name, value in before.items() if name != "tasks"}, before)

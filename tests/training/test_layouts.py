@@ -2,14 +2,13 @@
 not."""
 
 import functools
-import os
 import pathlib
-import socket
 import subprocess
 import sys
 
 import laid_out
 import numpy as np
+import process_group
 import pytest
 
 from speechlm_jax import layout
@@ -68,24 +67,15 @@ TESTS = pathlib.Path(__file__).parents[1]
 
 def stepped_by_processes(count, path, *sizes):
     """The step of `count` processes of this machine, which have eight devices between them."""
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        port = listener.getsockname()[1]
-    environment = {
-        **os.environ,
-        "SPEECHLM_COORDINATOR": f"localhost:{port}",
-        "SPEECHLM_PROCESSES": str(count),
-        "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={8 // count}"),
-    }
     group = [
         subprocess.Popen(
             [sys.executable, TESTS / "laid_out.py", path, *map(str, sizes)],
-            env={**environment, "SPEECHLM_PROCESS_ID": str(number)},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for number in range(count)
+        for environment in process_group.environments(count)
     ]
     try:
         said = [process.communicate(timeout=400)[0] for process in group]
