@@ -1,7 +1,7 @@
 """Attention on TPUs without an array of all pairs: JAX's splash kernel, which compares segment ids block by block.
 
-Blocks ahead of a causal query are passed over; blocks that lie wholly in other segments are not: which they are is
-known only from the data, and the kernel takes its list of blocks when it is compiled.
+Blocks that lie ahead of a causal query, or wholly in other segments, are passed over: neither fetched nor multiplied.
+Which they are is known only from the data, so the kernel gets its list of blocks with every batch.
 """
 
 import functools
@@ -10,9 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.pallas.ops.tpu import splash_attention
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask_info
 from jax.sharding import PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from speechlm_jax import sharding
 from speechlm_jax.layers import masks
@@ -57,16 +59,25 @@ def _attend(
     causal: bool,
     interpret: bool,
 ) -> Float[Array, "B U H K"]:
-    """The part of one device."""
-    num_queries, num_places = queries.shape[1], keys.shape[1]
-    query_block, place_block = block(num_queries), block(num_places)
-    queries_BHUK = _padded(jnp.swapaxes(queries * queries.shape[3] ** -0.5, 1, 2), query_block, 2)
-    keys_BHSK, values_BHSK = (_padded(jnp.swapaxes(lane, 1, 2), place_block, 2) for lane in (keys, values))
-    ids = splash_attention.SegmentIds(_padded(query_ids, query_block, 1), _padded(memory_ids, place_block, 1))
-    pairs = splash_attention.CausalMask if causal else splash_attention.FullMask
-    size = (queries_BHUK.shape[2], keys_BHSK.shape[2])
-    kernel = splash_attention.make_splash_mha(
-        splash_attention.MultiHeadMask([pairs(size)] * queries.shape[2]),
+    """The part of one device. To the kernel its rows are one long row, no block of which visits another row's."""
+    num_rows, num_queries = query_ids.shape
+    query_block, place_block = block(num_queries), block(memory_ids.shape[1])
+    query_ids, memory_ids = _padded(query_ids, query_block), _padded(memory_ids, place_block)
+    visited_BIJ = visited(query_ids, memory_ids, query_block, place_block, causal=causal)
+    info = functools.partial(
+        splash_attention_mask_info.MaskInfo,
+        mask_next=None,
+        partial_mask_blocks=None,
+        q_sequence=np.arange(query_ids.size, dtype=np.int32) if causal else None,
+    )
+    next_1NJ, visits_1NJ = _block_lists(visited_BIJ)
+    next_1NI, visits_1NI = _block_lists(jnp.swapaxes(visited_BIJ, 1, 2))
+    by_queries = info(data_next=next_1NJ, block_mask=visits_1NJ)
+    by_places = info(data_next=jnp.swapaxes(next_1NI, 1, 2), block_mask=jnp.swapaxes(visits_1NI, 1, 2))
+    kernel = splash_attention_kernel.SplashAttentionKernel(
+        by_queries,
+        by_queries,
+        by_places,
         block_sizes=splash_attention.BlockSizes(
             block_q=query_block,
             block_kv=place_block,
@@ -75,13 +86,69 @@ def _attend(
             block_q_dq=query_block,
             block_kv_dq=place_block,
         ),
-        head_shards=1,
-        q_seq_shards=1,
+        is_mqa=False,
+        save_residuals=False,
+        mask_value=splash_attention_kernel.DEFAULT_MASK_VALUE,
+        attn_logits_soft_cap=None,
+        residual_checkpoint_name=None,
+        mask_function=_not_ahead if causal else None,
         interpret=interpret,
     )
     # Without residuals it returns one array, whatever its type says.
-    attended_BHUK: Any = jax.vmap(kernel)(queries_BHUK, keys_BHSK, values_BHSK, ids)
-    return jnp.swapaxes(attended_BHUK, 1, 2)[:, :num_queries]
+    attended_HNK: Any = kernel(
+        _one_row(queries * queries.shape[3] ** -0.5, query_block),
+        _one_row(keys, place_block),
+        _one_row(values, place_block),
+        splash_attention.SegmentIds(query_ids.ravel(), memory_ids.ravel()),
+    )
+    attended_HBUK = attended_HNK.reshape(attended_HNK.shape[0], num_rows, -1, attended_HNK.shape[2])
+    return jnp.moveaxis(attended_HBUK, 0, 2)[:, :num_queries]
+
+
+def visited(
+    query_ids: Int[Array, "B U"], memory_ids: Int[Array, "B S"], query_block: int, place_block: int, *, causal: bool
+) -> Bool[Array, "B I J"]:
+    """True for a block of queries and one of places that the kernel multiplies, of lanes that hold whole blocks.
+
+    Those are the pairs of blocks whose ids overlap, and where a block of queries has none, the first block of places:
+    a softmax over nothing is no number.
+    """
+    first_BI, last_BI = _range(query_ids, query_block)
+    first_BJ, last_BJ = _range(memory_ids, place_block)
+    found_BIJ = (first_BI[:, :, None] <= last_BJ[:, None, :]) & (first_BJ[:, None, :] <= last_BI[:, :, None])
+    if causal:
+        ends_I = (jnp.arange(found_BIJ.shape[1]) + 1) * query_block
+        found_BIJ &= ends_I[:, None] > jnp.arange(found_BIJ.shape[2]) * place_block
+    alone_BI1 = ~jnp.any(found_BIJ, axis=2, keepdims=True)
+    return found_BIJ | (alone_BI1 & (jnp.arange(found_BIJ.shape[2]) == 0))
+
+
+def _range(ids: Int[Array, "B U"], size: int) -> tuple[Int[Array, "B I"], Int[Array, "B I"]]:
+    """The first and last segment that has a place in each block; first > last where none has."""
+    blocks = ids.reshape(ids.shape[0], -1, size)
+    return jnp.min(jnp.where(blocks > 0, blocks, jnp.iinfo(ids.dtype).max), axis=2), jnp.max(blocks, axis=2)
+
+
+def _block_lists(visited_BIJ: Bool[Array, "B I J"]) -> tuple[Int[Array, "1 N J"], Int[Array, "1 N J"]]:
+    """What is fetched at each step of a kernel that goes over the blocks I of one long row, and for each over the
+    blocks J of its own row; and 1 where the step is not passed over. A step that is fetches for the next that is not.
+    """
+    num_rows, height, width = visited_BIJ.shape
+    steps = jnp.arange(visited_BIJ.size)
+    next_steps = jax.lax.cummin(jnp.where(visited_BIJ.ravel(), steps, steps.size - 1), reverse=True)
+    blocks = steps // (height * width) * width + steps % width
+    shape = (1, num_rows * height, width)
+    return blocks[next_steps].reshape(shape), visited_BIJ.astype(jnp.int32).reshape(shape)
+
+
+def _not_ahead(query_places: Array, memory_places: Array) -> Array:
+    return query_places >= memory_places
+
+
+def _one_row(lane: Float[Array, "B U H K"], size: int) -> Float[Array, "H N K"]:
+    """Row after row, each padded to whole blocks."""
+    lane_HBUK = jnp.moveaxis(_padded(lane, size), 2, 0)
+    return lane_HBUK.reshape(lane_HBUK.shape[0], -1, lane_HBUK.shape[3])
 
 
 def block(length: int) -> int:
@@ -94,8 +161,8 @@ def _up_to(length: int, size: int) -> int:
     return math.ceil(length / size) * size
 
 
-def _padded(array: Array, size: int, axis: int) -> Array:
-    """Zeros, which are the ids of nobody, up to a multiple of `size`."""
+def _padded(array: Array, size: int) -> Array:
+    """Zeros, which are the ids of nobody, up to places in a multiple of `size`."""
     room = [(0, 0)] * array.ndim
-    room[axis] = (0, _up_to(array.shape[axis], size) - array.shape[axis])
+    room[1] = (0, _up_to(array.shape[1], size) - array.shape[1])
     return jnp.pad(array, room)

@@ -86,6 +86,27 @@ def test_the_check_sees_a_kernel_that_looks_ahead(name, monkeypatch):
         check_kernel(name, CASES["causal"])
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_kernel_of_tpus_passes_over_blocks_of_other_segments(causal):
+    """What lies in them is never multiplied: it is no number here, and nothing comes of it."""
+    ids = np.repeat(np.asarray([[1, 1, 2, 2, 3], [4, 0, 0, 5, 5]], np.int32), 128, axis=1)
+    mask = masks.SegmentMask(jnp.asarray(ids), jnp.asarray(ids), causal)
+    assert splash.block(640) == 128
+    looked_at = np.asarray(mask.pairs()).reshape(2, 5, 128, 5, 128).any(axis=(2, 4))
+    looked_at[1, 1:3, 0] = True  # Blocks of padding visit one.
+    found = splash.visited(mask.query_ids, mask.memory_ids, 128, 128, causal=causal)
+    np.testing.assert_array_equal(found, looked_at)
+
+    given = lanes(2, 640, 640)
+    wanted = jax.tree.leaves(pull(reference, mask, given))
+    for segment in range(1, 6):
+        own = ids == segment
+        others = jnp.asarray(~own & (ids > 0))[:, :, None, None]
+        spoiled = [jnp.where(others, jnp.nan, lane) for lane in given]
+        for one, other in zip(jax.tree.leaves(pull(ATTENDS["splash"], mask, spoiled)), wanted, strict=True):
+            np.testing.assert_allclose(one[own], other[own], atol=2e-5)
+
+
 def test_the_kernel_of_tpus_is_cut_over_rows_and_heads():
     mesh = sharding.make_mesh(layout.Layout(slices=1, data=2, fsdp=2, tensor=2))
     mask = masks.SegmentMask(segment_ids(3, 4, 200), segment_ids(3, 4, 200))
