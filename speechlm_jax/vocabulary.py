@@ -92,7 +92,7 @@ class Vocabulary:
 
     @functools.cached_property
     def begins_word(self) -> list[bool]:
-        """Of each id, whether it begins a word: after a space, or as a Chinese character."""
+        """Of each id, whether it begins a word: after a space, or in Chinese characters."""
         pieces = [self._processor.id_to_piece(i) for i in range(self.size)]
         return [piece.startswith(_SPACE) or bool(_HAN.match(piece)) for piece in pieces]
 
@@ -182,6 +182,8 @@ class Vocabulary:
         return f" '{self.path}'" if self.path else ""
 
 
+Kind = Literal["unigram", "bpe", "words"]
+"""How pieces are found; `train` says more."""
 _APART = "\x1f"
 """Between texts that no piece is to join; training alone sees it."""
 
@@ -191,7 +193,7 @@ def train(
     path: str | os.PathLike[str],
     size: int,
     *,
-    kind: Literal["unigram", "bpe"] = "unigram",
+    kind: Kind = "unigram",
     languages: Sequence[str] = LANGUAGES,
     num_sentinels: int = 100,
     character_coverage: float = 0.9995,
@@ -206,8 +208,9 @@ def train(
 
     kind: unigram (arXiv 1804.10959) or bpe (arXiv 1508.07909), which joins what often stands together: of a few
     thousand sentences of one grammar it makes words whole, where the unigram model leaves many in two or three pieces.
-    With it a Chinese character is a piece by itself: no space tells where a word ends, and a piece that goes on into
-    the next word hides it.
+    Of Chinese, where no space tells where a word ends and a piece that goes on into the next word hides it, every
+    character is a piece by itself; or, of the kind "words", a piece ends where a word of a dictionary does (jieba's).
+    What is looked up in a text is found sooner where it is one piece.
     character_coverage: characters rarer than the rest of this share become bytes.
     normalization: what SentencePiece does to text before it cuts it. "identity" gives back what was put in but for
     runs of spaces; "nmt_nfkc" makes Chinese commas Latin ones, so a task that wants that does it itself.
@@ -225,15 +228,15 @@ def train(
     lines = _sample((line for text in texts for line in text.splitlines() if line.strip()), max_lines, seed)
     if not lines:
         raise ValueError(f"{doing}: no text was found.")
-    if kind == "bpe":
-        lines = [_HAN.sub(f"{_APART}\\g<0>{_APART}", line) for line in lines]
+    if kind != "unigram":
+        lines = [_apart(line, words=kind == "words") for line in lines]
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
             model_writer=model,
-            model_type=kind,
-            pretokenization_delimiter=_APART if kind == "bpe" else "",
+            model_type="unigram" if kind == "unigram" else "bpe",
+            pretokenization_delimiter="" if kind == "unigram" else _APART,
             vocab_size=size,
             hard_vocab_limit=False,
             byte_fallback=True,
@@ -319,6 +322,17 @@ def _sample(lines: Iterable[str], number: int, seed: int) -> list[str]:
         elif (j := draw.randrange(i + 1)) < number:
             kept[j] = line
     return kept
+
+
+def _apart(line: str, words: bool) -> str:
+    """The line with its Chinese characters, or words, apart from all that stands beside them."""
+    # What trains and decodes needs no dictionary.
+    import rjieba
+
+    if not _HAN.search(line):
+        return line
+    parts = rjieba.cut(line) if words else line
+    return "".join(f"{_APART}{part}{_APART}" if _HAN.search(part) else part for part in parts)
 
 
 def _hash(proto: Any) -> str:

@@ -53,13 +53,18 @@ def test_bpe_leaves_more_words_of_one_grammar_whole(tmp_path):
     assert all(made["bpe"].decode(made["bpe"].encode(line)) == line for line in corpus()[:40])
 
 
-def test_bpe_joins_no_chinese_characters(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [("bpe", [*"你我他们的手提包汽车是红绿白。"]), ("words", [*"你我的是红绿白。", "他们", "手提包", "汽车"])],
+)
+def test_a_chinese_piece_is_a_character_or_a_word(tmp_path, kind, wanted):
     """A thing said after whatever else is the same piece."""
-    lines = [f"{who}的{what}是{how}的。" for who in "你我他" for what in "包车书" for how in "红绿白"]
-    words = vocabulary.train(lines * 4, tmp_path / "words.model", 500, kind="bpe")
-    for line in lines:
-        pieces = [words.decode([token]) for token in words.encode(line)]
-        assert [piece for piece in pieces if piece] == list(line)
+    lines = [
+        f"{who}的{what}是{how}的。" for who in ("你", "我", "他们") for what in ("手提包", "汽车") for how in "红绿白"
+    ]
+    words = vocabulary.train(lines * 4, tmp_path / "words.model", 500, kind=kind)
+    pieces = {words.decode([token]) for line in lines for token in words.encode(line)} - {""}
+    assert pieces == set(wanted)
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,9 @@ class Data:
     """Modules that register SeqIO tasks and mixtures; imported when the run starts."""
     vocabulary: str = ""
     """The SentencePiece model, written by `speechlm data --train_vocabulary=...`."""
-    vocabulary_kind: Literal["unigram", "bpe"] = "unigram"
-    """How its pieces are found: bpe leaves more words whole where texts are few, or all of one grammar."""
+    vocabulary_kind: Literal["unigram", "bpe", "words"] = "unigram"
+    """How its pieces are found: bpe leaves more words whole where texts are few, or all of one grammar, and Chinese in
+    characters; words does so, and leaves Chinese words whole, too."""
     manifest: Manifest | None = None
     row: batch.Row = batch.Row(audio_seconds=20, inputs=256, targets=256)
     rows: int = 8

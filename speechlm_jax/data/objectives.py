@@ -115,8 +115,8 @@ def masked_language_model(
     `masked_weights` is 1; both are 0 elsewhere. Their number is rounded up or down at random, and at least one.
 
     max_tokens: of a longer text, a window that begins anywhere with equal chance. A text of fewer than two tokens is
-    dropped. whole_words: the tokens of a word are chosen together, which makes their number vary; a character of
-    Chinese is a word. Raises ValueError for numbers out of range.
+    dropped. whole_words: the tokens of a word are chosen together, which makes their number vary; a piece of Chinese
+    is a word. Raises ValueError for numbers out of range.
     """
     doing = "masking tokens"
     if not (0 < share < 1 and max_tokens >= 2):
