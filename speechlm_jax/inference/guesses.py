@@ -11,7 +11,9 @@ from speechlm_jax import batch, vocabulary
 from speechlm_jax.data import config, one_pass, quarantine
 
 EXAMPLES = 20_000
-"""Training examples that are looked at, at most."""
+"""Training examples that a classifier learns from, at most."""
+ENOUGH = 2_000
+"""Training examples that tell what is commonest."""
 
 Example = Mapping[str, Any]
 
@@ -33,7 +35,8 @@ def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit:
         return {"constant": _measured(task, spoken, [*spoken[1:], spoken[0]]), "shallow": {}}
     if not any(len(one["targets"]) + len(one["masked_tokens"]) for one in held_out):
         return {"constant": {}, "shallow": {}}
-    train = list(one_pass.examples(task, "train", quarantine=bad, limit=EXAMPLES))
+    is_label = held_out[0]["prompt"][:1].tolist() == [words.token("<task:classify>")]
+    train = list(one_pass.examples(task, "train", quarantine=bad, limit=EXAMPLES if is_label else ENOUGH))
     if "targets_pretokenized" not in held_out[0]:
         return {"constant": _commonest_token(train, held_out), "shallow": {}}
     known, wanted = (
@@ -41,7 +44,7 @@ def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit:
     )
     (guess, _), *_ = collections.Counter(known).most_common(1)
     shallow = {}
-    if train[0]["prompt"][0] == words.token("<task:classify>"):
+    if is_label:
         shallow = _measured(task, wanted, _learned(train, known, held_out, words))
     return {"constant": _measured(task, wanted, [guess] * len(wanted)), "shallow": shallow}
 
