@@ -94,6 +94,7 @@ FORMER: dict[type, dict[str, Any]] = {
         "masked_speech": None,
         "speech_out": None,
         "attention_kernel": "auto",
+        "products": "full",
     },
     model_config.SpeechOut: {"guided_heads": 0, "guide_width": 0.2},
 }

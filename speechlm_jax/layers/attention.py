@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from speechlm_jax import axes
-from speechlm_jax.layers import kernels, masks, positions, weights
+from speechlm_jax.layers import kernels, masks, positions, products, weights
 
 
 class Memory(NamedTuple):
@@ -28,11 +27,13 @@ class Attention(nnx.Module):
         out_scale: float = 1.0,
         likeness: float = 0.0,
         kernel: kernels.Choice = "auto",
+        numbers: products.Numbers = "full",
         rngs: nnx.Rngs,
     ):
         """`likeness`: how far keys start as queries do, so that from the start one finds what is like it
-        (arXiv 2305.09828). `kernel` is Model.attention_kernel."""
+        (arXiv 2305.09828). `kernel` is Model.attention_kernel, `numbers` is Model.products."""
         self.kernel: kernels.Choice = kernel
+        self.numbers: products.Numbers = numbers
         head_width = width // num_heads
         into = (width, num_heads, head_width), (axes.EMBED, axes.HEADS, axes.HEAD_WIDTH)
         self.query_DHK = weights.matrix(rngs, *into, fan_in=width)
@@ -49,18 +50,18 @@ class Attention(nnx.Module):
 
     def queries(self, x: Float[Array, "B U D"], rotation: positions.Rotation | None = None) -> Float[Array, "B U H K"]:
         """Queries of `x`, turned by `rotation`."""
-        queries_BUHK = jnp.einsum("BUD,DHK->BUHK", x, self.query_DHK[...].astype(x.dtype))
+        queries_BUHK = products.product("BUD,DHK->BUHK", x, self.query_DHK, self.numbers)
         return queries_BUHK if rotation is None else positions.rotate(queries_BUHK, rotation)
 
     def memory(self, x: Float[Array, "B S D"], rotation: positions.Rotation | None = None) -> Memory:
         """Keys of `x`, turned by `rotation`, and values."""
-        keys_BSHK = jnp.einsum("BSD,DHK->BSHK", x, self.key_DHK[...].astype(x.dtype))
-        values_BSHK = jnp.einsum("BSD,DHK->BSHK", x, self.value_DHK[...].astype(x.dtype))
+        keys_BSHK = products.product("BSD,DHK->BSHK", x, self.key_DHK, self.numbers)
+        values_BSHK = products.product("BSD,DHK->BSHK", x, self.value_DHK, self.numbers)
         return Memory(keys_BSHK if rotation is None else positions.rotate(keys_BSHK, rotation), values_BSHK)
 
     def out(self, attended: Float[Array, "B U H K"]) -> Float[Array, "B U D"]:
         """What the heads saw, back in the width of the trunk."""
-        return jnp.einsum("BUHK,HKD->BUD", attended, self.out_HKD[...].astype(attended.dtype))
+        return products.product("BUHK,HKD->BUD", attended, self.out_HKD, self.numbers)
 
     def __call__(
         self,

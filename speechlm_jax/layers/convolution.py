@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from speechlm_jax import axes
-from speechlm_jax.layers import norms, weights
+from speechlm_jax.layers import norms, products, weights
 
 
 class Halve(nnx.Module):
@@ -109,13 +109,16 @@ class ConformerConvolution(nnx.Module):
         causal: bool = False,
         out_scale: float = 1.0,
         gathering: float = 0.0,
+        numbers: products.Numbers = "full",
         rngs: nnx.Rngs,
     ):
         """
         Args:
             causal: whether no tap reads ahead; else as many do as read back.
             gathering: how far the module starts as one that brings each place the sum of itself and those before it.
+            numbers: Model.products.
         """
+        self.numbers: products.Numbers = numbers
         self.ahead = 0 if causal else taps // 2
         self.gate_DC = weights.matrix(rngs, (width, width), (axes.EMBED, axes.CHANNELS), fan_in=width)
         self.value_DC = weights.matrix(rngs, (width, width), (axes.EMBED, axes.CHANNELS), fan_in=width)
@@ -144,9 +147,9 @@ class ConformerConvolution(nnx.Module):
         return self._out(mixed_BEC), window_BEKC[:, :, 1:]
 
     def _gated(self, x: Float[Array, "B P D"]) -> Float[Array, "B P C"]:
-        gate_BPC = jnp.einsum("BPD,DC->BPC", x, self.gate_DC[...].astype(x.dtype))
-        value_BPC = jnp.einsum("BPD,DC->BPC", x, self.value_DC[...].astype(x.dtype))
+        gate_BPC = products.product("BPD,DC->BPC", x, self.gate_DC, self.numbers)
+        value_BPC = products.product("BPD,DC->BPC", x, self.value_DC, self.numbers)
         return jax.nn.sigmoid(gate_BPC) * value_BPC
 
     def _out(self, mixed: Float[Array, "B P C"]) -> Float[Array, "B P D"]:
-        return jnp.einsum("BPC,CD->BPD", jax.nn.silu(self.norm(mixed)), self.out_CD[...].astype(mixed.dtype))
+        return products.product("BPC,CD->BPD", jax.nn.silu(self.norm(mixed)), self.out_CD, self.numbers)

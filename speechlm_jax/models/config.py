@@ -1,6 +1,7 @@
 """The numbers that describe a model. Making one touches no device."""
 
 import dataclasses
+import importlib.util
 from typing import Literal
 
 from speechlm_jax import limits
@@ -121,6 +122,10 @@ class Model:
     attention_kernel: Literal["auto", "reference", "cudnn", "splash"] = "auto"
     """What computes attention: written out (reference), cuDNN on GPUs, JAX's splash kernel on TPUs; or what suits the
     devices and the length of rows (auto)."""
+    products: Literal["full", "int8", "fp8"] = "full"
+    """What blocks multiply by their weights: numbers of `dtype`, or rounded to 8 bits with a scale for each vector, as
+    devices multiply twice as fast. The backward pass, and weights as they are kept, are exact. Wants the extra
+    [quantized]."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the trunk computes in; parameters, norms, softmax and losses are float32 always."""
 
@@ -145,6 +150,11 @@ class Model:
             if taps is not None and (taps < 1 or taps % 2 == 0):
                 raise ValueError(f"the kernel of a convolution is centred, so odd: found Model.{name} = {taps}.")
         limits.at_least(self, 1, "decoder_kernel")
+        if self.products != "full" and importlib.util.find_spec("qwix") is None:
+            raise ValueError(
+                f"Model.products = '{self.products}' wants qwix, and it is not installed. Install the extra "
+                "[quantized]: pip install -c constraints.txt -e '.[quantized]'."
+            )
         if not 0 <= self.lookup_start < 1:
             raise ValueError(
                 "weights that start as a lookup: wanted Model.lookup_start from 0 to below 1, found "

@@ -59,11 +59,12 @@ class Block(nnx.Module):
                 causal=True,
                 out_scale=out_scale,
                 gathering=choice.lookup_start,
+                numbers=choice.products,
                 rngs=rngs,
             )
         self.attention_norm = norms.RmsNorm(width)
         self.attention = attention.Attention(
-            width, heads, out_scale=out_scale, kernel=choice.attention_kernel, rngs=rngs
+            width, heads, out_scale=out_scale, kernel=choice.attention_kernel, numbers=choice.products, rngs=rngs
         )
         self.cross_norm = norms.RmsNorm(width)
         self.cross_attention = attention.Attention(
@@ -72,10 +73,13 @@ class Block(nnx.Module):
             out_scale=out_scale,
             likeness=choice.lookup_start,
             kernel=choice.attention_kernel,
+            numbers=choice.products,
             rngs=rngs,
         )
         self.norm = norms.RmsNorm(width)
-        self.feed_forward = feed_forward.FeedForward(width, choice.mlp_width, out_scale=out_scale, rngs=rngs)
+        self.feed_forward = feed_forward.FeedForward(
+            width, choice.mlp_width, out_scale=out_scale, numbers=choice.products, rngs=rngs
+        )
 
     def __call__(
         self,

@@ -69,24 +69,36 @@ class Block(nnx.Module):
         width = choice.width
 
         def make_feed_forward() -> feed_forward.FeedForward:
-            return feed_forward.FeedForward(width, choice.mlp_width, out_scale=out_scale, rngs=rngs)
+            return feed_forward.FeedForward(
+                width, choice.mlp_width, out_scale=out_scale, numbers=choice.products, rngs=rngs
+            )
 
         if self.conformer:
             self.first_norm = norms.RmsNorm(width)
             self.first_feed_forward = make_feed_forward()
             self.convolution_norm = norms.RmsNorm(width)
             self.convolution = convolution.ConformerConvolution(
-                width, choice.conv_kernel, out_scale=out_scale, rngs=rngs
+                width, choice.conv_kernel, out_scale=out_scale, numbers=choice.products, rngs=rngs
             )
         self.text_kernel = choice.text_kernel
         if choice.text_kernel:
             self.text_convolution_norm = norms.RmsNorm(width)
             self.text_convolution = convolution.ConformerConvolution(
-                width, choice.text_kernel, out_scale=out_scale, gathering=choice.lookup_start, rngs=rngs
+                width,
+                choice.text_kernel,
+                out_scale=out_scale,
+                gathering=choice.lookup_start,
+                numbers=choice.products,
+                rngs=rngs,
             )
         self.attention_norm = norms.RmsNorm(width)
         self.attention = attention.Attention(
-            width, choice.num_heads, out_scale=out_scale, kernel=choice.attention_kernel, rngs=rngs
+            width,
+            choice.num_heads,
+            out_scale=out_scale,
+            kernel=choice.attention_kernel,
+            numbers=choice.products,
+            rngs=rngs,
         )
         self.norm = norms.RmsNorm(width)
         self.feed_forward = make_feed_forward()
