@@ -40,6 +40,7 @@ def test_a_plan_tells_where_the_memory_of_a_device_goes(tmp_path, capsys):
     assert {(one["kind"], one["axis"]) for one in found["collectives"]} >= {("all-gather", "fsdp")}
     assert all(one["count"] > 0 and one["bytes"] > 0 for one in found["collectives"])
     assert found["roofline_seconds"] == {}, "a pretended device has no published peak"
+    assert found["host_audio_seconds_per_second"] is None
     assert found["audio_hours_per_step"] == pytest.approx(8 * 1.28 / 3600)
     assert found["tokens_per_step"] == 8 * (16 + 16)
     told = capsys.readouterr().out
@@ -69,6 +70,9 @@ def test_a_step_is_compiled_for_a_tpu_that_is_not_there(slices, axes, capsys):
     assert seconds.pop("longest") == max(seconds.values())
     assert seconds["compute"] == pytest.approx(found["flops_model"] / 197e12)
     assert (seconds["network"] > 0) == (slices > 1)
+    assert found["hosts"] == slices, "a host of a v5e has four chips"
+    needed = found["audio_hours_per_step"] * 3600 / slices / max(seconds.values())
+    assert found["host_audio_seconds_per_second"] == pytest.approx(needed)
     assert "never a measurement" in capsys.readouterr().out
 
 

@@ -21,6 +21,7 @@ class Report:
 
     devices: int
     device_kind: str
+    hosts: int
     parameters: int
     rows: int
     fits: bool
@@ -45,9 +46,19 @@ class Report:
     """Over all devices, if rows are full."""
     tokens_per_step: int
 
+    @property
+    def host_audio_seconds_per_second(self) -> float | None:
+        """What each host's readers have to bring, at most: if a step took no longer than its roofline. None without."""
+        longest = self.roofline_seconds.get("longest")
+        return self.audio_hours_per_step * 3600 / self.hosts / longest if longest else None
+
     def as_json(self) -> dict[str, Any]:
         """Plain lists, dicts and numbers."""
-        return {**dataclasses.asdict(self), "collectives": [one._asdict() for one in self.collectives]}
+        return {
+            **dataclasses.asdict(self),
+            "collectives": [one._asdict() for one in self.collectives],
+            "host_audio_seconds_per_second": self.host_audio_seconds_per_second,
+        }
 
 
 def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory: int) -> Report:
@@ -70,6 +81,7 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory
     told: dict[str, Any] = {
         "devices": devices,
         "device_kind": mesh.devices.flat[0].device_kind,
+        "hosts": len({device.process_index for device in mesh.devices.flat}),
         "parameters": planned.num_parameters,
         "rows": rows,
         "hbm_bytes_there": memory,
@@ -202,6 +214,9 @@ def text(made: Report) -> str:
     lines.append(
         f"full rows: {made.audio_hours_per_step:.3g} hours of audio and {made.tokens_per_step:,} tokens a step"
     )
+    needed = made.host_audio_seconds_per_second
+    if needed is not None:
+        lines.append(f"so each of {made.hosts} hosts reads at most {needed:,.0f} seconds of audio a second")
     if not made.fits:
         lines.append(
             "To make it fit: fewer Data.rows, a higher Optimizer.accumulate, Model.remat = 'full', Layout.fsdp or "
