@@ -20,6 +20,8 @@ import sentencepiece
 from google.protobuf import message
 from sentencepiece import sentencepiece_model_pb2
 
+from speechlm_jax import whole_files
+
 PAD, EOS, UNK, BOS, MASK = range(5)
 """Padding, which is the blank of CTC too; end of text; what no piece covers; the decoder's first input; masked text."""
 
@@ -357,15 +359,7 @@ def _hash(proto: Any) -> str:
 
 
 def _write(path: str | os.PathLike[str], content: bytes) -> None:
-    """The whole file or none of it."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_files.whole(path) as part:
+        part.write_bytes(content)

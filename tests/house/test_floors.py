@@ -196,7 +196,7 @@ PROVIDERS = {
 }
 """Which distributions a module may come from."""
 
-OPTIONAL = {("speechlm_jax.data.spread", "apache_beam")}
+OPTIONAL = {("speechlm_jax.data.spread", "apache_beam"), ("speechlm_jax.layers.products", "qwix")}
 """(module, what it imports where an extra is installed)."""
 
 
