@@ -110,7 +110,7 @@ def visited(
 ) -> Bool[Array, "B I J"]:
     """True for a block of queries and one of places that the kernel multiplies, of lanes that hold whole blocks.
 
-    Those are the pairs of blocks whose ids overlap, and where a block of queries has none, the first block of places:
+    Those are the pairs of blocks whose ranges of ids overlap, and where a block of queries has none, the first block of places:
     a softmax over nothing is no number.
     """
     first_BI, last_BI = _range(query_ids, query_block)
@@ -118,9 +118,9 @@ def visited(
     found_BIJ = (first_BI[:, :, None] <= last_BJ[:, None, :]) & (first_BJ[:, None, :] <= last_BI[:, :, None])
     if causal:
         ends_I = (jnp.arange(found_BIJ.shape[1]) + 1) * query_block
-        found_BIJ &= ends_I[:, None] > jnp.arange(found_BIJ.shape[2]) * place_block
+        found_BIJ &= (ends_I[:, None] > jnp.arange(found_BIJ.shape[2])[None, :] * place_block)[None, :, :]
     alone_BI1 = ~jnp.any(found_BIJ, axis=2, keepdims=True)
-    return found_BIJ | (alone_BI1 & (jnp.arange(found_BIJ.shape[2]) == 0))
+    return found_BIJ | (alone_BI1 & (jnp.arange(found_BIJ.shape[2]) == 0)[None, None, :])
 
 
 def _range(ids: Int[Array, "B U"], size: int) -> tuple[Int[Array, "B I"], Int[Array, "B I"]]:

@@ -55,8 +55,9 @@ LONG = masks.SegmentMask(segment_ids(0, 2, 300), segment_ids(0, 2, 300))
 CASES = {
     "both ways": LONG,
     "causal": LONG._replace(causal=True),
-    "across": masks.SegmentMask(segment_ids(1, 2, 140), segment_ids(2, 2, 700)),
+    "across": masks.SegmentMask(segment_ids(1, 2, 600), segment_ids(2, 2, 700)),
 }
+assert splash.block(600) != splash.block(700)
 ATTENDS = {
     "library": functools.partial(kernels.library, implementation="xla"),
     "splash": functools.partial(splash.attend, interpret=True),

@@ -88,8 +88,8 @@ def test_rounded_products_compile_for_tpus_cut_over_chips():
 
     x = shape(PartitionSpec(sharding.ROWS, None, sharding.TENSOR), 4, 256, 512)
     weights = shape(PartitionSpec(sharding.TENSOR), 512, 256)
+    lowered = jax.jit(lambda x, w: products.product("BSF,FD->BSD", x, nnx.Param(w), "int8")).lower(x, weights)
     with report.compiled_anew():
-        compiled = jax.jit(lambda x, w: products.product("BSF,FD->BSD", x, nnx.Param(w), "int8")).lower(x, weights)
-    text = compiled.compile().as_text()
+        text = lowered.compile().as_text()
     assert "s8[" in text and "s32[" in text
     assert "all-gather" not in text
