@@ -11,9 +11,9 @@ from speechlm_jax import batch, vocabulary
 from speechlm_jax.data import config, one_pass, quarantine
 
 EXAMPLES = 20_000
-"""Training examples that a classifier learns from, at most."""
+"""Training records that a classifier learns from, at most, spread over the split."""
 ENOUGH = 2_000
-"""Training examples that tell what is commonest."""
+"""Training records that tell what is commonest, spread likewise."""
 
 Example = Mapping[str, Any]
 
@@ -36,7 +36,8 @@ def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit:
     if not any(len(one["targets"]) + len(one["masked_tokens"]) for one in held_out):
         return {"constant": {}, "shallow": {}}
     is_label = held_out[0]["prompt"][:1].tolist() == [words.token("<task:classify>")]
-    train = list(one_pass.examples(task, "train", quarantine=bad, limit=EXAMPLES if is_label else ENOUGH))
+    enough = EXAMPLES if is_label else ENOUGH
+    train = list(one_pass.examples(task, "train", quarantine=bad, limit=enough, spread=True))
     if "targets_pretokenized" not in held_out[0]:
         return {"constant": _commonest_token(train, held_out), "shallow": {}}
     known, wanted = (

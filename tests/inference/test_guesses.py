@@ -55,6 +55,14 @@ def test_labels_of_texts_are_learned_from_their_words(words):
     assert found["shallow"]["accuracy"] == 1.0
 
 
+def test_what_is_commonest_is_looked_for_all_over_the_split(words, monkeypatch):
+    monkeypatch.setattr(guesses, "ENOUGH", 7)
+    items = [{**ITEMS[0], "passage": "a b", "ask": "who", "say": say} for say in ["no"] * 5 + ["yes"] * 9]
+    steps = paired_objectives.question_answering("ask", "say", passage="passage")
+    found = guesses.simple(task("ask", items, steps, measures.answers()), "train", words)
+    assert found["constant"]["exact_match"] == pytest.approx(9 / 14)
+
+
 def test_text_that_goes_on_is_guessed_by_its_commonest_token_and_speech_by_another_recording(words):
     steps = objectives.prefix_language_model()
     found = guesses.simple(task("on", ITEMS, steps, []), "test", words)
