@@ -211,7 +211,7 @@ def train(
     kind: unigram (arXiv 1804.10959) or bpe (arXiv 1508.07909), which joins what often stands together: of a few
     thousand sentences of one grammar it makes words whole, where the unigram model leaves many in two or three pieces.
     Of Chinese, where no space tells where a word ends and a piece that goes on into the next word hides it, every
-    character is a piece by itself; or, of the kind "words", a piece ends where a word of a dictionary does (jieba's).
+    character is a piece by itself; or, of the kind "words", pieces are learned within the words that jieba finds.
     What is looked up in a text is found sooner where it is one piece.
     character_coverage: characters rarer than the rest of this share become bytes.
     normalization: what SentencePiece does to text before it cuts it. "identity" gives back what was put in but for
@@ -328,12 +328,14 @@ def _sample(lines: Iterable[str], number: int, seed: int) -> list[str]:
 
 def _apart(line: str, words: bool) -> str:
     """The line with its Chinese characters, or words, apart from all that stands beside them."""
-    # What trains and decodes needs no dictionary.
-    import rjieba
-
     if not _HAN.search(line):
         return line
-    parts = rjieba.cut(line) if words else line
+    parts = line
+    if words:
+        # Runs read vocabularies; only making one of whole words needs the dictionary.
+        import rjieba
+
+        parts = rjieba.cut(line)
     return "".join(f"{_APART}{part}{_APART}" if _HAN.search(part) else part for part in parts)
 
 

@@ -123,9 +123,9 @@ class Model:
     """What computes attention: written out (reference), cuDNN on GPUs, JAX's splash kernel on TPUs; or what suits the
     devices and the length of rows (auto)."""
     products: Literal["full", "int8", "fp8"] = "full"
-    """What blocks multiply by their weights: numbers of `dtype`, or rounded to 8 bits with a scale for each vector, as
-    devices multiply twice as fast. The backward pass, and weights as they are kept, are exact. Wants the extra
-    [quantized]."""
+    """What blocks multiply by their weights: numbers of `dtype`, or rounded to 8 bits with a scale for each vector,
+    which devices with units for such numbers multiply up to twice as fast. The backward pass, and weights as they are
+    kept, are exact; rounded products are computed again whatever `remat` keeps. Wants the extra [quantized]."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the trunk computes in; parameters, norms, softmax and losses are float32 always."""
 

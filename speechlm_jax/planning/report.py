@@ -48,7 +48,7 @@ class Report:
 
     @property
     def host_audio_seconds_per_second(self) -> float | None:
-        """What each host's readers have to bring, at most: if a step took no longer than its roofline. None without."""
+        """What each host's readers have to bring of both audio lanes, if a step took no longer than its roofline."""
         longest = self.roofline_seconds.get("longest")
         return self.audio_hours_per_step * 3600 / self.hosts / longest if longest else None
 
@@ -87,7 +87,11 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory
         "hbm_bytes_there": memory,
         "flops_model": flops.step(*shapes) / devices,
         "flops_again": flops.again(*shapes) / devices,
-        "audio_hours_per_step": rows * row.audio_frames * batch.HOP / batch.SAMPLE_RATE / 3600,
+        "audio_hours_per_step": rows
+        * (row.audio_frames + row.target_audio_frames)
+        * batch.HOP
+        / batch.SAMPLE_RATE
+        / 3600,
         "tokens_per_step": rows * (row.inputs + row.targets),
     }
     try:
@@ -216,7 +220,7 @@ def text(made: Report) -> str:
     )
     needed = made.host_audio_seconds_per_second
     if needed is not None:
-        lines.append(f"so each of {made.hosts} hosts reads at most {needed:,.0f} seconds of audio a second")
+        lines.append(f"at that speed each of {made.hosts} hosts reads {needed:,.0f} seconds of audio a second")
     if not made.fits:
         lines.append(
             "To make it fit: fewer Data.rows, a higher Optimizer.accumulate, Model.remat = 'full', Layout.fsdp or "
