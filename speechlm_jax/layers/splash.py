@@ -110,8 +110,8 @@ def visited(
 ) -> Bool[Array, "B I J"]:
     """True for a block of queries and one of places that the kernel multiplies, of lanes that hold whole blocks.
 
-    Those are the pairs of blocks whose ranges of ids overlap, and where a block of queries has none, the first block of places:
-    a softmax over nothing is no number.
+    Those are the pairs of blocks whose ranges of ids overlap, and where a block of queries has none, the first block
+    of places: a softmax over nothing is no number.
     """
     first_BI, last_BI = _range(query_ids, query_block)
     first_BJ, last_BJ = _range(memory_ids, place_block)
