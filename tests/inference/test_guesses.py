@@ -55,11 +55,12 @@ def test_labels_of_texts_are_learned_from_their_words(words):
     assert found["shallow"]["accuracy"] == 1.0
 
 
-def test_what_is_commonest_is_looked_for_all_over_the_split(words, monkeypatch):
-    monkeypatch.setattr(guesses, "ENOUGH", 7)
+@pytest.mark.parametrize("enough", [7, 8])
+def test_what_is_commonest_is_looked_for_all_over_the_split(words, monkeypatch, enough):
+    monkeypatch.setattr(guesses, "ENOUGH", enough)
     items = [{**ITEMS[0], "passage": "a b", "ask": "who", "say": say} for say in ["no"] * 5 + ["yes"] * 9]
     steps = paired_objectives.question_answering("ask", "say", passage="passage")
-    found = guesses.simple(task("ask", items, steps, measures.answers()), "train", words)
+    found = guesses.simple(task(f"ask_{enough}", items, steps, measures.answers()), "train", words)
     assert found["constant"]["exact_match"] == pytest.approx(9 / 14)
 
 
