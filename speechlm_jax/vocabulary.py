@@ -184,8 +184,6 @@ class Vocabulary:
         return f" '{self.path}'" if self.path else ""
 
 
-Kind = Literal["unigram", "bpe", "words"]
-"""How pieces are found; `train` says more."""
 _APART = "\x1f"
 """Between texts that no piece is to join; training alone sees it."""
 
@@ -195,7 +193,7 @@ def train(
     path: str | os.PathLike[str],
     size: int,
     *,
-    kind: Kind = "unigram",
+    kind: Literal["unigram", "bpe", "words"] = "unigram",
     languages: Sequence[str] = LANGUAGES,
     num_sentinels: int = 100,
     character_coverage: float = 0.9995,

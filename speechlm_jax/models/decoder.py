@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,36 +50,21 @@ class Block(nnx.Module):
         parts = 4 if choice.decoder_kernel else 3
         out_scale = 1 / math.sqrt(parts * choice.decoder_layers)
         width, heads = choice.width, choice.num_heads
+        shared: dict[str, Any] = {"out_scale": out_scale, "numbers": choice.products, "rngs": rngs}
         self.kernel = choice.decoder_kernel
         if choice.decoder_kernel:
             self.convolution_norm = norms.RmsNorm(width)
             self.convolution = convolution.ConformerConvolution(
-                width,
-                choice.decoder_kernel,
-                causal=True,
-                out_scale=out_scale,
-                gathering=choice.lookup_start,
-                numbers=choice.products,
-                rngs=rngs,
+                width, choice.decoder_kernel, causal=True, gathering=choice.lookup_start, **shared
             )
         self.attention_norm = norms.RmsNorm(width)
-        self.attention = attention.Attention(
-            width, heads, out_scale=out_scale, kernel=choice.attention_kernel, numbers=choice.products, rngs=rngs
-        )
+        self.attention = attention.Attention(width, heads, kernel=choice.attention_kernel, **shared)
         self.cross_norm = norms.RmsNorm(width)
         self.cross_attention = attention.Attention(
-            width,
-            heads,
-            out_scale=out_scale,
-            likeness=choice.lookup_start,
-            kernel=choice.attention_kernel,
-            numbers=choice.products,
-            rngs=rngs,
+            width, heads, likeness=choice.lookup_start, kernel=choice.attention_kernel, **shared
         )
         self.norm = norms.RmsNorm(width)
-        self.feed_forward = feed_forward.FeedForward(
-            width, choice.mlp_width, out_scale=out_scale, numbers=choice.products, rngs=rngs
-        )
+        self.feed_forward = feed_forward.FeedForward(width, choice.mlp_width, **shared)
 
     def __call__(
         self,

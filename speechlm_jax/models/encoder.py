@@ -1,7 +1,7 @@
 """One stack over the audio positions and the text positions of a row, each segment by itself."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,40 +68,22 @@ class Block(nnx.Module):
         out_scale = 1 / math.sqrt(parts * choice.encoder_layers)
         width = choice.width
 
-        def make_feed_forward() -> feed_forward.FeedForward:
-            return feed_forward.FeedForward(
-                width, choice.mlp_width, out_scale=out_scale, numbers=choice.products, rngs=rngs
-            )
-
+        shared: dict[str, Any] = {"out_scale": out_scale, "numbers": choice.products, "rngs": rngs}
         if self.conformer:
             self.first_norm = norms.RmsNorm(width)
-            self.first_feed_forward = make_feed_forward()
+            self.first_feed_forward = feed_forward.FeedForward(width, choice.mlp_width, **shared)
             self.convolution_norm = norms.RmsNorm(width)
-            self.convolution = convolution.ConformerConvolution(
-                width, choice.conv_kernel, out_scale=out_scale, numbers=choice.products, rngs=rngs
-            )
+            self.convolution = convolution.ConformerConvolution(width, choice.conv_kernel, **shared)
         self.text_kernel = choice.text_kernel
         if choice.text_kernel:
             self.text_convolution_norm = norms.RmsNorm(width)
             self.text_convolution = convolution.ConformerConvolution(
-                width,
-                choice.text_kernel,
-                out_scale=out_scale,
-                gathering=choice.lookup_start,
-                numbers=choice.products,
-                rngs=rngs,
+                width, choice.text_kernel, gathering=choice.lookup_start, **shared
             )
         self.attention_norm = norms.RmsNorm(width)
-        self.attention = attention.Attention(
-            width,
-            choice.num_heads,
-            out_scale=out_scale,
-            kernel=choice.attention_kernel,
-            numbers=choice.products,
-            rngs=rngs,
-        )
+        self.attention = attention.Attention(width, choice.num_heads, kernel=choice.attention_kernel, **shared)
         self.norm = norms.RmsNorm(width)
-        self.feed_forward = make_feed_forward()
+        self.feed_forward = feed_forward.FeedForward(width, choice.mlp_width, **shared)
 
     def __call__(
         self, x: Float[Array, "B S D"], around: Surroundings, key: PRNGKeyArray | None

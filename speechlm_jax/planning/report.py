@@ -72,6 +72,7 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory
     recipe, mesh = planned.recipe, planned.mesh
     row, rows = recipe.data.row, recipe.data.rows
     devices = int(mesh.devices.size)
+    audio_frames = row.audio_frames + row.target_audio_frames
     shapes = (recipe.model, planned.plan.params, row, rows, planned.heads)
     kept = {
         "params": _held(planned.plan.params),
@@ -87,11 +88,7 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory
         "hbm_bytes_there": memory,
         "flops_model": flops.step(*shapes) / devices,
         "flops_again": flops.again(*shapes) / devices,
-        "audio_hours_per_step": rows
-        * (row.audio_frames + row.target_audio_frames)
-        * batch.HOP
-        / batch.SAMPLE_RATE
-        / 3600,
+        "audio_hours_per_step": rows * audio_frames * batch.HOP / batch.SAMPLE_RATE / 3600,
         "tokens_per_step": rows * (row.inputs + row.targets),
     }
     try:
