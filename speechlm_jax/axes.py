@@ -10,6 +10,7 @@ Letters (jaxtyping shapes, and suffixes of array names):
     Y decoder speech steps     R frames in such a step    Q codebooks
     Z codes of a codebook, or  W encoder text positions
       levels of a mel channel  I places that a causal convolution looks back to
+    G blocks of queries        J blocks of places      A, O positions and blocks of all rows in one
 
 Words: a parameter bears one word an axis (`nnx.Param(..., axes=("embed", "mlp"))`, `None` for an axis that
 is never cut); `speechlm_jax/sharding.py` alone says where a word lies on the device mesh.

@@ -5,7 +5,6 @@ A run's folder holds checkpoints/<step>/{state,stream,meta}. In `state` every ar
 without the program that wrote them.
 """
 
-import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from speechlm_jax import parameters, sharding
+from speechlm_jax import parameters, provenance, sharding
 
 SCHEMA = 1
 """The version of what stands in a step's folder."""
@@ -28,7 +27,6 @@ NAME = "checkpoints"
 
 _ITEMS = ("state", "stream", "meta")
 _WHOLE = ("_CHECKPOINT_METADATA", "state/_METADATA", "stream/metadata", "meta/metadata")
-_LIBRARIES = ("speechlm-jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
 _log = logging.getLogger(__name__)
 
 
@@ -214,15 +212,9 @@ def check_vocabulary(meta: Mapping[str, Any], wanted: str | None, *, doing: str)
 def _own_meta(leaves: Mapping[str, Any]) -> dict[str, Any]:
     meshes = [parameters.array(leaf).sharding for leaf in leaves.values()]
     mesh = next((dict(place.mesh.shape) for place in meshes if hasattr(place, "mesh")), {})
-    versions = {}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:  # The package may run from a checkout.
-            continue
     return {
         "schema": SCHEMA,
-        "versions": versions,
+        "versions": provenance.versions(),
         "mesh": mesh,
         "processes": jax.process_count(),
         "leaves": {

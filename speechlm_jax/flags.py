@@ -78,7 +78,8 @@ def words_for(parser: argparse.ArgumentParser) -> dict[str, str]:
 
 def overview(verbs: Mapping[str, tuple[str, str]]) -> str:
     """What `speechlm --help` says."""
-    lines = "\n".join(f"  {verb:<10}{line}" for verb, (_, line) in verbs.items())
+    width = max(map(len, verbs), default=0) + 2
+    lines = "\n".join(f"  {verb:<{width}}{line}" for verb, (_, line) in verbs.items())
     return f"usage: speechlm VERB ...   (speechlm VERB --help says what a verb can be told)\n\n{lines}\n\n{HELP_TAIL}"
 
 

@@ -1,13 +1,23 @@
 """What the numbers of a recipe must keep to."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
 def at_least(choices: Any, least: int, *fields: str) -> None:
     """Raises ValueError for the first of these fields of a dataclass that is below `least`; None is left alone."""
+    _check(choices, fields, lambda found: found >= least, f"{least} or more")
+
+
+def at_most(choices: Any, most: float, *fields: str) -> None:
+    """Raises ValueError for the first of these fields of a dataclass that is above `most`; None is left alone."""
+    _check(choices, fields, lambda found: found <= most, f"{most} or less")
+
+
+def _check(choices: Any, fields: Sequence[str], keeps: Callable[[float], bool], wanted: str) -> None:
     for field in fields:
         found = getattr(choices, field)
-        if found is not None and not (isinstance(found, int | float) and found >= least):
+        if found is not None and not (isinstance(found, int | float) and keeps(found)):
             raise ValueError(
-                f"reading the recipe: wanted {type(choices).__name__}.{field} of {least} or more, found {found!r}."
+                f"reading the recipe: wanted {type(choices).__name__}.{field} of {wanted}, found {found!r}."
             )

@@ -1,7 +1,9 @@
 """Files that bear their name once they are whole, or never."""
 
 import contextlib
+import fcntl
 import json
+import math
 import os
 import pathlib
 import re
@@ -26,9 +28,37 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
         part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def alone(folder: pathlib.Path, doing: str) -> Iterator[None]:
+    """Holds a folder, which is made if need be, against other commands that would write there. Raises ValueError where
+    one does. Where the file system has no locks, nothing is held."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"{doing} {folder}: another command is writing there. Wait for its end, or name another folder."
+                ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
 def write_json(path: str | os.PathLike[str], found: Mapping[str, Any]) -> None:
-    """Writes what was found as JSON; folders are made."""
+    """Writes what was found as JSON, where a number that is none is null; folders are made."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as part:
-        part.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(_finite(found), ensure_ascii=False, indent=1, allow_nan=False)
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(found: Any) -> Any:
+    if isinstance(found, Mapping):
+        return {name: _finite(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [_finite(value) for value in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found

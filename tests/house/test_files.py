@@ -12,7 +12,7 @@ MAX_FUNCTION_LINES = 80
 
 
 def test_every_module_says_what_it_is():
-    texts = {name(path): path.read_text() for path in FILES}
+    texts = {str(path): path.read_text() for path in FILES + TESTS}
     silent = [module for module, text in texts.items() if text.strip() and not ast.get_docstring(ast.parse(text))]
     assert not silent, f"these open without a line that says what they are: {silent}"
 

@@ -40,7 +40,7 @@ FLOORS = [
             "low_rank",
             "parameters",
         },
-        *{"runtime", "endings", "settings", "configurables", "recipe_text", "flags", "whole_files"},
+        *{"runtime", "provenance", "endings", "settings", "configurables", "recipe_text", "flags", "whole_files"},
     },
 ]
 """From the top of the house to the ground; a room is a folder or a file of the package."""

@@ -1,0 +1,32 @@
+"""What a figure or a checkpoint was made with: libraries and machine."""
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+LIBRARIES = ("speechlm-jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def versions(*more: str) -> dict[str, str]:
+    """The versions of LIBRARIES and of `more`; what is not installed is left out."""
+    found = {}
+    for library in (*LIBRARIES, *more):
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:  # The package itself may run from a checkout.
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The devices that JAX computes on, and the computer around them."""
+    import jax
+
+    return {
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "cpus": os.cpu_count(),
+        "machine": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+    }
