@@ -20,8 +20,10 @@ EMOTIONS = {
 
 
 def _in_words(example: preprocessors.Example) -> preprocessors.Example:
-    place = tf.argmax(tf.equal(example["emotion"], tf.constant(list(EMOTIONS))))
-    return {**example, "emotion": tf.gather(tf.constant(list(EMOTIONS.values())), place)}
+    is_own = tf.equal(example["emotion"], tf.constant(list(EMOTIONS)))
+    word = tf.gather(tf.constant(list(EMOTIONS.values())), tf.argmax(is_own))
+    # What is no label of the corpus stays, for the classification to refuse it; no label at all, for it to drop it.
+    return {**example, "emotion": tf.where(tf.reduce_any(is_own), word, example["emotion"])}
 
 
 seqio.TaskRegistry.add(

@@ -17,13 +17,14 @@ from typing import Any
 
 import seqio
 
+from speechlm_jax.data import config as data_config
 from speechlm_jax.data import (
     features,
     measures,
+    noisy,
     objectives,
     others,
     paired_objectives,
-    preprocessors,
     sources,
     speech_objectives,
 )
@@ -69,9 +70,6 @@ def folder(corpus: config.EmbeddedCorpus) -> pathlib.Path:
     return build.build(kept_in, corpus)
 
 
-TEXT = preprocessors.select("spoken", "text")
-"""Text objectives leave the speech of a record alone."""
-
 CORPORA = {
     "": (ALL_LANGUAGES,) * 4,
     **{f"_{code}": (one_language(code), written(code), spoken_facts(code), facts(code)) for code in words.LANGUAGES},
@@ -79,6 +77,8 @@ CORPORA = {
 """Of the suffix of a task, what it hears, what it reads to label it, and what it hears and reads to be asked about
 it."""
 
+NOISE = data_config.Augmentation(noise_db=(0.0, 10.0))
+"""What denoising takes away again."""
 SENTIMENTS = ("positive", "negative")
 INTENTS = (
     *("set_alarm", "set_timer", "set_temperature", "send_message", "play_music", "call", "turn_on", "turn_off"),
@@ -132,11 +132,17 @@ def _register(suffix: str, source: sources.RecordsSource) -> None:
 
     # Text, or speech, alone; but for hidden words, which may be heard.
     for name, objective in objectives.ON_TEXT.items():
-        _add(f"embedded_{name}{suffix}", source, [TEXT, *objective("spoken")])
+        _add(f"embedded_{name}{suffix}", source, objective("spoken"))
     # Words that speech tells are worth hiding more of.
-    hidden = objectives.masked_language_model("spoken", share=0.4)
+    hidden = objectives.masked_language_model("spoken", share=0.4, speech=True)
     _add(f"embedded_spoken_masked_language_model{suffix}", source, hidden)
     _add(f"embedded_masked_speech{suffix}", source, speech_objectives.masked_speech())
+    _add(
+        f"embedded_denoising{suffix}",
+        source,
+        [noisy.augmented("audio", "noisy", choices=NOISE), *speech_objectives.speech_to_speech("noisy")],
+        measures.speech(),
+    )
     _add(
         f"embedded_language_identification{suffix}",
         source,
@@ -175,7 +181,7 @@ def _register_questions(suffix: str, source: sources.RecordsSource, *, speech: b
             measures.recognition(),
         )
     else:
-        _add(f"embedded_passage_spans{suffix}", source, [TEXT, *objectives.shuffled_spans("text")])
+        _add(f"embedded_passage_spans{suffix}", source, objectives.shuffled_spans("text"))
 
 
 def _register_translation(source_language: str, target_language: str) -> None:
@@ -241,6 +247,7 @@ _OBJECTIVES = {
     "masked_speech": 1.0,
     "matching": 1.5,
     "text_to_speech": 2.0,
+    "denoising": 0.5,
     "span_corruption": 1.0,
     "passage_spans": 1.0,
     "prefix_language_model": 0.5,
@@ -249,6 +256,7 @@ _OBJECTIVES = {
     "spoken_sentiment": 0.5,
     "intent": 0.5,
     "spoken_intent": 0.5,
+    "language_identification": 0.25,
     "question_answering": 1.0,
     "spoken_question_answering": 1.0,
 }
@@ -273,7 +281,7 @@ _of_two_languages(
     {
         "recognition": 2.0,
         "sentiment": 3.0,
-        "spoken_sentiment": 2.0,
+        "spoken_sentiment": 4.0,
         "intent": 2.0,
         "spoken_intent": 2.0,
         "masked_language_model": 5.0,

@@ -40,7 +40,6 @@ def _register(given: str, wanted: str) -> None:
         source=SOURCE,
         preprocessors=[
             pair(other),
-            preprocessors.drop_empty("en", other),
             *paired_objectives.translation(wanted, given, wanted, text=given),
         ],
         output_features=features.OUTPUT_FEATURES,

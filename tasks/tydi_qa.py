@@ -18,9 +18,9 @@ seqio.TaskRegistry.add(
             "validation": "validation",
             **{f"validation_{language}": f"validation-{language}" for language in LANGUAGES},
         },
-        {"id": "id", "question": "question", "context": "context", "answer": "answers/text/0"},
+        tfds_source.SQUAD_LAYOUT,
     ),
-    preprocessors=paired_objectives.question_answering("question", "answer", passage="context"),
+    preprocessors=paired_objectives.question_answering("question", "answer", passage="context", accepted="accepted"),
     output_features=features.OUTPUT_FEATURES,
     metric_fns=measures.answers(),
 )

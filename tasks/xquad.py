@@ -17,9 +17,11 @@ for _language in LANGUAGES:
         source=tfds_source.TfdsSource(
             f"xquad/{_language}",
             {**_translated, "test": "test"},
-            {"id": "id", "question": "question", "context": "context", "answer": "answers/text/0"},
+            tfds_source.SQUAD_LAYOUT,
         ),
-        preprocessors=paired_objectives.question_answering("question", "answer", passage="context"),
+        preprocessors=paired_objectives.question_answering(
+            "question", "answer", passage="context", accepted="accepted"
+        ),
         output_features=features.OUTPUT_FEATURES,
         metric_fns=measures.answers(),
     )

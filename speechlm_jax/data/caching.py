@@ -7,7 +7,6 @@ written after its shard: a shard that has one is whole, and is not written again
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import pathlib
@@ -75,24 +74,13 @@ def _folders(name: str, splits: Sequence[str], out: pathlib.Path) -> dict[pathli
 
 @contextlib.contextmanager
 def _alone(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a folder against other commands that would write there, and clears away what a killed one left half."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        # Where the file system has no locks, the shards are still whole, if written twice.
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(
-                    f"caching into {folder}: another command is writing there. Wait for its end."
-                ) from None
+    """Holds a folder against other commands, and clears away what a killed one left half. Where the file system has no
+    locks, the shards are still whole, if written twice."""
+    with whole_files.alone(folder, "caching into"):
         for path in folder.iterdir():
             if whole_files.PART.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         yield
-    finally:
-        os.close(handle)
 
 
 def _parts(

@@ -27,16 +27,14 @@ def content(example: packing.Example, row: batch.Row) -> np.ndarray:
 def useful_shares(contents: np.ndarray, demands: np.ndarray, row: batch.Row, open_rows: int) -> dict[str, float]:
     """The share of each lane's room that holds content, when these examples are packed in this order.
 
-    contents: "n 4", demands: "n 5". Rows still open at the end are not counted, as in an endless stream.
+    contents: "n 4", demands: "n 5". Rows still open at the end are not counted, as in an endless stream, unless the
+    examples are too few to close another.
     """
     packer: packing.Packer[int] = packing.Packer(packing.capacity(row), open_rows)
-    rows, total = 0, np.zeros(len(LANES))
-    for index, needed in enumerate(demands):
-        closed = packer.add(index, needed)
-        if closed:
-            rows += 1
-            total += contents[closed].sum(axis=0)
-    room = packing.capacity(row)[:-1] * max(rows, 1)
+    closed = [members for index, needed in enumerate(demands) if (members := packer.add(index, needed))]
+    rows = closed or packer.open
+    total = sum((contents[members].sum(axis=0) for members in rows), start=np.zeros(len(LANES)))
+    room = packing.capacity(row)[:-1] * max(len(rows), 1)
     return {lane: float(total[i] / room[i]) for i, lane in enumerate(LANES) if room[i]}
 
 

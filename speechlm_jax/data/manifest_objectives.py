@@ -25,8 +25,8 @@ class Objective:
     """Bindings of Manifest that name what it reads of a line, beside the recording."""
     steps: Callable[[config.Manifest, Sequence[str]], list[Preprocessor]]
     """Its preprocessors, given the manifest and the labels there are."""
-    measures: Callable[[config.Manifest, Sequence[str]], list[Any]] = lambda choices, labels: []
-    """Its metrics, in the same way."""
+    measures: Callable[[Sequence[str], Sequence[str]], list[Any]] = lambda labels, languages: []
+    """Its metrics, given the labels there are and the languages that are translated into."""
     lane: str = ""
     """The lane that the recording goes to; empty: it is not read."""
     others: bool = False
@@ -54,6 +54,12 @@ def preprocess(objective: Objective, choices: config.Manifest, labels: Sequence[
     # Only then, for a vocabulary is trained on what comes before, where no recording has to be decoded.
     heard = [preprocessors.drop_empty(objective.lane)] if objective.lane else []
     return [*steps, *objective.steps(choices, labels), *heard]
+
+
+def plain(text: str) -> str:
+    """A text as `preprocess` makes it where Manifest.plain asks for that."""
+    made = preprocessors.normalized(text, lower=True, strip_punctuation=True)
+    return bytes(made.numpy()).decode()
 
 
 def _as_text(field: str) -> Preprocessor:
@@ -92,20 +98,20 @@ OBJECTIVES: Mapping[str, Objective] = {
     "recognition": Objective(
         ("text", "language"),
         lambda choices, labels: objectives.recognition(choices.text, choices.language),
-        lambda choices, labels: measures.recognition(),
+        lambda labels, languages: measures.recognition(),
         lane="audio",
     ),
     "matching": Objective(
         ("text",),
         lambda choices, labels: paired_objectives.matching(choices.text, f"other_{choices.text}"),
-        lambda choices, labels: measures.matching(),
+        lambda labels, languages: measures.matching(),
         lane="audio",
         others=True,
     ),
     "text_to_speech": Objective(
         ("text", "language", "speaker"),
         _speak,
-        lambda choices, labels: measures.speech(),
+        lambda labels, languages: measures.speech(),
         lane="target_audio",
     ),
     # Text, or speech, alone.
@@ -115,35 +121,35 @@ OBJECTIVES: Mapping[str, Objective] = {
     "translation": Objective(
         ("text", "target", *LANGUAGES),
         lambda choices, labels: _translate(choices, choices.text),
-        lambda choices, labels: measures.translation(choices.target_language),
+        lambda labels, languages: measures.translation(*languages),
     ),
     "speech_translation": Objective(
         ("target", *LANGUAGES),
         lambda choices, labels: _translate(choices, None),
-        lambda choices, labels: measures.translation(choices.target_language),
+        lambda labels, languages: measures.translation(*languages),
         lane="audio",
     ),
     # What it means.
     "classification": Objective(
         ("text", "label"),
         lambda choices, labels: _classify(choices, labels, texts=(choices.text,)),
-        lambda choices, labels: measures.labels(*labels),
+        lambda labels, languages: measures.labels(*labels),
     ),
     "spoken_classification": Objective(
         ("label",),
         lambda choices, labels: _classify(choices, labels, speech=True),
-        lambda choices, labels: measures.labels(*labels),
+        lambda labels, languages: measures.labels(*labels),
         lane="audio",
     ),
     "question_answering": Objective(
         ("question", "passage", "answer"),
         lambda choices, labels: _answer(choices, choices.passage),
-        lambda choices, labels: measures.answers(),
+        lambda labels, languages: measures.answers(),
     ),
     "spoken_question_answering": Objective(
         ("question", "answer"),
         lambda choices, labels: _answer(choices, None),
-        lambda choices, labels: measures.answers(),
+        lambda labels, languages: measures.answers(),
         lane="audio",
     ),
 }

@@ -40,7 +40,7 @@ def register(choices: config.Manifest, *, whole: str | None = None) -> None:
             )
         for opened in dict.fromkeys(part.opened for part in parts.values()):
             _check_fields(opened, choices, objective)
-    labels = _labels(parts, choices)
+    labels, languages = _labels(parts, choices), _target_languages(parts, choices)
     speech = sources.ManifestSource(
         {split: part.opened.path for split, part in parts.items()},
         {split: part.lines for split, part in parts.items()},
@@ -62,7 +62,7 @@ def register(choices: config.Manifest, *, whole: str | None = None) -> None:
             source=others.WithOthers(source, (choices.text,), count=known.CLAIMS) if wanted.others else source,
             preprocessors=known.preprocess(wanted, choices, labels),
             output_features=features.OUTPUT_FEATURES,
-            metric_fns=wanted.measures(choices, labels),
+            metric_fns=wanted.measures(labels, languages),
         )
     if MIXTURE in seqio.MixtureRegistry.names():
         seqio.MixtureRegistry.remove(MIXTURE)
@@ -108,6 +108,16 @@ def _labels(parts: Mapping[str, Part], choices: config.Manifest) -> list[str]:
             f"reading manifest {choices.path}: the field '{choices.label}' is empty in every line. Set Manifest.label."
         )
     return sorted(found)
+
+
+def _target_languages(parts: Mapping[str, Part], choices: config.Manifest) -> list[str]:
+    """What is translated into, if any objective translates."""
+    if not any("target_language" in known.OBJECTIVES[objective].reads for objective, _ in choices.objectives):
+        return []
+    if not choices.target_language.startswith("{"):
+        return [choices.target_language]
+    columns = [part.opened.column(choices.target_language.strip("{}")) for part in parts.values()]
+    return sorted({language for column in columns for language in column if language})
 
 
 def _parts(choices: config.Manifest, whole: str | None) -> dict[str, Part]:

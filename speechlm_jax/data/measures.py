@@ -1,10 +1,11 @@
 """The metric functions of each use, as a task lists them: every score with its 95% interval."""
 
+import re
 from typing import Any
 
 from speechlm_jax import answer_metrics, label_metrics, metrics, speech_metrics, translation_metrics
 
-_TOKENIZERS = {"zh": "zh", "ja": "char"}
+_TOKENIZERS = {"zh": "zh", "yue": "zh", **dict.fromkeys(("ja", "th", "lo", "km", "my"), "char")}
 """What parts the words of a translation for BLEU, of languages that are written without spaces."""
 
 
@@ -15,9 +16,11 @@ def recognition(language: str | None = None) -> list[Any]:
     return _bootstrapped(*plain, *normalized)
 
 
-def translation(language: str) -> list[Any]:
-    """BLEU and chrF of texts in a language, given by its code."""
-    tokenizer = _TOKENIZERS.get(language.partition("-")[0], "13a")
+def translation(*languages: str) -> list[Any]:
+    """BLEU and chrF of texts in a language, given by its code; in several of which some have no spaces, BLEU is of
+    letters. Its signature says what parted the words."""
+    tokenizers = {_TOKENIZERS.get(re.split("[-_]", language.lower())[0], "13a") for language in languages}
+    tokenizer = tokenizers.pop() if len(tokenizers) == 1 else "char"
     return _bootstrapped(translation_metrics.bleu_for(tokenizer), translation_metrics.chrf)
 
 

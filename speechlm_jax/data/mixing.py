@@ -26,8 +26,10 @@ def by_size(tasks: Iterable[str], *, temperature: float = 1.0, most: int | None 
     """Rates that grow with the number of records as N ** (1 / temperature): 1 draws every record alike often, infinity
     every task (T5, arXiv 1910.10683, section 3.5.2).
 
-    most: a larger task counts as if it had so many records. Raises ValueError for a temperature below 1.
+    most: a larger task counts as if it had so many records. Raises ValueError for a temperature or `most` below 1.
     """
+    if most is not None and most < 1:
+        raise ValueError(f"mixing by size: wanted a task to count as 1 record or more, found most={most}.")
     if not temperature >= 1:
         raise ValueError(f"mixing by size: a temperature is 1 or more, found {temperature}.")
 

@@ -12,7 +12,8 @@ from speechlm_jax.data.preprocessors import Example, Preprocessor
 def recognition(text: str = "text", language: str = "en", *, ctc: bool = True) -> list[Preprocessor]:
     """Speech to its transcript: `audio` and the field `text`, which is the reference of metrics as it stands here.
 
-    language: a code, or a field in braces that holds one: "{lang}". ctc: whether CTC may align text and speech.
+    An example without text is dropped. language: a code, or a field in braces that holds one: "{lang}". ctc: whether
+    CTC may align text and speech.
     """
 
     def change(example: Example) -> Example:
@@ -26,7 +27,11 @@ def recognition(text: str = "text", language: str = "en", *, ctc: bool = True) -
             "ctc": tf.constant([int(ctc)], tf.int32),
         }
 
-    return [preprocessors.mapped(change, [text]), preprocessors.lanes()]
+    return [
+        preprocessors.mapped(change, [text]),
+        preprocessors.drop_empty("targets_pretokenized"),
+        preprocessors.lanes(),
+    ]
 
 
 def span_corruption(
@@ -106,17 +111,21 @@ def prefix_language_model(text: str = "text", *, max_tokens: int = 512) -> list[
 
 
 def masked_language_model(
-    text: str = "text", *, share: float = 0.15, max_tokens: int = 512, whole_words: bool = False
+    text: str = "text",
+    *,
+    share: float = 0.15,
+    max_tokens: int = 512,
+    whole_words: bool = False,
+    speech: bool = False,
 ) -> list[Preprocessor]:
-    """Text some of whose tokens are to be told from the others (BERT, arXiv 1810.04805, section 3.1); from speech, too,
-    where an example has `audio`.
+    """Text some of whose tokens are to be told from the others (BERT, arXiv 1810.04805, section 3.1).
 
     Of the chosen tokens 80% become <mask>, 10% another piece at random, 10% stay. `masked_tokens` holds them where
     `masked_weights` is 1; both are 0 elsewhere. Their number is rounded up or down at random, and at least one.
 
     max_tokens: of a longer text, a window that begins anywhere with equal chance. A text of fewer than two tokens is
     dropped. whole_words: the tokens of a word are chosen together, which makes their number vary; a piece of Chinese
-    is a word. Raises ValueError for numbers out of range.
+    is a word. speech: they are told from the `audio` of the example, too. Raises ValueError for numbers out of range.
     """
     doing = "masking tokens"
     if not (0 < share < 1 and max_tokens >= 2):
@@ -131,10 +140,10 @@ def masked_language_model(
         number = _round(tf.cast(size, tf.float32) * share, number_draw, 1, size)
         draws = orders[:size]
         if whole_words:
-            # Every token of a word has the draw of its first, so that the most chosen are whole words.
-            begins = tf.cast(tf.gather(tf.constant(words.begins_word), tokens), tf.int32)
-            word = tf.cumsum(begins) - begins[0]
-            draws = tf.gather(tf.math.segment_max(draws, word), word)
+            # Every token of a word has the draw of its first, so that words are chosen whole, long ones as often.
+            begins = tf.concat([[True], tf.gather(tf.constant(words.begins_word), tokens[1:])], 0)
+            word = tf.cumsum(tf.cast(begins, tf.int32)) - 1
+            draws = tf.gather(tf.boolean_mask(draws, begins), word)
         least = tf.math.top_k(draws, number).values[-1]
         chosen = tf.cast(draws >= least, tf.float32)
         # The order of a token is independent of the order of its namesake in the second half.
@@ -148,7 +157,7 @@ def masked_language_model(
             "masked_weights": chosen,
         }
 
-    return _seeded(change, text)
+    return _seeded(change, text, speech=speech)
 
 
 def shuffled_spans(
@@ -180,6 +189,7 @@ def shuffled_spans(
         return {
             **example,
             "inputs": tokens,
+            # As where a text goes on: a token of its own would be new to the vocabularies that there are.
             "prompt": preprocessors.prompt_ids(example, "continue"),
             "targets": preprocessors.with_eos(tf.gather(tokens, order)),
         }
@@ -204,9 +214,18 @@ def _other(words: vocabulary.Vocabulary, draws: tf.Tensor) -> tf.Tensor:
     return words.learned.start + tf.clip_by_value(piece, 0, len(words.learned) - 1)
 
 
-def _seeded(change: Callable[[Example, tf.Tensor], Example], text: str) -> list[Preprocessor]:
-    """Tokens of `text`, where there are at least two, through `change`, which is given a seed."""
+def _seeded(change: Callable[[Example, tf.Tensor], Example], text: str, *, speech: bool = False) -> list[Preprocessor]:
+    """Tokens of `text`, where there are at least two, through `change`, which is given a seed; a recording stays out
+    without `speech`, for it tells what is hidden in its text."""
+
+    def heard(example: Example) -> Example:
+        if speech:
+            preprocessors.field(example, "audio", "hiding words of speech")
+            return example
+        return {name: value for name, value in example.items() if name not in ("audio", "target_audio")}
+
     return [
+        preprocessors.mapped(heard),
         preprocessors.tokenize(**{_TOKENS: text}),
         preprocessors.keep_where(lambda example: tf.size(example[_TOKENS]) >= 2),
         preprocessors.seeded(change),
@@ -234,9 +253,8 @@ def _round(number: tf.Tensor, draw: tf.Tensor, low: int, high: tf.Tensor) -> tf.
 def _compose(total: tf.Tensor, parts: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
     """`total` as a sum of `parts` positive integers, each such sum with equal chance, by total - 1 random numbers."""
     cuts = tf.math.top_k(numbers[: total - 1], parts - 1, sorted=False).indices
-    cuts = (
-        1 - tf.math.top_k(-cuts, parts - 1).values
-    )  # In rising order: tf.sort does the same in thrice the operations.
+    # In rising order: tf.sort does the same in thrice the operations.
+    cuts = 1 - tf.math.top_k(-cuts, parts - 1).values
     edges = tf.concat([[0], cuts, [total]], 0)
     return edges[1:] - edges[:-1]
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import seqio
 
@@ -22,3 +23,8 @@ def examples(
         for piece, example in enumerate(reader.take(position)):
             yield {**example, "origin": (0, position, piece)}
     quarantine.check()
+
+
+def text_of(value: Any) -> str:
+    """A text of an example, which holds it in UTF-8, or one that is a text already."""
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

@@ -13,8 +13,6 @@ Item = TypeVar("Item")
 DIMENSIONS = ("audio", "inputs", "targets", "target_audio", "segments")
 """What an example takes room in, in the order of demand and capacity vectors."""
 
-UNITS = ("encoder positions", "tokens", "tokens", "decoder steps", "examples")
-
 BINDINGS = ("Row.audio_seconds", "Row.inputs", "Row.targets", "Row.target_audio_seconds", "Row.segments")
 
 
@@ -43,11 +41,20 @@ def demand(example: Example, row: batch.Row) -> np.ndarray:
 def misfit(needed: np.ndarray, row: batch.Row) -> str | None:
     """Why an example of this demand fits in no row, or None where it does."""
     room = capacity(row)
-    over = np.flatnonzero(needed > room)
-    if not len(over):
+    if np.all(needed <= room):
         return None
+    frames = {"audio": row.subsampling, "target_audio": row.reduction}
+
+    def amount(number: int, lane: str) -> str:
+        if lane in frames:
+            return f"{number * frames[lane] * batch.HOP / batch.SAMPLE_RATE:.2f} s"
+        return f"{number} {'examples' if lane == 'segments' else 'tokens'}"
+
+    told = zip(DIMENSIONS, BINDINGS, needed.tolist(), room.tolist(), strict=True)
     return "; ".join(
-        f"lane {DIMENSIONS[d]}: needs {needed[d]} {UNITS[d]}, a row holds {room[d]} ({BINDINGS[d]})" for d in over
+        f"lane {lane}: needs {amount(wanted, lane)}, a row holds {amount(there, lane)} ({binding})"
+        for lane, binding, wanted, there in told
+        if wanted > there
     )
 
 
@@ -154,7 +161,8 @@ def write_row(out: batch.Batch, index: int, examples: Sequence[Example], row: ba
 
 
 def _can_be_aligned(example: Example, row: batch.Row) -> bool:
-    """Whether CTC has a position for each label, and one for a blank between any two that are the same."""
+    """As losses.ctc.feasible has it, told before there are positions: whether CTC has one for each label, and one for
+    a blank between any two that are the same."""
     labels = example["targets"][example["targets"] != vocabulary.EOS]
     needed = max(1, len(labels) + int((labels[1:] == labels[:-1]).sum()))
     return -(-(len(example["audio"]) // batch.HOP) // row.subsampling) >= needed

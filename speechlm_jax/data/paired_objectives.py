@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from speechlm_jax import label_metrics
+from speechlm_jax import label_metrics, metrics
 from speechlm_jax.data import features, preprocessors
 from speechlm_jax.data.preprocessors import Example, Preprocessor
 
@@ -33,11 +33,12 @@ def translation(
         prompt = preprocessors.prompt_ids(example, "translate", source_language, target_language)
         return {**made, **_answer(translated, prompt)}
 
-    return _task(change, [target] if text is None else [text, target], target)
+    texts = [target] if text is None else [text, target]
+    return _task(change, texts, *texts)
 
 
 def question_answering(
-    question: str = "question", answer: str = "answer", *, passage: str | None = None
+    question: str = "question", answer: str = "answer", *, passage: str | None = None, accepted: str | None = None
 ) -> list[Preprocessor]:
     """A question on a text, the field `passage`, or on the speech where it is None, to its answer.
 
@@ -45,7 +46,9 @@ def question_answering(
     words from there in every other objective. An encoder that reads both learns to compare them much later.
 
     question, answer: fields of one text each, or of lists of as many, of which each pass asks one, as chance has it.
-    Raises ValueError, while the dataset is built, for one text and a list.
+    accepted: a field that lists what is right for the one question, where that is more than the answer to be learned;
+    metrics compare with the nearest.
+    Raises ValueError, while the dataset is built, for one text and a list, and for lists of questions with `accepted`.
     """
     doing = "making a question-answering example"
     texts = [question, answer] if passage is None else [question, passage, answer]
@@ -57,11 +60,14 @@ def question_answering(
                 f"{doing}: wanted a text each in '{question}' and '{answer}', or a list each, found shapes "
                 f"{asked.shape} and {replied.shape}."
             )
+        if asked.shape.rank and accepted is not None:
+            raise ValueError(f"{doing}: wanted one question for the answers of '{accepted}', found a list of them.")
         if asked.shape.rank:
             asked, replied = _one_of(asked, replied, seed, f"{doing}: wanted as many answers as questions, found")
         made = _encoded(example, [] if passage is None else [passage], speech=passage is None, doing=doing)
         prompt = tf.concat([preprocessors.prompt_ids(example, "answer"), features.encode([asked])[0]], 0)
-        return {**made, **_answer(replied, prompt)}
+        right = {} if accepted is None else {"accepted": preprocessors.field(example, accepted, doing)}
+        return {**made, **_answer(replied, prompt), **right}
 
     @tf.autograph.experimental.do_not_convert
     def has_one(example: Example) -> tf.Tensor:
@@ -71,7 +77,9 @@ def question_answering(
         # Of lists that differ in length the change itself tells.
         return ~alike | tf.reduce_any(_is_there(asked[:least]) & _is_there(replied[:least]))
 
-    return [preprocessors.keep_where(has_one), preprocessors.seeded(change, texts), preprocessors.lanes()]
+    read = [] if passage is None else [preprocessors.drop_empty(passage)]
+    last = preprocessors.lanes(keep=("accepted",) if accepted is not None else ())
+    return [preprocessors.keep_where(has_one), *read, preprocessors.seeded(change, texts), last]
 
 
 def classification(
@@ -79,8 +87,9 @@ def classification(
 ) -> list[Preprocessor]:
     """Texts, speech, or both, to the label in the field `label`, written as text.
 
-    labels: all there are; an example with another is an error, and one without a label is dropped. name: what is asked
-    for, such as 'sentiment', put before the texts. texts: fields, such as premise and hypothesis.
+    labels: all there are; an example with another is an error, and one without a label is dropped, as is one whose only
+    text is empty. name: what is asked for, such as 'sentiment', put before the texts. texts: fields, such as premise
+    and hypothesis.
     Raises ValueError where neither texts nor speech are to be looked at.
     """
     doing = f"making an example of the classification '{name or label}'"
@@ -97,7 +106,8 @@ def classification(
         made = _encoded(example, texts, speech=speech, doing=doing, before=name)
         return {**made, **_answer(given, preprocessors.prompt_ids(example, "classify"))}
 
-    return _task(change, [*texts, label], label)
+    alone = [] if speech or len(texts) > 1 else texts
+    return _task(change, [*texts, label], label, *alone)
 
 
 def matching(
@@ -144,12 +154,14 @@ def matching(
 
 def _claimed(truth: str, others: Sequence[str], kind: int, random: np.random.Generator) -> tuple[bytes, np.int32]:
     """The text that is claimed, and the kind that it came out as."""
-    others = [other for other in others if other.strip() and other != truth]
+    truth, others = " ".join(truth.split()), [" ".join(other.split()) for other in others]
+    others = [other for other in others if other not in ("", truth)]
     if kind and others:
         other = others[int(random.integers(len(others)))]
         if kind == KINDS.index("other"):
             return other.encode(), np.int32(kind)
-        words, joint = (truth.split(), " ") if " " in truth.strip() else (list(truth), "")
+        by_letters = " " not in truth and metrics.is_east_asian(truth)
+        words, joint = (list(truth), "") if by_letters else (truth.split(), " ")
         foreign = [word for word in (other.split() if joint else list(other)) if word not in words]
         if foreign:
             words[int(random.integers(len(words)))] = foreign[int(random.integers(len(foreign)))]
@@ -173,7 +185,7 @@ def _is_there(texts: tf.Tensor) -> tf.Tensor:
 
 def _encoded(example: Example, texts: Sequence[str], *, speech: bool, doing: str, before: str = "") -> Example:
     """What the encoder is given: texts one after the other, each but the last ended, and the speech."""
-    made = {name: example[name] for name in ("_pos", "id") if name in example}
+    made = preprocessors.named(example)
     written = [preprocessors.field(example, name, doing) for name in texts]
     if before:
         written = [tf.constant(before), *written]

@@ -1,6 +1,9 @@
 """One SeqIO task as a reader of records by position, its preprocessors seeded by where a record stands."""
 
+import codecs
+import collections
 import difflib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,15 +11,18 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from speechlm_jax.data import config, features, noisy, order, seeds, sources
+from speechlm_jax.data import config, features, noisy, order, preprocessors, seeds, sources
 from speechlm_jax.data.quarantine import Quarantine
 
 LANES = tuple(features.OUTPUT_FEATURES)
-KEPT = (*LANES, "_pos", "id", "targets_pretokenized", "kind")
+KEPT = (*LANES, *preprocessors.CARRIED, *preprocessors.KEEPABLE)
 """Features of an example that outlive the preprocessors."""
 
 LOST = 20_000
 """Records in a row that may yield nothing before a task is called empty."""
+
+_AHEAD = 64
+"""Records that are read ahead at most: one of them is to blame for an error."""
 
 
 def find(name: str) -> seqio.Task | seqio.Mixture:
@@ -28,7 +34,7 @@ def find(name: str) -> seqio.Task | seqio.Mixture:
     hint = f" Nearest: '{near[0]}'." if near else ""
     raise ValueError(
         f"task '{name}' is not registered.{hint} Tasks are registered in tasks/; does the recipe name the module "
-        "(Data.task_modules)?"
+        "(Data.task_modules; to score, --task_module, too)?"
     )
 
 
@@ -90,20 +96,17 @@ class Reader:
         self._asked = self._answered = 0
         self._endless, self._lost = endless, False
         self._closed = closed or threading.Event()
-        source = source_of(task)
-        dataset = source.at(
-            split,
+        self._pending = collections.deque[int](maxlen=_AHEAD)
+        """Positions that are read and of which nothing has come out yet."""
+        self._order = {"seed": order.key(seed, "order", task.name), "shuffle": shuffle}
+        self._split, self._seed = split, seed
+        dataset = self._preprocessed(
             lambda: self._watch(positions()),
-            seed=order.key(seed, "order", task.name),
-            shuffle=shuffle,
             threads=threads,
             on_bad=lambda position, record_id, reason: quarantine.add(task.name, record_id, reason),
         )
-        with seeds.position_seeds(seed, task.name):
-            dataset = task.preprocess_precache(dataset, seed=seed)
-            dataset = task.preprocess_postcache(dataset, sequence_length=None, seed=seed)
-        dataset = task._validate_preprocessing(dataset)
-        if "_pos" not in dataset.element_spec:
+        spec: Any = dataset.element_spec
+        if "_pos" not in spec:
             raise ValueError(
                 f"reading task '{task.name}': a preprocessor dropped the feature `_pos`, by which a record is found "
                 "again after a restart. Keep it, or end the preprocessors with speechlm_jax.data.preprocessors.lanes."
@@ -152,11 +155,32 @@ class Reader:
         try:
             example = next(self._iterator, None)
         except tf.errors.InvalidArgumentError as error:
-            # An assertion of a preprocessor: its first line is what it says.
-            said = str(error.message).replace("\n", " ").partition("[[{{")[0]
-            raise ValueError(f"reading task '{self._task.name}': {said.strip()}") from error
+            raise ValueError(f"reading task '{self._task.name}'{self._blamed()}: {_said(error)}") from error
         self._answered = self._asked
+        while example is not None and self._pending and self._pending[0] != example["_pos"]:
+            self._pending.popleft()
         return example
+
+    def _preprocessed(
+        self, positions: Callable[[], Iterator[int]], *, threads: int, on_bad: sources.OnBad
+    ) -> tf.data.Dataset:
+        task, source = self._task, source_of(self._task)
+        dataset = source.at(self._split, positions, threads=threads, on_bad=on_bad, **self._order)
+        with seeds.position_seeds(self._seed, task.name):
+            dataset = task.preprocess_precache(dataset, seed=self._seed)
+            dataset = task.preprocess_postcache(dataset, sequence_length=None, seed=self._seed)
+        return task._validate_preprocessing(dataset)
+
+    def _blamed(self) -> str:
+        """Which of the records that were read ahead a preprocessor fails on, in words: each is tried by itself."""
+        for position in list(self._pending):
+            alone = self._preprocessed(lambda at=position: iter([at]), threads=0, on_bad=lambda *told: None)
+            try:
+                collections.deque(alone.as_numpy_iterator(), maxlen=0)
+            except tf.errors.InvalidArgumentError:
+                records = source_of(self._task).reader(self._split)
+                return f", record {records.name(order.record(position, len(records), **self._order))}"
+        return ""
 
     def _watch(self, positions: Iterator[int]) -> Iterator[int]:
         """Ends the positions when nothing comes of them, instead of looking for an example for ever."""
@@ -165,5 +189,17 @@ class Reader:
             if self._lost or self._closed.is_set() or self._quarantine.over_budget:
                 return
             self._asked += 1
+            self._pending.append(position)
             self._quarantine.count_read()
             yield position
+
+
+def _said(error: tf.errors.InvalidArgumentError) -> str:
+    """What an assertion of a preprocessor says, without where in TensorFlow it stands."""
+    first = str(error.message).replace("\n", " ").partition("[[{{")[0]
+    _, asserted, parts = first.partition("assertion failed: ")
+    if not asserted:
+        return first.strip()
+    written = " ".join(re.findall(r"\[(.*?)\](?= \[|\s*$)", parts))
+    # TensorFlow writes quotes, and all letters that are not ASCII, as escapes.
+    return codecs.escape_decode(written.encode())[0].decode("utf-8", "replace")

@@ -3,6 +3,7 @@
 Each function here returns a preprocessor, to be put in the list of a seqio.Task.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ Preprocessor = Callable[..., tf.data.Dataset]
 
 CARRIED = ("_pos", "id", "targets_pretokenized")
 """What an example keeps beside its lanes."""
+KEEPABLE = ("kind", "accepted")
+"""What it may keep besides, for metrics to read."""
 
 
 def mapped(function: Callable[[Example], Example], texts: Sequence[str] | None = None) -> Preprocessor:
@@ -64,10 +67,14 @@ def select(*fields: str) -> Preprocessor:
     """Keeps these fields, `_pos` and `id`, and drops all others."""
 
     def change(example: Example) -> Example:
-        kept = {name: field(example, name, "selecting fields") for name in fields}
-        return {**kept, **{name: example[name] for name in ("_pos", "id") if name in example}}
+        return {**{name: field(example, name, "selecting fields") for name in fields}, **named(example)}
 
     return mapped(change)
+
+
+def named(example: Example) -> Example:
+    """What tells an example from others: `_pos` and `id`, as far as it has them."""
+    return {name: example[name] for name in ("_pos", "id") if name in example}
 
 
 def keep_where(condition: Callable[[Example], tf.Tensor]) -> Preprocessor:
@@ -109,25 +116,30 @@ def normalize_text(
     """
     if unicode_form not in (None, "NFC", "NFKC"):
         raise ValueError(f"normalizing text: unicode_form is 'NFC', 'NFKC' or None, found {unicode_form!r}.")
-
-    def plainer(text: Any) -> tf.Tensor:
-        if unicode_form:
-            text = tensorflow_text.normalize_utf8(text, unicode_form)
-        if lower:
-            text = tf.strings.lower(text, encoding="utf-8")
-        if strip_punctuation:
-            text = tf.strings.regex_replace(text, "[’‘ʼ＇]", "'")
-            text = tf.strings.regex_replace(text, f"({_EAST_ASIAN}){_MARKS}", r"\1")
-            text = tf.strings.regex_replace(text, f"{_MARKS}({_EAST_ASIAN})", r"\1")
-            text = tf.strings.regex_replace(text, r"[^\p{L}\p{M}\p{N}']+|'{2,}", " ")
-            text = tf.strings.regex_replace(text, f"(^|{_NOT_WORD})'", r"\1")
-            text = tf.strings.regex_replace(text, f"'({_NOT_WORD}|$)", r"\1")
-        return tf.strings.strip(tf.strings.regex_replace(text, r"[\s\p{Z}]+", " "))
+    plainer = functools.partial(normalized, lower=lower, strip_punctuation=strip_punctuation, unicode_form=unicode_form)
 
     def change(example: Example) -> Example:
         return {**example, **{name: plainer(field(example, name, "normalizing text")) for name in fields}}
 
     return mapped(change)
+
+
+def normalized(
+    text: Any, *, lower: bool = False, strip_punctuation: bool = False, unicode_form: str | None = "NFC"
+) -> tf.Tensor:
+    """Texts as `normalize_text` makes them."""
+    if unicode_form:
+        text = tensorflow_text.normalize_utf8(text, unicode_form)
+    if lower:
+        text = tf.strings.lower(text, encoding="utf-8")
+    if strip_punctuation:
+        text = tf.strings.regex_replace(text, "[’‘ʼ＇]", "'")
+        text = tf.strings.regex_replace(text, f"({_EAST_ASIAN}){_MARKS}", r"\1")
+        text = tf.strings.regex_replace(text, f"{_MARKS}({_EAST_ASIAN})", r"\1")
+        text = tf.strings.regex_replace(text, r"[^\p{L}\p{M}\p{N}']+|'{2,}", " ")
+        text = tf.strings.regex_replace(text, f"(^|{_NOT_WORD})'", r"\1")
+        text = tf.strings.regex_replace(text, f"'({_NOT_WORD}|$)", r"\1")
+    return tf.strings.strip(tf.strings.regex_replace(text, r"[\s\p{Z}]+", " "))
 
 
 def tokenize(**texts: str) -> Preprocessor:
@@ -162,10 +174,17 @@ def prompt(task: str, *languages: str) -> Preprocessor:
 
 
 def lanes(*, keep: Sequence[str] = ()) -> Preprocessor:
-    """The last preprocessor of a task: fills absent lanes, fixes dtypes, and drops every other field but `keep`.
+    """The last preprocessor of a task: fills absent lanes, fixes dtypes, and drops every other field but `keep`, which
+    are of KEEPABLE.
 
-    Raises ValueError where `_pos` is missing, where no lane is filled, and for a feature of another rank than 1.
+    Raises ValueError where `_pos` is missing, where no lane is filled, for a feature of another rank than 1, and for
+    another field to keep.
     """
+    if unknown := set(keep) - set(KEEPABLE):
+        raise ValueError(
+            f"filling the lanes of an example: wanted keep to be of {KEEPABLE}, which metrics read, found "
+            f"{sorted(unknown)}. Leave them out."
+        )
 
     def preprocessor(dataset: tf.data.Dataset, sequence_length: Mapping[str, int] | None = None) -> tf.data.Dataset:
         spec: Any = dataset.element_spec

@@ -14,7 +14,7 @@ _BOUNDLESS = 10**9
 """Room that no mixture fills."""
 
 _FEW = 20
-"""Examples that may come out fewer by chance."""
+"""Records that may come to nothing by chance."""
 
 UNITS = {"audio": "positions", "inputs": "tokens", "targets": "tokens", "target_audio": "steps"}
 
@@ -26,13 +26,15 @@ def report(
     `data_verb.run`."""
     registration.register(data)
     tasks, rates = pipeline.tasks_and_rates(data.stream.mixture, data.stream.split)
-    drawn, bad = _draw(data, seed, examples)
+    drawn, draws, bad = _draw(data, seed, examples)
     row = data.row
     demands = np.stack([packing.demand(example, row) for example in drawn])
     contents = np.stack([capacities.content(example, row) for example in drawn])
     too_large = demands > packing.capacity(row)
     fits = ~too_large.any(axis=1)
     numbers = np.array([example["task"] for example in drawn])
+    # A record may become several examples, which bear the number of its draw.
+    became = collections.Counter(task for task, _ in {(one["task"], one["origin"][1]) for one in drawn})
     found: dict[str, Any] = {
         "mixture": data.stream.mixture,
         "split": data.stream.split,
@@ -46,6 +48,7 @@ def report(
                 too_large[numbers == index],
                 row,
             )
+            | {"empty": {"records": draws[index] - became[index], "of": draws[index]}}
             for index, (task, rate) in enumerate(zip(tasks, rates, strict=True))
         },
         "useful_shares": capacities.useful_shares(contents[fits], demands[fits], row, data.stream.open_rows),
@@ -88,8 +91,9 @@ def train_vocabulary(
     return {"path": data.vocabulary, "size": words.size, "padded_size": words.padded_size, "hash": words.hash}
 
 
-def _draw(data: config.Data, seed: int, number: int) -> tuple[list[dict[str, Any]], quarantine.Quarantine]:
-    """The first examples of a one-shard stream of the mixture, those too that do not fit the recipe's row."""
+def _draw(data: config.Data, seed: int, number: int) -> tuple[list[dict[str, Any]], list[int], quarantine.Quarantine]:
+    """The first examples of a one-shard stream of the mixture, those too that do not fit the recipe's row, and how many
+    records of each task were drawn for them."""
     settings = dataclasses.replace(data.stream, data_shards=1)
     everything = dataclasses.replace(
         data.row,
@@ -101,7 +105,7 @@ def _draw(data: config.Data, seed: int, number: int) -> tuple[list[dict[str, Any
     )
     source = stream.Stream(settings, everything, rows=1, seed=seed, augmentation=data.augmentation)
     try:
-        return source.draw(number), source.bad_records
+        return source.draw(number), source.draws, source.bad_records
     finally:
         source.close()
 
@@ -133,8 +137,11 @@ def _print(found: dict[str, Any]) -> None:
         print(f"  {name}: {task['records']:,} records{hours}, rate {task['rate']:.3f}, realised {task['realised']:.3f}")
         for lane, lengths in task["lanes"].items():
             print(f"    {lane:<13}" + "  ".join(f"{key} {value}" for key, value in lengths.items()))
-        if task["realised"] < 0.5 * task["rate"] and task["rate"] * found["measured"] >= _FEW:
-            print("    most of its records become no example: draw it from those that can (data.sources.Having)")
+        empty = task["empty"]
+        if empty["records"]:
+            most = 2 * empty["records"] > empty["of"] >= _FEW
+            hint = ": draw it from those that can (data.sources.Having)" if most else ""
+            print(f"    {empty['records']} of {empty['of']} records drawn became no example{hint}")
         large = task["too_large"]
         if large["examples"]:
             rooms = ", ".join(f"{binding} ({count})" for binding, count in large["rooms"].items())

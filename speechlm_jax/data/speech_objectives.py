@@ -21,14 +21,17 @@ def masked_speech(*, share: float = 0.4, min_seconds: float = 0.5) -> list[Prepr
     least = max(int(min_seconds * batch.SAMPLE_RATE), audio.EDGE + 1)
 
     def change(example: Example) -> Example:
-        recording = preprocessors.field(example, "audio", "masking speech")
-        return {"audio": recording, "mask_share": tf.constant([share]), **_named(example)}
+        return {"audio": _speech(example), "mask_share": tf.constant([share]), **preprocessors.named(example)}
 
     return [
-        preprocessors.keep_where(lambda example: tf.size(example["audio"]) >= least),
+        preprocessors.keep_where(lambda example: tf.size(_speech(example)) >= least),
         preprocessors.mapped(change, []),
         preprocessors.lanes(),
     ]
+
+
+def _speech(example: Example) -> tf.Tensor:
+    return preprocessors.field(example, "audio", "masking speech")
 
 
 def text_to_speech(
@@ -39,7 +42,7 @@ def text_to_speech(
 
     language: a code, or a field in braces. speaker: the field that holds a speaker's name, which stands before the
     text. prompt: the field of another recording of that voice, which goes into the encoder, such as 'other_audio' of
-    others.WithOthers. Where one of them is named, an example without it is an error.
+    others.WithOthers. Where one of them is named, an example without it is an error; one without text is dropped.
     """
     doing = "making a text-to-speech example"
 
@@ -56,9 +59,13 @@ def text_to_speech(
         }
         if prompt is not None:
             made["audio"] = _filled(preprocessors.field(example, prompt, doing), f"{doing}: the field '{prompt}'")
-        return {**made, **_named(example)}
+        return {**made, **preprocessors.named(example)}
 
-    return [preprocessors.mapped(change, [text]), preprocessors.lanes()]
+    return [
+        preprocessors.mapped(change, [text]),
+        preprocessors.drop_empty("targets_pretokenized"),
+        preprocessors.lanes(),
+    ]
 
 
 def speech_to_speech(into: str, out_of: str = "audio", *, task: str = "denoise") -> list[Preprocessor]:
@@ -71,14 +78,10 @@ def speech_to_speech(into: str, out_of: str = "audio", *, task: str = "denoise")
             "audio": preprocessors.field(example, into, doing),
             "inputs": preprocessors.prompt_ids(example, task),
             "target_audio": preprocessors.field(example, out_of, doing),
-            **_named(example),
+            **preprocessors.named(example),
         }
 
     return [preprocessors.mapped(change, []), preprocessors.lanes()]
-
-
-def _named(example: Example) -> Example:
-    return {name: example[name] for name in ("_pos", "id") if name in example}
 
 
 def _filled(value: tf.Tensor, what: str) -> tf.Tensor:

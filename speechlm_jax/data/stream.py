@@ -116,6 +116,11 @@ class Stream:
         return {str(v): shard.snapshot for v, shard in self._shards.items()}
 
     @property
+    def draws(self) -> list[int]:
+        """Records that were drawn so far, of each task."""
+        return [sum(shard.counts[task] for shard in self._shards.values()) for task in range(len(self._tasks))]
+
+    @property
     def bad_records(self) -> quarantine.Quarantine:
         """What was skipped so far."""
         return self._quarantine

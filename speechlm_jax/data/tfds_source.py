@@ -20,6 +20,16 @@ Features = Mapping[str, Any]
 """The features of a TFDS builder by their paths, such as 'answers/text'."""
 
 
+SQUAD_LAYOUT: Mapping[str, str] = {
+    "id": "id",
+    "question": "question",
+    "context": "context",
+    "answer": "answers/text/0",
+    "accepted": "answers/text",
+}
+"""Fields of a builder whose features are SQuAD's: the first answer is learned, all of them are accepted."""
+
+
 class TfdsSource(sources.RandomAccessSource):
     """The examples of a TFDS builder that was prepared on this machine.
 

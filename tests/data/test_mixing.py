@@ -66,7 +66,7 @@ def test_tokens_are_drawn_in_the_asked_shares():
         row = batch.Row(inputs=600, targets=600, segments=32)
         settings = config.Stream(mixture="mixing", data_shards=2)
         source = stream.Stream(settings, row, rows=2, seed=0)
-        drawn = source.draw(30_000)
+        drawn = source.draw(8_000)
         source.close()
     finally:
         seqio.MixtureRegistry.remove("mixing")
@@ -91,5 +91,7 @@ def test_a_task_without_speech_has_no_rate_by_its_seconds():
 def test_shares_and_temperatures_out_of_range_are_refused():
     with pytest.raises(ValueError, match="a temperature is 1 or more, found 0.5"):
         mixing.by_size(SIZES, temperature=0.5)
+    with pytest.raises(ValueError, match="found most=0"):
+        mixing.by_size(SIZES, most=0)
     with pytest.raises(ValueError, match="shares are positive numbers"):
         mixing.by_amount({"mixing_short": 0.0}, "tokens")

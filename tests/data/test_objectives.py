@@ -270,6 +270,21 @@ def test_what_is_hidden_is_a_function_of_run_task_and_position(words, make):
         assert not any(np.array_equal(a["inputs"], b["inputs"]) for a, b in zip(first, changed, strict=True))
 
 
+@pytest.mark.parametrize("make", objectives.ON_TEXT.values(), ids=list(objectives.ON_TEXT))
+def test_what_is_hidden_in_a_text_is_not_heard_unless_it_is_asked_for(words, make):
+    spoken = [np.ones(800, np.int16)]
+    (found,) = run(make("text"), records([text_of(words, 9)], audio=spoken))
+    assert not len(found["audio"])
+
+
+def test_hidden_words_may_be_told_from_speech(words):
+    steps = objectives.masked_language_model(speech=True)
+    (found,) = run(steps, records([text_of(words, 9)], audio=[np.ones(800, np.int16)]))
+    assert len(found["audio"]) == 800 and found["masked_weights"].any()
+    with pytest.raises(ValueError, match="hiding words of speech: .*'audio'"):
+        run(steps, records([text_of(words, 9)]))
+
+
 @pytest.mark.slow
 def test_what_two_tasks_hide_does_not_correlate(words):
     texts = [text_of(words, 40)] * 500
@@ -305,3 +320,40 @@ def test_numbers_out_of_range_are_errors(words):
         objectives.masked_language_model(share=0)
     with pytest.raises(ValueError, match=r"5000 tokens may have 252 spans, and .* has 100 sentinels"):
         run(objectives.span_corruption(max_tokens=5000), records(["a b"]))
+
+
+@pytest.mark.slow
+def test_whole_words_are_hidden_whole_and_long_ones_as_often_as_short_ones(words):
+    text = text_of(words, 43)
+    tokens = words.encode(text)
+    begins = np.array([True, *(words.begins_word[token] for token in tokens[1:])])
+    word = np.cumsum(begins) - 1
+    lengths = np.bincount(word)
+    assert {1, 2} < set(lengths.tolist())
+    found = run(objectives.masked_language_model(whole_words=True), records([text] * MANY))
+    chosen = np.stack([example["masked_weights"] for example in found]) > 0
+    for number, length in enumerate(lengths):
+        own = chosen[:, word == number]
+        assert (own.all(1) == own.any(1)).all()
+        assert 0.1 < own[:, 0].mean() < 0.22, length
+
+
+# Prefixes.
+
+
+def test_a_prefix_and_the_rest_are_the_text_cut_anywhere(words):
+    text = text_of(words, 9)
+    found = run(objectives.prefix_language_model(), records([text] * 300))
+    for example in found:
+        np.testing.assert_array_equal([*example["inputs"], *example["targets"]], [*words.encode(text), vocabulary.EOS])
+    assert np.bincount([len(example["inputs"]) for example in found], minlength=9)[1:].min() > 15
+    (window,) = run(objectives.prefix_language_model(max_tokens=5), records([text]))
+    assert len(window["inputs"]) + len(window["targets"]) == 5 + 1
+    with pytest.raises(ValueError, match="max_tokens >= 2"):
+        objectives.prefix_language_model(max_tokens=1)
+
+
+def test_speech_without_a_text_is_no_example_of_recognition(words):
+    audio = np.ones((3, 1600), np.int16)
+    found = run(objectives.recognition(), records(["so it is", " ", ""], audio=audio))
+    assert [example["targets_pretokenized"] for example in found] == [b"so it is"]

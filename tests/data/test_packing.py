@@ -131,7 +131,7 @@ def test_no_row_stays_open_for_ever():
 def test_an_example_larger_than_a_lane_is_told_with_its_binding():
     random = np.random.default_rng(3)
     needed = packing.demand(example(random, audio=40_000, targets=3), ROW)
-    assert "lane audio: needs 63 encoder positions, a row holds 50 (Row.audio_seconds)" in packing.misfit(needed, ROW)
+    assert "lane audio: needs 2.52 s, a row holds 2.00 s (Row.audio_seconds)" in packing.misfit(needed, ROW)
     assert packing.misfit(packing.demand(example(random, audio=20_000, targets=3), ROW), ROW) is None
 
 
@@ -151,3 +151,12 @@ def test_proposed_rows_are_well_filled_in_the_lane_that_binds():
     assert (packing.capacity(proposal.row) >= demands.max(axis=0)).all()
     again = capacities.useful_shares(contents, demands, proposal.row, 16)
     assert again == pytest.approx(proposal.shares)
+
+
+def test_examples_too_few_to_close_a_row_are_measured_in_those_that_are_open():
+    random = np.random.default_rng(5)
+    members = [example(random, inputs=20, targets=10) for _ in range(3)]
+    row = batch.Row(inputs=100, targets=100)
+    demands = np.stack([packing.demand(member, row) for member in members])
+    contents = np.stack([capacities.content(member, row) for member in members])
+    assert capacities.useful_shares(contents, demands, row, 16) == pytest.approx({"inputs": 0.6, "targets": 0.3})

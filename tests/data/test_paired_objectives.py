@@ -85,6 +85,15 @@ def test_a_list_of_questions_and_one_answer_are_refused():
         run(steps, questions=["who?", "when?"], answer="Anna", text="Anna was it.")
 
 
+def test_all_that_is_right_is_kept_for_the_metrics(words):
+    fields = {"question": "who?", "answer": "Anna", "text": "Anna B. was it.", "right": ["Anna", "Anna B."]}
+    (found,) = run(paired_objectives.question_answering(passage="text", accepted="right"), **fields)
+    assert words.decode(found["targets"].tolist()) == "Anna" and found["accepted"].tolist() == [b"Anna", b"Anna B."]
+    steps = paired_objectives.question_answering("question", "answer", passage="text", accepted="right")
+    with pytest.raises(ValueError, match="wanted one question for the answers of 'right', found a list"):
+        run(steps, **fields | {"question": ["who?"], "answer": ["Anna"]})
+
+
 def test_a_question_that_is_empty_is_not_asked(words):
     steps = paired_objectives.question_answering("questions", "answers", passage="text")
     pairs = {"questions": ["", "who?", "when?", " "], "answers": ["no one", "Anna", " ", ""]}
@@ -168,3 +177,26 @@ def test_a_near_miss_in_chinese_changes_one_character(words):
 def test_shares_that_are_more_than_all_are_refused():
     with pytest.raises(ValueError, match=r"other_share=0.9, near_share=0.2"):
         paired_objectives.matching(other_share=0.9, near_share=0.2)
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_a_text_that_is_empty_teaches_nothing(empty):
+    translate = paired_objectives.translation("de", "en", "de", text="en")
+    assert not run(translate, en=empty, de="Tag") and not run(translate, en="day", de=empty)
+    assert not run(paired_objectives.question_answering(passage="text"), text=empty, question="who?", answer="Anna")
+    pair = {"label": "yes", "one": "a", "two": empty}
+    assert not run(paired_objectives.classification("label", texts=("two",)), **pair)
+    # Of several texts not all need be there.
+    assert run(paired_objectives.classification("label", texts=("one", "two")), **pair)
+
+
+def test_a_claim_with_other_spaces_is_the_same_text(words):
+    steps = paired_objectives.matching(other_share=0.5, near_share=0.5)
+    found = run(steps, count=30, audio=SPEECH, text="the house", other_text=["the  house "])
+    assert {float(one["claim"][0]) for one in found} == {1.0}
+
+
+def test_a_near_miss_of_one_word_is_another_word(words):
+    steps = paired_objectives.matching(other_share=0.0, near_share=1.0)
+    found = run(steps, count=10, audio=SPEECH, text="yes", other_text=["no thanks"])
+    assert {words.decode(one["targets"].tolist()) for one in found} == {"no", "thanks"}

@@ -197,10 +197,15 @@ def test_languages_and_tasks_without_a_token_are_errors():
 # Lanes.
 
 
+def test_what_no_metric_would_see_is_not_kept():
+    with pytest.raises(ValueError, match=r"wanted keep to be of \('kind', 'accepted'\).*found \['speaker'\]"):
+        preprocessors.lanes(keep=["speaker"])
+
+
 def test_absent_lanes_are_filled_and_other_fields_dropped():
-    dataset = records(inputs=np.array([[5, 6]], np.int64), text=["a"], speaker=["s"], targets_pretokenized=["a"])
-    (example,) = run(dataset, preprocessors.lanes(keep=["speaker"]))
-    assert set(example) == set(features.OUTPUT_FEATURES) | KEPT | {"speaker", "targets_pretokenized"}
+    dataset = records(inputs=np.array([[5, 6]], np.int64), text=["a"], kind=["s"], targets_pretokenized=["a"])
+    (example,) = run(dataset, preprocessors.lanes(keep=["kind"]))
+    assert set(example) == set(features.OUTPUT_FEATURES) | KEPT | {"kind", "targets_pretokenized"}
     assert {name: example[name].dtype for name in features.OUTPUT_FEATURES} == {
         name: feature.dtype.as_numpy_dtype for name, feature in features.OUTPUT_FEATURES.items()
     }

@@ -97,6 +97,11 @@ def test_a_task_most_of_whose_records_become_nothing_is_told(words, capsys):
     told = capsys.readouterr().out
     assert told.index("  report_moods:") < told.index("sources.Having") < told.index("  report_text:")
     assert told.count("sources.Having") == 1
+    # One of ten has a mood; the order is shuffled anew for each ten.
+    empty = found["tasks"]["report_moods"]["empty"]
+    assert empty["of"] > 20 and empty["records"] == pytest.approx(0.9 * empty["of"], abs=2)
+    assert f"{empty['records']} of {empty['of']} records drawn became no example" in told
+    assert found["tasks"]["report_text"]["empty"]["records"] == 0
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])

@@ -137,22 +137,18 @@ def test_a_source_of_nothing_but_bad_records_ends():
         next(dataset.as_numpy_iterator())
 
 
-def reading_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("read_")]
-
-
-def test_reading_threads_end_with_the_iterator():
+def test_reading_threads_end_with_the_iterator(threads_at_work):
     items = Items(60, slow=0.1)
     iterator = source(items).at("train", itertools.count, threads=3).as_numpy_iterator()
     assert next(iterator)["_pos"] == 0
-    assert len(reading_threads()) == 3
+    assert threads_at_work() == 3
     del iterator
     for _ in range(100):
         gc.collect()
-        if not reading_threads():
+        if not threads_at_work():
             break
         time.sleep(0.05)
-    assert reading_threads() == []
+    assert threads_at_work() == 0
     assert items.asked < 20, "reads that nobody waits for are not begun"
 
 

@@ -17,8 +17,6 @@ import tfds_corpora
 import tasks
 from speechlm_jax.data import features, others, seeds, tfds_source
 
-pytestmark = pytest.mark.slow
-
 MODULES = [f"tasks.{found.name}" for found in pkgutil.iter_modules(tasks.__path__) if not found.ispkg]
 
 LANES = {
