@@ -21,9 +21,8 @@ Answers = str | Sequence[str]
 
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_IDEOGRAPH = re.compile(f"[{_IDEOGRAPHS}]")
-_IDEOGRAPH_OR_WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\s{_IDEOGRAPHS}]+")
+_IDEOGRAPH = re.compile(f"[{metrics.IDEOGRAPHS}]")
+_IDEOGRAPH_OR_WORD = re.compile(rf"[{metrics.IDEOGRAPHS}]|[^\s{metrics.IDEOGRAPHS}]+")
 
 
 def exact_matches(targets: Sequence[Answers], predictions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

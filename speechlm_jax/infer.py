@@ -79,7 +79,7 @@ def run(
     8.
 
     Raises ValueError for a checkpoint or an input that is not there, for flags that do not go with the use, or a
-    language that the vocabulary lacks.
+    language that the vocabulary lacks; and, when the lines are written, where all of them are errors.
     """
     from speechlm_jax import there
     from speechlm_jax.inference import entries, uses

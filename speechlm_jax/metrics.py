@@ -23,8 +23,22 @@ Weigh = Callable[[Sequence[Any], Sequence[Any]], Score]
 
 _AnyMetric = TypeVar("_AnyMetric", bound=Callable[..., Any])
 _WEIGH: weakref.WeakKeyDictionary[Any, Weigh] = weakref.WeakKeyDictionary()
-_EAST_ASIAN = "\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Chinese characters and kana, for the brackets of a regular expression."""
+_IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
+_EAST_ASIAN = f"{IDEOGRAPHS}\u3000-\u303f\uff00-\uffef"
+"""Their punctuation and full-width letters, too."""
 _SPACE_BESIDE_EAST_ASIAN = re.compile(rf"(?<=[{_EAST_ASIAN}]) | (?=[{_EAST_ASIAN}])")
+
+
+def is_east_asian(text: str) -> bool:
+    """Whether no spaces part its words: some letters are Chinese or Japanese."""
+    return _IDEOGRAPH.search(text) is not None
+
+
+def some(count: int, most: int = 5) -> list[int]:
+    """The indices of a few of `count` things, spread evenly over them."""
+    return np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
 
 
 def resampled_by(weigh: Weigh) -> Callable[[_AnyMetric], _AnyMetric]:

@@ -37,8 +37,14 @@ ROW = batch.Row(audio_seconds=2.4, inputs=8, targets=24, segments=4)
 ROWS, RECORDS = 4, 14
 
 
-def task(*, claims: bool = False) -> seqio.Task:
-    """Noise and made-up transcripts, more than a batch of them; or claims of what the noise says."""
+def log_likelihood(targets: list[str], scores: list[float]) -> dict[str, float]:
+    """The mean of what the model thinks of its targets."""
+    return {"log_likelihood": sum(scores) / len(targets)}
+
+
+def task(*, claims: bool = False, weights: tuple[float, ...] = (1.0,)) -> seqio.Task:
+    """Noise and made-up transcripts, more than a batch of them, which take turns with weights; or claims of what the
+    noise says."""
     random = np.random.default_rng(0)
     lengths = random.integers(4000, 16_000, RECORDS)
     items = [
@@ -47,17 +53,18 @@ def task(*, claims: bool = False) -> seqio.Task:
             "audio": random.normal(0, 3000, length).astype(np.int16),
             "text": "the small house",
             "other_text": ["you and me"],
+            "weight": np.array([weights[number % len(weights)]], np.float32),
         }
         for number, length in enumerate(lengths)
     ]
-    name = "tiny_evaluation_of_claims" if claims else "tiny_evaluation"
+    name = f"tiny_evaluation_of_{'claims' if claims else 'transcripts'}_{'_'.join(map(str, weights)).replace('.', '_')}"
     if name not in seqio.TaskRegistry.names():
         seqio.TaskRegistry.add(
             name,
             source=sources.SequenceSource({"test": items}),
             preprocessors=paired_objectives.matching() if claims else objectives.recognition("text", "en"),
             output_features=features.OUTPUT_FEATURES,
-            metric_fns=measures.matching() if claims else [metrics.wer],
+            metric_fns=measures.matching() if claims else [metrics.wer, log_likelihood],
         )
     return seqio.TaskRegistry.get(name)
 
@@ -86,20 +93,33 @@ def model(words: vocabulary.Vocabulary, *, matching: bool) -> tuple[nnx.GraphDef
 
 
 def scores(
-    words: vocabulary.Vocabulary, decode_steps: int | None = None, *, claims: bool = False, matching: bool = True
+    words: vocabulary.Vocabulary,
+    decode_steps: int | None = None,
+    *,
+    claims: bool = False,
+    matching: bool = True,
+    ctc: bool = True,
+    weights: tuple[float, ...] = (1.0,),
+    row: batch.Row = ROW,
 ) -> dict:
-    """Scores in all processes; see `task` and `model`."""
+    """Scores in all processes; see `task` and `model`. ctc: whether the run has that loss head. No record may be
+    bad."""
     features.bind(words.path)
     graphdef, params, mesh = model(words, matching=matching)
     evaluator = evaluation.Evaluator(
         graphdef,
         vocabulary=words,
-        data=config.Data(row=ROW, rows=ROWS, vocabulary=words.path),
+        data=config.Data(
+            row=row,
+            rows=ROWS,
+            vocabulary=words.path,
+            stream=config.Stream(bad_records=config.BadRecords(grace=0, max_share=0.0)),
+        ),
         mesh=mesh,
-        heads=heads.load(["targets", "ctc", "masked_tokens", *(["matching"] if matching else [])]),
+        heads=heads.load(["targets", "masked_tokens", *(["ctc"] if ctc else []), *(["matching"] if matching else [])]),
         decode_steps=decode_steps,
     )
-    return evaluator.score(params, task(claims=claims), "test")
+    return evaluator.score(params, task(claims=claims, weights=weights), "test")
 
 
 def shares(words: vocabulary.Vocabulary) -> list[tuple[Any, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from speechlm_jax import audio, label_metrics, runtime
 from speechlm_jax import batch as batch_room
-from speechlm_jax.data import batches, packing
+from speechlm_jax.data import batches, config, packing
 from speechlm_jax.inference import asking, entries, generate, languages, loading, matching, speaking, uses
 
 Line = dict[str, Any]
@@ -26,7 +26,7 @@ def answer(
     decode_steps: int | None = None,
     rows: int | None = None,
 ) -> None:
-    """Writes a line for each entry, in order; see `infer.run`."""
+    """Writes a line for each entry, in order; see `infer.run`. Raises ValueError where none could be used."""
     loaded = loading.load(checkpoint, rows=rows, enough=len(found))
     answers = _of_use(loaded, request, decode_steps)
     takes_language = "language" in request.meaning.takes
@@ -34,7 +34,7 @@ def answer(
     if request.to is not None:
         loaded.vocabulary.language(request.to)
     lines: dict[int, Line] = {}
-    written = 0
+    written = answered = 0
     unit = "inputs" if "text" in request.meaning.reads else "recordings"
     doing = request.meaning.doing
     examples = _examples(found, told, loaded, request, lines)
@@ -42,10 +42,13 @@ def answer(
         for packed in batches.pack(examples, loaded.data.row, rows=loaded.data.rows):
             for number, line in answers(packed):
                 lines[number] = line
+                answered += 1
                 progress.advance()
             # Packing may finish a later entry first: a line waits for those before it.
             written = _write(lines, written, out)
         _write(lines, written, out)
+    if not answered:
+        raise ValueError(f"{doing}: none of the {len(found)} {unit} could be used; each line says why.")
 
 
 @contextlib.contextmanager
@@ -81,9 +84,10 @@ def _examples(
     lines: dict[int, Line],
 ) -> Iterator[asking.Example]:
     """What is asked of each entry, whose language is told; one that cannot be used becomes a line with its error."""
+    plain = _plain(loaded.data.manifest)
     for number, (entry, language) in enumerate(zip(found, told, strict=True)):
         try:
-            example = request.meaning.example(_given(entry, language, request), loaded.vocabulary)
+            example = request.meaning.example(_given(entry, language, request, plain), loaded.vocabulary)
             if request.out_dir is not None:
                 example["path"] = _sound_file(request.out_dir, entry.id)
             reason = packing.misfit(packing.demand(example, loaded.data.row), loaded.data.row)
@@ -96,14 +100,23 @@ def _examples(
             lines[number] = {"id": entry.id, "error": reason}
 
 
-def _given(entry: entries.Entry, language: str, request: uses.Request) -> asking.Given:
+def _plain(trained_on: config.Manifest | None) -> Callable[[str], str]:
+    """Texts as the tasks of the manifest made them that a model was trained on."""
+    if trained_on is None or not trained_on.plain:
+        return lambda text: text
+    from speechlm_jax.data import manifest_objectives
+
+    return manifest_objectives.plain
+
+
+def _given(entry: entries.Entry, language: str, request: uses.Request, plain: Callable[[str], str]) -> asking.Given:
     return asking.Given(
         audio=entry.samples() if "audio" in request.meaning.reads else None,
-        text=entry.field("text"),
+        text=plain(entry.field("text")),
         language=language,
         to=request.to or "",
         about=request.about or "",
-        question=entry.field("question"),
+        question=plain(entry.field("question")),
         speaker=entry.field("speaker"),
     )
 
@@ -131,8 +144,8 @@ def _of_use(loaded: loading.Loaded, request: uses.Request, decode_steps: int | N
 
 
 def _written(loaded: loading.Loaded, decode_steps: int | None, *, by_ctc: bool) -> Answers:
-    if by_ctc and not loaded.model.ctc:
-        raise ValueError(f"transcribing with {loaded.folder}: it has no CTC head. Use --search=decoder.")
+    if by_ctc and not (loaded.model.ctc and "ctc" in loaded.heads):
+        raise ValueError(f"transcribing with {loaded.folder}: it was trained with no CTC head. Use --search=decoder.")
     generator = generate.Generator(
         loaded.graphdef, row=loaded.data.row, mesh=loaded.mesh, steps=0 if by_ctc else decode_steps
     )

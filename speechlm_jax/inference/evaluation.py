@@ -9,7 +9,7 @@ import numpy as np
 import seqio
 from flax import nnx
 
-from speechlm_jax import label_metrics, metrics, vocabulary
+from speechlm_jax import label_metrics, metrics, runtime, vocabulary
 from speechlm_jax.data import batches, config, one_pass, quarantine
 from speechlm_jax.inference import eval_step, generate, listening, speaking
 from speechlm_jax.models import config as model_config
@@ -60,13 +60,22 @@ class Evaluator:
     def score(self, params: Any, task: seqio.Task, split: str, *, limit: int | None = None) -> dict[str, Any]:
         """Of the first `limit` records of a split: losses by head, of tokens with their perplexity, the share of single
         guesses that are right, the use of codebooks, the task's metrics with some samples, and in how many examples the
-        decoder wrote no end token, `cut_off`.
+        decoder wrote no end token, `cut_off`. Where nothing of it can be scored, `not_scored` says why.
 
         Predictions are what the decoder writes; of claims, what a model that matches holds them for; of tasks with
-        speech to come out, the speech (int16), beside the true one. A metric function with an argument `scores` is
-        given log P(target) of each example. Where examples say of what kind they are, metrics are told by kind as well.
+        speech to come out, the speech (int16), sampled at uses.TEMPERATURE, beside the true one. A metric function with
+        an argument `scores` is given log P(target) of each example. Where examples say of what kind they are, metrics
+        are told by kind as well. Examples of weight 0 are left out of metrics, as they are of losses.
         """
-        bad = quarantine.Quarantine(self._data.stream.bad_records)
+        try:
+            return self._scores(params, task, split, limit)
+        except quarantine.TooManyBadRecords as error:
+            # The budget guards what is trained on: the other tasks are scored all the same.
+            return {"not_scored": str(error)}
+
+    def _scores(self, params: Any, task: seqio.Task, split: str, limit: int | None) -> dict[str, Any]:
+        reasons: list[str] = []
+        bad = quarantine.Quarantine(self._data.stream.bad_records, lambda record: reasons.append(record.reason))
         sums, count = {name: _Sums() for name in self._heads}, 0
         told: list[_Told] = []
         spoken: list[speaking.Spoken] = []
@@ -79,7 +88,8 @@ class Evaluator:
             if not task.metric_fns:
                 continue
             if packed.batch.target_audio is not None and np.any(packed.batch.target_audio.segment_ids):
-                spoken.extend(self._speak(params, packed) if self._speak is not None else [])
+                made = self._speak(params, packed) if self._speak is not None else []
+                spoken.extend(one for one in made if _weight(one.example))
                 continue
             if np.any(packed.batch.segments.claims):
                 told.extend(_judged(packed, measured["matching"]) if "matching" in measured else [])
@@ -89,11 +99,21 @@ class Evaluator:
         for name, own in sums.items():
             scores |= own.scores(name)
         scores |= {"skipped": bad.skipped, "examples": count}
+        if not count:
+            why = f"; the first: {reasons[0]}" if reasons else ""
+            scores["not_scored"] = (
+                f"of {bad.read} records {bad.skipped} were skipped, and the others became no example{why}"
+            )
+        elif task.metric_fns and not told and not spoken:
+            runtime.say(
+                f"{task.name}/{split}: its metrics are left out: the model was trained with no head that judges claims "
+                "(Model.matching) or speaks (Model.speech_out), whichever it asks for."
+            )
         if told:
             scores |= self._metrics(task, told)
         if spoken:
             truths, predictions = [one.example["target_audio"] for one in spoken], [one.samples for one in spoken]
-            scores |= _run_metrics(task, truths, predictions)
+            scores |= run_metrics(task, truths, predictions)
             if self._listener is not None and "targets_pretokenized" in spoken[0].example:
                 words = self._vocabulary
                 scores |= self._listener.scores(spoken, {words.language(code): code for code in words.languages})
@@ -102,41 +122,54 @@ class Evaluator:
     def _written(
         self, params: Any, packed: batches.Packed, measured: Mapping[str, eval_step.Measured]
     ) -> Iterator[_Told]:
-        likelihoods = iter(_of_examples(-measured["targets"].totals, packed) if "targets" in measured else ())
+        losses = iter(_of_examples(measured["targets"].totals, packed) if "targets" in measured else ())
         for decoded in self._generate(params, packed):
+            loss, weight = next(losses, None), _weight(decoded.example)
+            if not weight:
+                continue
             text = self._vocabulary.decode(decoded.tokens)
-            by_ctc = None if decoded.ctc_tokens is None else self._vocabulary.decode(decoded.ctc_tokens)
-            yield _Told(decoded.example, text, next(likelihoods, None), decoded.cut, by_ctc)
+            # A head that was not trained has nothing to say.
+            heard = decoded.ctc_tokens if "ctc" in self._heads else None
+            by_ctc = None if heard is None else self._vocabulary.decode(heard)
+            yield _Told(decoded.example, text, None if loss is None else -loss / weight, decoded.cut, by_ctc)
 
     def _metrics(self, task: seqio.Task, told: Sequence[_Told]) -> dict[str, Any]:
         scores: dict[str, Any] = {"cut_off": sum(one.cut for one in told)}
-        targets = [_postprocess(task, self._reference(one.example), one.example, True) for one in told]
-        predictions = [_postprocess(task, one.text, one.example, False) for one in told]
-        scores |= _run_metrics(task, targets, predictions)
+        targets = [wanted(task, self._reference(one.example), one.example) for one in told]
+        predictions = [postprocess(task, one.text, one.example, False) for one in told]
+        scores |= run_metrics(task, targets, predictions)
         likelihoods = [one.log_likelihood for one in told if one.log_likelihood is not None]
         for function in task.score_metric_fns if likelihoods else ():
             scores |= function(targets=targets, scores=likelihoods)
-        kinds = [_text(one.example.get("kind", "")) for one in told]
+        kinds = [one_pass.text_of(one.example.get("kind", "")) for one in told]
         for kind in sorted({*kinds} - {""}):
             own = [index for index, found in enumerate(kinds) if found == kind]
-            found = _run_metrics(task, [targets[index] for index in own], [predictions[index] for index in own])
+            found = run_metrics(task, [targets[index] for index in own], [predictions[index] for index in own])
             scores |= {f"{kind}/{name}": value for name, value in found.items()}
-        chosen = np.linspace(0, len(told) - 1, min(5, len(told))).astype(int).tolist()
+        chosen = metrics.some(len(told))
         scores["samples"] = [
-            {"id": _text(told[i].example["id"]), "target": str(targets[i]), "prediction": str(predictions[i])}
+            {
+                "id": one_pass.text_of(told[i].example["id"]),
+                "target": str(targets[i]),
+                "prediction": str(predictions[i]),
+            }
             for i in chosen
         ]
-        aligned = {index: one.ctc_text for index, one in enumerate(told) if one.ctc_text is not None}
+        aligned = {
+            index: postprocess(task, one.ctc_text, one.example, False)
+            for index, one in enumerate(told)
+            if one.ctc_text is not None
+        }
         if aligned:
-            ctc_scores = _run_metrics(task, [targets[index] for index in aligned], list(aligned.values()))
+            ctc_scores = run_metrics(task, [targets[index] for index in aligned], list(aligned.values()))
             scores |= {f"ctc/{name}": value for name, value in ctc_scores.items()}
             for sample, i in zip(scores["samples"], chosen, strict=True):
-                sample["ctc_prediction"] = aligned.get(i, "")
+                sample["ctc_prediction"] = str(aligned.get(i, ""))
         return scores
 
     def _reference(self, example: Mapping[str, Any]) -> str:
         if "targets_pretokenized" in example:
-            return _text(example["targets_pretokenized"])
+            return one_pass.text_of(example["targets_pretokenized"])
         return self._vocabulary.decode(example["targets"].tolist())
 
 
@@ -146,6 +179,8 @@ def _judged(packed: batches.Packed, measured: eval_step.Measured) -> Iterator[_T
     examples = [example for members in packed.rows for example in members]
     columns = (_of_examples(values, packed) for values in measured[:3])
     for example, total, weight, hit in zip(examples, *columns, strict=True):
+        if not weight:
+            continue
         holds_true = (example["claim"][0] > 0) == (hit > 0)
         text = label_metrics.MATCH if holds_true else label_metrics.MISMATCH
         yield _Told(example, text, -total / weight)
@@ -197,16 +232,26 @@ def _of_examples(values: Any, packed: batches.Packed) -> list[float]:
     return [float(values[index, line]) for index, members in enumerate(packed.rows) for line in range(len(members))]
 
 
-def _postprocess(task: seqio.Task, text: str, example: Mapping[str, Any], is_target: bool) -> Any:
+def _weight(example: Mapping[str, Any]) -> float:
+    """How much an example counts; losses are sums of it, what is likely is not."""
+    return float(example["weight"][0])
+
+
+def postprocess(task: seqio.Task, text: str, example: Mapping[str, Any], is_target: bool) -> Any:
+    """A text as the task's own metrics take it."""
     return task.postprocess_fn(text, example=example, is_target=is_target) if task.postprocessor else text
 
 
-def _run_metrics(task: seqio.Task, targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
+def wanted(task: seqio.Task, text: str, example: Mapping[str, Any]) -> Any:
+    """What an example's metrics compare with: its text, or all that are as right."""
+    if "accepted" not in example:
+        return postprocess(task, text, example, True)
+    return [postprocess(task, one_pass.text_of(one), example, True) for one in example["accepted"]]
+
+
+def run_metrics(task: seqio.Task, targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
+    """What the task's own metrics say of predictions."""
     scores: dict[str, Any] = {}
     for function in task.predict_metric_fns:
         scores |= function(targets=targets, predictions=predictions)
     return scores
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

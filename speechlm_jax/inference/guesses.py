@@ -9,6 +9,7 @@ import seqio
 
 from speechlm_jax import batch, vocabulary
 from speechlm_jax.data import config, one_pass, quarantine
+from speechlm_jax.inference import evaluation
 
 EXAMPLES = 20_000
 """Training records that a classifier learns from, at most, spread over the split."""
@@ -32,7 +33,7 @@ def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit:
         return {"constant": {}, "shallow": {}}
     if len(held_out[0]["target_audio"]):
         spoken = [one["target_audio"] for one in held_out]
-        return {"constant": _measured(task, spoken, [*spoken[1:], spoken[0]]), "shallow": {}}
+        return {"constant": evaluation.run_metrics(task, spoken, [*spoken[1:], spoken[0]]), "shallow": {}}
     if not any(len(one["targets"]) + len(one["masked_tokens"]) for one in held_out):
         return {"constant": {}, "shallow": {}}
     is_label = held_out[0]["prompt"][:1].tolist() == [words.token("<task:classify>")]
@@ -40,21 +41,21 @@ def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit:
     train = list(one_pass.examples(task, "train", quarantine=bad, limit=enough, spread=True))
     if "targets_pretokenized" not in held_out[0]:
         return {"constant": _commonest_token(train, held_out), "shallow": {}}
-    known, wanted = (
-        [bytes(one["targets_pretokenized"]).decode() for one in examples] for examples in (train, held_out)
-    )
+    known = [one_pass.text_of(one["targets_pretokenized"]) for one in train]
+    wanted = [evaluation.wanted(task, one_pass.text_of(one["targets_pretokenized"]), one) for one in held_out]
     (guess, _), *_ = collections.Counter(known).most_common(1)
     shallow = {}
     if is_label:
-        shallow = _measured(task, wanted, _learned(train, known, held_out, words))
-    return {"constant": _measured(task, wanted, [guess] * len(wanted)), "shallow": shallow}
+        shallow = evaluation.run_metrics(task, wanted, _posed(task, held_out, _learned(train, known, held_out, words)))
+    return {
+        "constant": evaluation.run_metrics(task, wanted, _posed(task, held_out, [guess] * len(wanted))),
+        "shallow": shallow,
+    }
 
 
-def _measured(task: seqio.Task, targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for function in task.predict_metric_fns:
-        found |= function(targets=targets, predictions=predictions)
-    return found
+def _posed(task: seqio.Task, held_out: Sequence[Example], guesses: Sequence[str]) -> list[Any]:
+    """Guesses as if a model had written them."""
+    return [evaluation.postprocess(task, guess, one, False) for guess, one in zip(guesses, held_out, strict=True)]
 
 
 def _commonest_token(train: Sequence[Example], held_out: Sequence[Example]) -> dict[str, float]:

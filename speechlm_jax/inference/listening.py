@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 
 from speechlm_jax import metrics
-from speechlm_jax.data import batches, packing
+from speechlm_jax.data import batches, one_pass, packing
 from speechlm_jax.inference import asking, generate, loading, speaking
 
 
 class Listener:
-    """A recogniser that writes down recordings: by its CTC head's best path where it has one, else by its decoder."""
+    """A recogniser that writes down recordings: by the best path of its CTC head where that was trained, else by its
+    decoder."""
 
     def __init__(self, recogniser: loading.Loaded):
-        self._recogniser, self._by_ctc = recogniser, recogniser.model.ctc
+        self._recogniser, self._by_ctc = recogniser, recogniser.model.ctc and "ctc" in recogniser.heads
         self._generate = generate.Generator(
             recogniser.graphdef, row=recogniser.data.row, mesh=recogniser.mesh, steps=0 if self._by_ctc else None
         )
@@ -43,16 +44,21 @@ class Listener:
 
     def scores(self, spoken: Sequence[speaking.Spoken], languages: Mapping[int, str]) -> dict[str, Any]:
         """Error rates of what is heard in speech that was made of texts, under `heard/`, and in the true recordings of
-        them, under `heard_recordings/`. languages: of each token that names one. Raises ValueError as a call does."""
+        them, under `heard_recordings/`, with some samples. languages: of each token that names one. Raises ValueError
+        as a call does."""
         # A text-to-speech example opens with the task and the language.
         codes = [languages[int(one.example["inputs"][1])] for one in spoken]
-        texts = [bytes(one.example["targets_pretokenized"]).decode() for one in spoken]
-        told: dict[str, Any] = {}
+        texts = [one_pass.text_of(one.example["targets_pretokenized"]) for one in spoken]
+        chosen = metrics.some(len(spoken))
+        samples = [{"id": one_pass.text_of(spoken[i].example["id"]), "target": texts[i]} for i in chosen]
+        told: dict[str, Any] = {"samples": samples}
         for name, recordings in (
             ("heard", [one.samples for one in spoken]),
             ("heard_recordings", [one.example["target_audio"] for one in spoken]),
         ):
             heard = self(recordings, codes)
+            for sample, i in zip(samples, chosen, strict=True):
+                sample[name] = heard[i]
             for metric in (metrics.wer, metrics.cer):
                 found = metrics.bootstrapped(metric)(texts, heard)
                 told |= {f"{name}/{key}": value for key, value in found.items()}

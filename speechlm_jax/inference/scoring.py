@@ -32,20 +32,26 @@ class Examples:
 
 
 def score(checkpoint: str, examples: Examples, *, beside_guesses: bool = False) -> dict[str, Any]:
-    """Scores by task; see `evaluate.run`. beside_guesses: `guesses` of a task are what `guesses.simple` scores."""
+    """Scores by task; see `evaluate.run`. beside_guesses: `guesses` of a task are what `guesses.simple` scores; of
+    masked speech it is the commonest code of what is scored. Raises ValueError where no task can be scored."""
     started, split = time.monotonic(), examples.split
     loaded = loading.load(checkpoint, rows=examples.rows)
     register(loaded, examples)
     evaluator = evaluator_of(loaded, examples, listener_of(examples))
-    scores = {}
-    for name, task in subtasks(examples.names, examples).items():
+    scores, tasks = {}, subtasks(examples.names, examples)
+    runtime.say(
+        f"scoring {len(tasks)} tasks on {split}" + (", and simple methods beside them" if beside_guesses else "")
+    )
+    for name, task in tasks.items():
         scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)
-        if beside_guesses:
+        if beside_guesses and "not_scored" not in scores[name]:
             found = guesses.simple(task, split, loaded.vocabulary, limit=examples.limit)
             if "commonest_code_share" in scores[name]:
                 found["constant"] |= {"hits/masked_speech": scores[name]["commonest_code_share"]}
             scores[name]["guesses"] = found
         runtime.say(f"{name}/{split}  {in_words(scores[name])}")
+    if scores and all("not_scored" in found for found in scores.values()):
+        raise ValueError(f"scoring {checkpoint}: no task could be scored. {_reasons(scores)}")
     return {**described(loaded, split, scores), "seconds": round(time.monotonic() - started, 1)}
 
 
@@ -124,6 +130,12 @@ def _heads(loaded: loading.Loaded) -> dict[str, loss_heads.Head]:
     return {name: head for name, head in loaded.heads.items() if getattr(there, name, head) is not None}
 
 
+def _reasons(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    return "; ".join(f"{name}: {found['not_scored']}" for name, found in scores.items())
+
+
 def in_words(scores: Mapping[str, Any]) -> str:
-    """The numbers among scores, on one line."""
+    """The numbers among scores, on one line, or why there are none."""
+    if "not_scored" in scores:
+        return f"is not scored: {scores['not_scored']}"
     return "  ".join(f"{name} {value:.4g}" for name, value in scores.items() if isinstance(value, (int, float)))

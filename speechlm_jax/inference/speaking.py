@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Int16, Integer, PRNGKeyArray
 
 from speechlm_jax import batch, sharding
 from speechlm_jax.data import batches
-from speechlm_jax.inference import generate
+from speechlm_jax.inference import generate, uses
 from speechlm_jax.layers import segments
 from speechlm_jax.models import config, decoder, encoder, speech_text
 
@@ -119,7 +119,8 @@ class Speaker:
     """Speaks packed examples, all segments of a batch at once. In a run of several processes all of them call it, each
     with the whole batch, and each gets all of the speech.
 
-    speech: how the model writes speech. steps: of it at most. vocoder: from mel power "T M" to samples.
+    speech: how the model writes speech. steps: of it at most. temperature, seed: how it is sampled. vocoder: from mel
+    power "T M" to samples.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Speaker:
         *,
         mesh: jax.sharding.Mesh,
         steps: int,
-        temperature: float = 0.7,
+        temperature: float = uses.TEMPERATURE,
         seed: int = 0,
         vocoder: Any = griffin_lim,
     ):

@@ -40,6 +40,10 @@ USES = {
 }
 
 
+TEMPERATURE = 0.7
+"""Of speech that is sampled, where nothing else is asked for."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
     """What is asked of a model; see `infer.run` for the choices. Raises ValueError for a use that is not there, for a
@@ -53,7 +57,7 @@ class Request:
     question: str | None = None
     speaker: str | None = None
     out_dir: str | None = None
-    temperature: float = 0.7
+    temperature: float = TEMPERATURE
     seed: int = 0
     search: str = "decoder"
 

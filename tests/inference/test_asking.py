@@ -1,13 +1,16 @@
 """What is asked of a model is what its tasks taught: the same prompt, the same inputs, the same lanes."""
 
+import json
+
 import numpy as np
 import pytest
 import seqio
 import tensorflow as tf
 
 from speechlm_jax import vocabulary
-from speechlm_jax.data import features, registration, seeds
-from speechlm_jax.inference import asking, uses
+from speechlm_jax.data import config as data_config
+from speechlm_jax.data import features, manifest_tasks, registration, seeds
+from speechlm_jax.inference import answering, asking, entries, uses
 from tasks.embedded_corpus import config, meanings
 
 
@@ -98,3 +101,26 @@ def test_what_is_not_there_is_not_asked_about(words, use, given, message):
 def test_a_classification_without_a_name_has_its_text_alone(words):
     found = asking.classify(asking.Given(text="you are here"), words)
     assert found["inputs"].tolist() == words.encode("you are here")
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_question_on_a_manifests_text_is_asked_as_it_taught(words, tmp_path, plain):
+    line = {
+        "id": "1",
+        "context": "Mary went to the kitchen. John ran.",
+        "question": "Where is Mary?",
+        "answer": "kitchen",
+    }
+    path = tmp_path / "questions.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    choices = data_config.Manifest(
+        str(path), text="context", passage="context", plain=plain, objectives=(("question_answering", 1.0),)
+    )
+    manifest_tasks.register(choices, whole="train")
+    lesson = taught("manifest_question_answering", line)
+    entry = entries.Entry("1", said={"text": line["context"], "question": line["question"]})
+    request = uses.Request("answer", question=line["question"])
+    given = answering._given(entry, "", request, answering._plain(choices))
+    found = asking.answer(given, words)
+    for name in ("inputs", "prompt"):
+        np.testing.assert_array_equal(found[name], lesson[name], err_msg=name)

@@ -1,3 +1,5 @@
+"""Greedy decoding of packed rows: each segment writes what it would write alone."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,5 +1,6 @@
 """Scores: the same however many processes compute them, and honest about text that was cut off."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -32,6 +33,13 @@ def test_every_example_is_scored_once(alone):
 
 
 @pytest.mark.slow
+def test_a_ctc_head_that_was_not_trained_has_no_score(words, alone):
+    assert "ctc/wer" in alone and "ctc_prediction" in alone["samples"][0]
+    found = tiny_evaluation.scores(words, ctc=False)
+    assert "wer" in found and "ctc/wer" not in found and "ctc_prediction" not in found["samples"][0]
+
+
+@pytest.mark.slow
 def test_a_claim_is_judged_by_the_head_and_not_by_what_the_decoder_writes(words):
     found = tiny_evaluation.scores(words, claims=True)
     shares = tiny_evaluation.shares(words)
@@ -49,9 +57,29 @@ def test_a_claim_is_judged_by_the_head_and_not_by_what_the_decoder_writes(words)
 
 
 @pytest.mark.slow
-def test_claims_have_losses_alone_where_the_model_does_not_match(words):
+def test_claims_have_losses_alone_where_the_model_does_not_match(words, capsys):
     found = tiny_evaluation.scores(words, claims=True, matching=False)
+    assert "its metrics are left out: the model was trained with no head" in capsys.readouterr().err
     assert "accuracy" not in found and found["loss/targets"] > 0
+
+
+@pytest.mark.slow
+def test_what_an_example_weighs_does_not_change_how_likely_it_is(words, alone):
+    found = tiny_evaluation.scores(words, weights=(4.0, 1.0))
+    assert found["log_likelihood"] == pytest.approx(alone["log_likelihood"], rel=1e-5) and found["wer"] == alone["wer"]
+
+
+@pytest.mark.slow
+def test_an_example_that_weighs_nothing_is_in_no_score(words):
+    found = tiny_evaluation.scores(words, weights=(1.0, 0.0))
+    assert found["wer_words"] == 3 * tiny_evaluation.RECORDS / 2 and found["loss/targets"] > 0
+
+
+@pytest.mark.slow
+def test_too_much_that_is_bad_is_told_in_place_of_scores(words):
+    small = dataclasses.replace(tiny_evaluation.ROW, targets=4)
+    found = tiny_evaluation.scores(words, row=small)
+    assert set(found) == {"not_scored"} and "could not be used, the budget is 0" in found["not_scored"]
 
 
 def test_token_losses_have_perplexities_and_hits_have_intervals(alone):

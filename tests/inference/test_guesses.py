@@ -55,6 +55,21 @@ def test_labels_of_texts_are_learned_from_their_words(words):
     assert found["shallow"]["accuracy"] == 1.0
 
 
+def test_guesses_pass_through_what_a_task_does_to_outputs(words):
+    """The metric is given numbers; and a wrong guess stays one."""
+    steps = paired_objectives.classification("mood", tuple(TEXTS), texts=("text",))
+    numbered = seqio.TaskRegistry.add(
+        "guesses_numbered",
+        source=sources.SequenceSource({"train": ITEMS, "test": ITEMS}),
+        preprocessors=steps,
+        postprocess_fn=lambda text, **_: list(TEXTS).index(text),
+        output_features=features.OUTPUT_FEATURES,
+        metric_fns=[lambda targets, predictions: {"off": float(np.mean(np.abs(np.subtract(targets, predictions))))}],
+    )
+    found = guesses.simple(numbered, "test", words)
+    assert found["constant"]["off"] == pytest.approx(5 / 13) and found["shallow"]["off"] == 0.0
+
+
 @pytest.mark.parametrize("enough", [7, 8])
 def test_what_is_commonest_is_looked_for_all_over_the_split(words, monkeypatch, enough):
     monkeypatch.setattr(guesses, "ENOUGH", enough)
@@ -62,6 +77,15 @@ def test_what_is_commonest_is_looked_for_all_over_the_split(words, monkeypatch, 
     steps = paired_objectives.question_answering("ask", "say", passage="passage")
     found = guesses.simple(task(f"ask_{enough}", items, steps, measures.answers()), "train", words)
     assert found["constant"]["exact_match"] == pytest.approx(9 / 14)
+
+
+def test_of_several_right_answers_the_nearest_counts(words):
+    items = [
+        {**ITEMS[0], "passage": "a b", "ask": "who", "say": say, "right": [say, "no"]} for say in ("no", "no", "yes")
+    ]
+    steps = paired_objectives.question_answering("ask", "say", passage="passage", accepted="right")
+    found = guesses.simple(task("ask_right", items, steps, measures.answers()), "train", words)
+    assert found["constant"]["exact_match"] == 1.0
 
 
 def test_text_that_goes_on_is_guessed_by_its_commonest_token_and_speech_by_another_recording(words):

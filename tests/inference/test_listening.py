@@ -41,7 +41,9 @@ def test_what_is_misheard_is_counted_for_what_was_spoken_and_for_the_recordings(
         listening.Listener, "__call__", lambda self, recordings, codes: [said[len(samples)] for samples in recordings]
     )
     inputs = np.array([words.token("<task:speak>"), words.language("en"), vocabulary.EOS])
-    example = {"inputs": inputs, "targets_pretokenized": b"red green", "target_audio": noise(0, 9000)}
+    example = {"id": b"one", "inputs": inputs, "targets_pretokenized": b"red green", "target_audio": noise(0, 9000)}
     found = listener.scores([speaking.Spoken(example, noise(1, 5000), cut=False)], {words.language("en"): "en"})
     assert found["heard/wer"] == 0.5 and found["heard_recordings/wer"] == 0.0
+    (sample,) = found["samples"]
+    assert sample == {"id": "one", "target": "red green", "heard": "red blue", "heard_recordings": "red green"}
     assert found["heard/wer_words"] == 2 and found["heard/cer"] > 0 and "heard/wer_low" in found

@@ -1,4 +1,7 @@
+"""Speech out of the decoder, step by step, and its way from levels to a waveform."""
+
 import jax
+import jax.numpy as jnp
 import librosa
 import numpy as np
 import pytest
@@ -62,7 +65,7 @@ def test_speech_step_by_step_is_what_all_steps_at_once_say():
 
 
 def speech_lane(hidden, count):
-    return encoder.Lane(hidden, np.ones((1, count), np.int32), np.arange(count, dtype=np.int32)[None])
+    return encoder.Lane(hidden, jnp.ones((1, count), jnp.int32), jnp.arange(count)[None])
 
 
 def test_what_is_spoken_does_not_depend_on_the_row():
