@@ -7,10 +7,14 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 Numbers = Literal["full", "int8", "fp8"]
 """Model.products: what is multiplied."""
+
+ROUNDED = "rounded product"
+"""The name of one to policies of rematerialisation, which know an exact one when they see it."""
 
 _TYPES: Mapping[Numbers, Any] = {"int8": jnp.int8, "fp8": jnp.float8_e4m3fn}
 
@@ -25,7 +29,7 @@ def product(spec: str, x: Float[Array, "..."], weights: nnx.Param, numbers: Numb
     weights_x = weights[...].astype(x.dtype)
     if numbers == "full":
         return jnp.einsum(spec, x, weights_x)
-    return _rounded(spec, _TYPES[numbers], x, weights_x)
+    return checkpoint_name(_rounded(spec, _TYPES[numbers], x, weights_x), ROUNDED)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -63,17 +63,17 @@ def _attend(
     num_rows, num_queries = query_ids.shape
     query_block, place_block = block(num_queries), block(memory_ids.shape[1])
     query_ids, memory_ids = _padded(query_ids, query_block), _padded(memory_ids, place_block)
-    visited_BIJ = visited(query_ids, memory_ids, query_block, place_block, causal=causal)
+    visited_BGJ = visited(query_ids, memory_ids, query_block, place_block, causal=causal)
     info = functools.partial(
         splash_attention_mask_info.MaskInfo,
         mask_next=None,
         partial_mask_blocks=None,
         q_sequence=np.arange(query_ids.size, dtype=np.int32) if causal else None,
     )
-    next_1NJ, visits_1NJ = _block_lists(visited_BIJ)
-    next_1NI, visits_1NI = _block_lists(jnp.swapaxes(visited_BIJ, 1, 2))
-    by_queries = info(data_next=next_1NJ, block_mask=visits_1NJ)
-    by_places = info(data_next=jnp.swapaxes(next_1NI, 1, 2), block_mask=jnp.swapaxes(visits_1NI, 1, 2))
+    next_1OJ, visits_1OJ = _block_lists(visited_BGJ)
+    next_1OG, visits_1OG = _block_lists(jnp.swapaxes(visited_BGJ, 1, 2))
+    by_queries = info(data_next=next_1OJ, block_mask=visits_1OJ)
+    by_places = info(data_next=jnp.swapaxes(next_1OG, 1, 2), block_mask=jnp.swapaxes(visits_1OG, 1, 2))
     kernel = splash_attention_kernel.SplashAttentionKernel(
         by_queries,
         by_queries,
@@ -95,57 +95,57 @@ def _attend(
         interpret=interpret,
     )
     # Without residuals it returns one array, whatever its type says.
-    attended_HNK: Any = kernel(
+    attended_HAK: Any = kernel(
         _one_row(queries * queries.shape[3] ** -0.5, query_block),
         _one_row(keys, place_block),
         _one_row(values, place_block),
         splash_attention.SegmentIds(query_ids.ravel(), memory_ids.ravel()),
     )
-    attended_HBUK = attended_HNK.reshape(attended_HNK.shape[0], num_rows, -1, attended_HNK.shape[2])
+    attended_HBUK = attended_HAK.reshape(attended_HAK.shape[0], num_rows, -1, attended_HAK.shape[2])
     return jnp.moveaxis(attended_HBUK, 0, 2)[:, :num_queries]
 
 
 def visited(
     query_ids: Int[Array, "B U"], memory_ids: Int[Array, "B S"], query_block: int, place_block: int, *, causal: bool
-) -> Bool[Array, "B I J"]:
+) -> Bool[Array, "B G J"]:
     """True for a block of queries and one of places that the kernel multiplies, of lanes that hold whole blocks.
 
     Those are the pairs of blocks whose ranges of ids overlap, and where a block of queries has none, the first block
     of places: a softmax over nothing is no number.
     """
-    first_BI, last_BI = _range(query_ids, query_block)
+    first_BG, last_BG = _range(query_ids, query_block)
     first_BJ, last_BJ = _range(memory_ids, place_block)
-    found_BIJ = (first_BI[:, :, None] <= last_BJ[:, None, :]) & (first_BJ[:, None, :] <= last_BI[:, :, None])
+    found_BGJ = (first_BG[:, :, None] <= last_BJ[:, None, :]) & (first_BJ[:, None, :] <= last_BG[:, :, None])
     if causal:
-        ends_I = (jnp.arange(found_BIJ.shape[1]) + 1) * query_block
-        found_BIJ &= (ends_I[:, None] > jnp.arange(found_BIJ.shape[2])[None, :] * place_block)[None, :, :]
-    alone_BI1 = ~jnp.any(found_BIJ, axis=2, keepdims=True)
-    return found_BIJ | (alone_BI1 & (jnp.arange(found_BIJ.shape[2]) == 0)[None, None, :])
+        ends_G = (jnp.arange(found_BGJ.shape[1]) + 1) * query_block
+        found_BGJ &= (ends_G[:, None] > jnp.arange(found_BGJ.shape[2])[None, :] * place_block)[None, :, :]
+    alone_BG1 = ~jnp.any(found_BGJ, axis=2, keepdims=True)
+    return found_BGJ | (alone_BG1 & (jnp.arange(found_BGJ.shape[2]) == 0)[None, None, :])
 
 
-def _range(ids: Int[Array, "B U"], size: int) -> tuple[Int[Array, "B I"], Int[Array, "B I"]]:
+def _range(ids: Int[Array, "B U"], size: int) -> tuple[Int[Array, "B G"], Int[Array, "B G"]]:
     """The first and last segment that has a place in each block; first > last where none has."""
     blocks = ids.reshape(ids.shape[0], -1, size)
     return jnp.min(jnp.where(blocks > 0, blocks, jnp.iinfo(ids.dtype).max), axis=2), jnp.max(blocks, axis=2)
 
 
-def _block_lists(visited_BIJ: Bool[Array, "B I J"]) -> tuple[Int[Array, "1 N J"], Int[Array, "1 N J"]]:
-    """What is fetched at each step of a kernel that goes over the blocks I of one long row, and for each over the
+def _block_lists(visited_BGJ: Bool[Array, "B G J"]) -> tuple[Int[Array, "1 O J"], Int[Array, "1 O J"]]:
+    """What is fetched at each step of a kernel that goes over the blocks O of one long row, and for each over the
     blocks J of its own row; and 1 where the step is not passed over. A step that is fetches for the next that is not.
     """
-    num_rows, height, width = visited_BIJ.shape
-    steps = jnp.arange(visited_BIJ.size)
-    next_steps = jax.lax.cummin(jnp.where(visited_BIJ.ravel(), steps, steps.size - 1), reverse=True)
+    num_rows, height, width = visited_BGJ.shape
+    steps = jnp.arange(visited_BGJ.size)
+    next_steps = jax.lax.cummin(jnp.where(visited_BGJ.ravel(), steps, steps.size - 1), reverse=True)
     blocks = steps // (height * width) * width + steps % width
     shape = (1, num_rows * height, width)
-    return blocks[next_steps].reshape(shape), visited_BIJ.astype(jnp.int32).reshape(shape)
+    return blocks[next_steps].reshape(shape), visited_BGJ.astype(jnp.int32).reshape(shape)
 
 
 def _not_ahead(query_places: Array, memory_places: Array) -> Array:
     return query_places >= memory_places
 
 
-def _one_row(lane: Float[Array, "B U H K"], size: int) -> Float[Array, "H N K"]:
+def _one_row(lane: Float[Array, "B U H K"], size: int) -> Float[Array, "H A K"]:
     """Row after row, each padded to whole blocks."""
     lane_HBUK = jnp.moveaxis(_padded(lane, size), 2, 0)
     return lane_HBUK.reshape(lane_HBUK.shape[0], -1, lane_HBUK.shape[3])

@@ -8,11 +8,29 @@ import jax.numpy as jnp
 from flax import nnx
 
 from speechlm_jax import axes, sharding
+from speechlm_jax.layers import products
+
+_PRODUCTS = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+_ROUNDED = jax.checkpoint_policies.save_only_these_names(products.ROUNDED)
+_OFFLOADED = jax.checkpoint_policies.offload_dot_with_no_batch_dims("device", "pinned_host")
+_ROUNDED_OFFLOADED = jax.checkpoint_policies.save_and_offload_only_these_names(
+    names_which_can_be_saved=[],
+    names_which_can_be_offloaded=[products.ROUNDED],
+    offload_src="device",
+    offload_dst="pinned_host",
+)
+
+
+def _offloaded(primitive: Any, *given: Any, **params: Any) -> Any:
+    """Products go to the host's memory, exact ones and rounded ones."""
+    policy = _ROUNDED_OFFLOADED if "name" in params else _OFFLOADED
+    return policy(primitive, *given, **params)
+
 
 REMAT_POLICIES = {
-    "minimal": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "minimal": jax.checkpoint_policies.save_from_both_policies(_PRODUCTS, _ROUNDED),
     "full": jax.checkpoint_policies.nothing_saveable,
-    "offload": jax.checkpoint_policies.offload_dot_with_no_batch_dims("device", "pinned_host"),
+    "offload": _offloaded,
 }
 """Model.remat -> what of a layer is kept for the backward pass, and where."""
 

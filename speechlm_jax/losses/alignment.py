@@ -37,5 +37,6 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
 
 
 def _reading(inputs: batches.InputsLane, lines: batches.Segments) -> Float[Array, "B E"]:
-    """The weights of segments with text to read, 0 for the others."""
-    return lines.weights * (segments.length(inputs.segment_ids, lines.weights.shape[1]) > 0)
+    """The weights of segments with text to read, 0 for the others. One token alone is no text: it names a task, such as
+    the denoising of speech, and there is no order in which to read it."""
+    return lines.weights * (segments.length(inputs.segment_ids, lines.weights.shape[1]) > 1)

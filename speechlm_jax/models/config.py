@@ -18,6 +18,10 @@ class SpecAugment:
     max_mels: int = 16
     """A mel mask hides at most this many channels."""
 
+    def __post_init__(self):
+        limits.at_least(self, 0, "time_masks", "max_time_share", "mel_masks", "max_mels")
+        limits.at_most(self, 1, "max_time_share")
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskedSpeech:
@@ -61,6 +65,8 @@ class SpeechOut:
 
     def __post_init__(self):
         limits.at_least(self, 0, "guided_heads")
+        # Below it the features hold nothing; see log_mel.DYNAMIC_RANGE.
+        limits.at_most(self, 80, "range_db")
         if self.levels < 2 or self.mels < 1 or self.range_db <= 0 or self.guide_width <= 0:
             raise ValueError(
                 "speech out of the decoder: wanted two levels or more, a channel or more, and a range and a width of "
@@ -125,7 +131,7 @@ class Model:
     products: Literal["full", "int8", "fp8"] = "full"
     """What blocks multiply by their weights: numbers of `dtype`, or rounded to 8 bits with a scale for each vector,
     which devices with units for such numbers multiply up to twice as fast. The backward pass, and weights as they are
-    kept, are exact; rounded products are computed again whatever `remat` keeps. Wants the extra [quantized]."""
+    kept, are exact. Wants the extra [quantized]."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the trunk computes in; parameters, norms, softmax and losses are float32 always."""
 

@@ -23,6 +23,9 @@ from speechlm_jax.layers import (
 )
 from speechlm_jax.models import config, encoder
 
+_LANE_IDS = 2**16
+"""More than a row has segments."""
+
 
 class Cache(NamedTuple):
     """What decoding keeps from step to step; every segment of a row decodes by itself, all at one step."""
@@ -136,6 +139,14 @@ class Block(nnx.Module):
         return x + self.feed_forward(self.norm(x)), new, recent
 
 
+def own_ids(lanes: Sequence[Int[Array, "B _"]]) -> Int[Array, "B U"]:
+    """To what decoder blocks do among their own steps, a segment's steps in two lanes are two segments.
+
+    Each lane has a range of ids to itself: a kernel passes over blocks by the ranges of theirs.
+    """
+    return jnp.concatenate([jnp.where(ids > 0, _LANE_IDS * lane + ids, 0) for lane, ids in enumerate(lanes)], axis=1)
+
+
 class Decoder(nnx.Module):
     """Blocks over the steps of text and of speech: all at once in training, step by step in decoding."""
 
@@ -155,10 +166,7 @@ class Decoder(nnx.Module):
         """Hidden states at every step of each lane; and of each step the mean `distance` to where the guided heads of
         all layers look, None without it. The steps of a segment stand in order, and lanes do not see each other."""
         ids_BU = jnp.concatenate([lane.segment_ids for lane in lanes], axis=1)
-        # To what decoder blocks do among their own steps, a segment's steps in two lanes are two segments.
-        own_ids_BU = jnp.concatenate(
-            [jnp.where(lane.segment_ids > 0, len(lanes) * lane.segment_ids + n, 0) for n, lane in enumerate(lanes)], 1
-        )
+        own_ids_BU = own_ids([lane.segment_ids for lane in lanes])
         mask = masks.SegmentMask(own_ids_BU, own_ids_BU, causal=True)
         positions_BU = jnp.concatenate([lane.positions for lane in lanes], axis=1)
         rotation = positions.rotation(positions_BU, self.choice.head_width)

@@ -64,7 +64,8 @@ class Block(nnx.Module):
         self.conformer = choice.encoder_block == "conformer"
         self.rate = choice.dropout
         parts = 4 if self.conformer else 2
-        # The sum of all residuals is about as large as what enters the stack.
+        # The sum of all residuals is about as large as what enters the stack; that of the convolution of text comes on
+        # top, so that a model begins alike with it and without.
         out_scale = 1 / math.sqrt(parts * choice.encoder_layers)
         width = choice.width
 
@@ -88,8 +89,8 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "B S D"], around: Surroundings, key: PRNGKeyArray | None
     ) -> Float[Array, "B S D"]:
-        parts = 5 if self.text_kernel else 4
-        keys = [None] * parts if key is None else list(jax.random.split(key, parts))
+        drops = 5 if self.text_kernel else 4
+        keys = [None] * drops if key is None else list(jax.random.split(key, drops))
 
         def drop(y_BSD: Array) -> Array:
             return dropout.dropout(y_BSD, self.rate, keys.pop())

@@ -13,6 +13,8 @@ class Chip:
 
     flops: float
     """bfloat16 operations a second, multiplications and additions."""
+    int8_ops: float
+    """The same of int8."""
     hbm_bytes: int
     """The tables say GB and mean 2^30 bytes; the compiler keeps a part of them, 0.25 of 16 on v5e."""
     hbm_bytes_per_s: float
@@ -28,6 +30,7 @@ class Chip:
 CHIPS = {
     "v5e": Chip(
         flops=197 * TERA,
+        int8_ops=393 * TERA,
         hbm_bytes=16 * GIB,
         hbm_bytes_per_s=819 * GB,
         link_bytes_per_s=400 * GB,
@@ -37,6 +40,7 @@ CHIPS = {
     ),
     "v5p": Chip(
         flops=459 * TERA,
+        int8_ops=918 * TERA,
         hbm_bytes=95 * GIB,
         hbm_bytes_per_s=2765 * GB,
         link_bytes_per_s=1200 * GB,
@@ -46,6 +50,7 @@ CHIPS = {
     ),
     "v6e": Chip(
         flops=918 * TERA,
+        int8_ops=1836 * TERA,
         hbm_bytes=32 * GIB,
         hbm_bytes_per_s=1600 * GB,
         link_bytes_per_s=800 * GB,

@@ -43,6 +43,19 @@ def again(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int,
     return num_rows * int(done[model.remat])
 
 
+def rounded(model: config.Model, params: nnx.State, row: batch.Row, num_rows: int, heads: Collection[str]) -> int:
+    """Operations of `step` and `again` that Model.products makes products of int8: forward ones of blocks alone."""
+    if model.products != "int8":
+        return 0
+    positions = _Positions(model, row, heads)
+    products = sum(
+        positions.products(path, leaf)
+        for path, leaf in parameters.by_path(params).items()
+        if re.search(r"/stack/.*(query|key|value|gate|out)_[A-Z]+$", path)
+    )
+    return (2 if model.remat == "full" else 1) * num_rows * int(products)
+
+
 class _Positions:
     """At how many positions of one row each parameter is multiplied with something."""
 

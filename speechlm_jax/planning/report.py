@@ -113,7 +113,9 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory
         collectives=passed,
         roofline_seconds={}
         if chip is None
-        else _roofline(chip, told["flops_model"] + told["flops_again"], accessed, passed),
+        else _roofline(
+            chip, told["flops_model"] + told["flops_again"], flops.rounded(*shapes) / devices, accessed, passed
+        ),
     )
 
 
@@ -180,16 +182,20 @@ def _too_large(error: Exception, kept: dict[str, int]) -> tuple[int, int]:
 def _roofline(
     chip: chips.Chip,
     operations: float,
+    rounded: float,
     accessed: float | None,
     passed: list[collectives.Collective],
 ) -> dict[str, float]:
-    """Seconds that products, memory and wires would take at their peaks, each by itself, and the longest of them."""
+    """Seconds that products, memory and wires would take at their peaks, each by itself, and the longest of them.
+
+    rounded: operations of int8 among all. Of fp8 these chips tell no peak: it counts as bfloat16.
+    """
     # What every device gets, and of a sum also what it gives on: rings pass it twice.
     ways = {one: (2 if one.kind == "all-reduce" else 1) * one.bytes for one in passed}
     far = sum(size for one, size in ways.items() if sharding.SLICE in one.axis.split("+"))
     near = sum(ways.values()) - far
     seconds = {
-        "compute": operations / chip.flops,
+        "compute": (operations - rounded) / chip.flops + rounded / chip.int8_ops,
         "memory": (accessed or 0) / chip.hbm_bytes_per_s,
         "links": near / (chip.link_bytes_per_s / 2),
         "network": far / chip.network_bytes_per_s,
@@ -217,7 +223,7 @@ def text(made: Report) -> str:
     )
     needed = made.host_audio_seconds_per_second
     if needed is not None:
-        lines.append(f"at that speed each of {made.hosts} hosts reads {needed:,.0f} seconds of audio a second")
+        lines.append(f"at that speed each of the hosts ({made.hosts}) reads {needed:,.0f} seconds of audio a second")
     if not made.fits:
         lines.append(
             "To make it fit: fewer Data.rows, a higher Optimizer.accumulate, Model.remat = 'full', Layout.fsdp or "

@@ -2,14 +2,11 @@
 
 import json
 import pathlib
-import sys
 
+import plans
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "benchmarks"))
-
-import plans  # noqa: E402
 
 
 @pytest.mark.parametrize("name", plans.PLANS)

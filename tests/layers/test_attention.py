@@ -1,3 +1,5 @@
+"""An attention layer: what it sees of places, and how it may start as a lookup."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Convolutions within segments: no tap reaches a neighbour, gradients are JAX's own."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""Attention written out: segments attend to themselves, and dead room to nothing."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""Dropout keeps the mean, and needs a key to do anything."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""Every attention kernel against the one that is written out, on CPU and ahead of time for TPUs."""
+
 import functools
 import itertools
 

@@ -1,3 +1,5 @@
+"""Cross entropy is optax's, in value and gradient."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

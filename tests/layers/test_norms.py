@@ -1,3 +1,5 @@
+"""The norm is flax's, and zeros have finite gradients."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

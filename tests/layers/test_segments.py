@@ -1,3 +1,5 @@
+"""Tables of segments, and the way from a place to its segment's line."""
+
 import jax.numpy as jnp
 import numpy as np
 

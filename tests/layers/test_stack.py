@@ -1,3 +1,5 @@
+"""A stack is its layers, scanned or not, computed again or not."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

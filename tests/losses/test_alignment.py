@@ -1,3 +1,5 @@
+"""The loss that guides attention from speech to its text."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +10,11 @@ from speechlm_jax.losses import alignment
 from speechlm_jax.models import speech_text
 
 ROW = batches.Row(inputs=8, target_audio_seconds=1.6, segments=4)
-EXAMPLES = [rows.example(0, inputs=3, target_seconds=0.4), rows.example(1, target_seconds=0.55)]
+EXAMPLES = [
+    rows.example(0, inputs=3, target_seconds=0.4),
+    rows.example(1, target_seconds=0.55),
+    rows.example(2, inputs=1, target_seconds=0.3),
+]
 
 
 def told(strays):
@@ -23,7 +29,7 @@ def test_the_loss_is_the_mean_over_the_frames_of_speech_that_has_a_text():
     scale, frames = EXAMPLES[0]["weight"][0], rows.frames(EXAMPLES[0]["target_audio"])
     np.testing.assert_allclose(found[0, 0], scale * ROW.reduction * strays[first].sum(), rtol=1e-5)
     np.testing.assert_allclose(weights[0, 0], scale * frames)
-    # The second speaks without a text.
+    # The second speaks without a text, the third beside the name of its task.
     assert not np.any(found[0, 1:]) and not np.any(weights[0, 1:])
 
 

@@ -1,3 +1,5 @@
+"""CTC of packed rows is optax's of each example alone."""
+
 import functools
 
 import jax
@@ -111,6 +113,9 @@ def test_the_check_sees_lattices_that_are_joined(examples, monkeypatch):
 def test_a_transcript_that_does_not_fit_costs_nothing_and_breaks_nothing(examples):
     crowded = rows.example(9, seconds=0.3, targets=12)
     batch = rows.batch(ROW, [examples[0], crowded, examples[1]])
+    # Packing takes such a transcript from CTC; whoever makes rows in another way need not.
+    assert batch.segments.ctc.tolist()[0][:3] == [1, 0, 1]
+    batch = batch._replace(segments=batch.segments._replace(ctc=jnp.ones_like(batch.segments.ctc)))
     values = logits(batch)
     each, gradient = with_gradient(values, batch)
     assert each[0, 1] == 0 and each[0, 0] > 0 and each[0, 2] > 0

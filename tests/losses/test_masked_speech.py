@@ -1,3 +1,5 @@
+"""The loss of hidden speech is optax's over positions and codebooks, and counts its codes."""
+
 import jax.numpy as jnp
 import numpy as np
 import optax

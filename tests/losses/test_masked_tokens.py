@@ -1,3 +1,5 @@
+"""The loss of masked tokens is optax's over masked places."""
+
 import jax.numpy as jnp
 import numpy as np
 import optax

@@ -1,3 +1,5 @@
+"""The loss of claims is optax's, and what is falsely claimed is not learned as text."""
+
 import dataclasses
 
 import jax

@@ -1,3 +1,5 @@
+"""The loss of speech out is optax's over levels of live frames and the end."""
+
 import jax.numpy as jnp
 import numpy as np
 import optax

@@ -1,3 +1,5 @@
+"""The loss of target tokens is optax's, and prompts weigh nothing."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""The decoder sees what came before in its segment, all at once as step by step."""
+
 import dataclasses
 
 import jax.numpy as jnp
@@ -8,7 +10,8 @@ from flax import nnx
 
 from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
-from speechlm_jax.models import speech_text
+from speechlm_jax.layers import splash
+from speechlm_jax.models import decoder, speech_text
 
 ROW = batches.Row(audio_seconds=2.4, inputs=16, targets=24, segments=4)
 EXAMPLES = (
@@ -107,3 +110,12 @@ def test_a_model_starts_as_a_lookup_as_far_as_asked():
     assert all(abs(value) < 0.1 for value in usual.values()), usual
     assert abs(started.pop("self-attention")) < 0.1, "there it would keep a step from gathering what stands before"
     assert all(value == pytest.approx(0.9, abs=0.03) for value in started.values()), started
+
+
+def test_no_block_of_one_lane_is_multiplied_with_one_of_another():
+    lanes = [jnp.repeat(jnp.asarray([[1, 2, 3, 0]]), 64, axis=1), jnp.repeat(jnp.asarray([[1, 1, 2, 3]]), 64, axis=1)]
+    ids = decoder.own_ids(lanes)
+    assert ids.tolist()[0][::64] == [1, 2, 3, 0, *(2**16 + n for n in (1, 1, 2, 3))]
+    visited = np.asarray(splash.visited(ids, ids, 128, 128, causal=True))[0]
+    assert visited[2:, 2:].any()
+    assert not visited[2:, :2].any()

@@ -1,3 +1,5 @@
+"""Encoder blocks: what is dropped and convolved, and numbers that are refused."""
+
 import dataclasses
 
 import jax

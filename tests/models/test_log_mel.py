@@ -1,3 +1,5 @@
+"""Log-mel features are librosa's, in packed rows as alone, and so are their masks."""
+
 import jax
 import jax.numpy as jnp
 import librosa
@@ -135,3 +137,16 @@ def test_features_of_rows_cut_over_devices_are_made_where_the_rows_are(examples)
     text = rows.compiled(augmented, out_shardings=by_rows).lower(batch).compile().as_text()
     exchanges = ("all-gather", "all-reduce", "all-to-all", "collective-permute")
     assert not [name for name in exchanges if name in text]
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: config.SpecAugment(time_masks=-1), "SpecAugment.time_masks of 0 or more, found -1"),
+        (lambda: config.SpecAugment(max_time_share=1.5), "SpecAugment.max_time_share of 1 or less, found 1.5"),
+        (lambda: config.SpeechOut(range_db=90.0), "SpeechOut.range_db of 80 or less, found 90"),
+    ],
+)
+def test_numbers_that_features_cannot_keep_to_are_refused(made, told):
+    with pytest.raises(ValueError, match=told):
+        made()

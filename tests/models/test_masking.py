@@ -1,3 +1,5 @@
+"""What masked speech hides, the codes it asks for, and that hidden frames tell nothing."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

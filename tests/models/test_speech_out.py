@@ -1,3 +1,5 @@
+"""Levels of speech are decibels below its loudest channel, by librosa."""
+
 import jax.numpy as jnp
 import librosa
 import numpy as np

@@ -1,3 +1,5 @@
+"""The whole model is exact in packing: losses and gradients do not depend on neighbours."""
+
 import functools
 
 import jax

@@ -1,3 +1,5 @@
+"""The search for rows, layout and remat that fit."""
+
 import dataclasses
 
 import jax

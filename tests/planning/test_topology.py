@@ -1,3 +1,5 @@
+"""Slices that are not at hand, and names of slices that there are none of."""
+
 import jax
 import pytest
 
