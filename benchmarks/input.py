@@ -9,16 +9,13 @@ to the last. The last line is JSON: cache_audio_s_per_s_core, flac_audio_s_per_s
 """
 
 import argparse
-import importlib.metadata
 import json
-import os
 import pathlib
-import platform
 import statistics
 import tempfile
 import time
 
-from speechlm_jax import runtime
+from speechlm_jax import provenance, runtime
 
 QUICKSTART = "gin_configs/recipes/quickstart.gin"
 
@@ -154,15 +151,13 @@ def main() -> None:
         print(f"from FLAC: {flac:.0f} audio-seconds per CPU-second")
         share = data_wait_share(folder / "run", vocabulary)
         print(f"a step of the quickstart waits {share:.2%} of its time")
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "tensorflow", "seqio", "array-record")}
     figures = {
         "cache_audio_s_per_s_core": round(cache),
         "flac_audio_s_per_s_core": round(flac),
         "data_wait_share": round(share, 5),
         "utterance_seconds": choices.seconds,
-        "cores": os.cpu_count(),
-        "device": platform.processor() or platform.machine(),
-        **versions,
+        "versions": provenance.versions("tensorflow", "seqio", "array-record"),
+        **provenance.machine(),
     }
     print(json.dumps(figures))
 

@@ -9,14 +9,12 @@ and text), packed_mixed_lanes (every lane), microseconds_per_example.
 """
 
 import argparse
-import importlib.metadata
 import json
-import platform
 import time
 
 import numpy as np
 
-from speechlm_jax import batch
+from speechlm_jax import batch, provenance
 from speechlm_jax.data import capacities
 
 OPEN_ROWS = 16
@@ -100,9 +98,8 @@ def main() -> None:
                 "packed_mixed_lanes": {lane: round(share, 4) for lane, share in lanes.items()},
                 "microseconds_per_example": round(microseconds, 1),
                 "open_rows": OPEN_ROWS,
-                "numpy": importlib.metadata.version("numpy"),
-                "python": platform.python_version(),
-                "device": platform.processor() or platform.machine(),
+                "versions": provenance.versions(),
+                **provenance.machine(),
             }
         )
     )

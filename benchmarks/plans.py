@@ -95,6 +95,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: found[name] for name in ("fits", "parameters", "rows", "hbm_bytes", "hbm_bytes_there")},
         **{name: found[name] for name in ("hbm_bytes_by_kind", "flops_model", "flops_compiler")},
+        "host_audio_seconds_per_second": found["host_audio_seconds_per_second"],
         "collectives": {
             f"{one['kind']} along {one['axis']}": {"count": one["count"], "bytes": one["bytes"]}
             for one in found["collectives"]
@@ -114,10 +115,11 @@ def differences(wanted: Any, found: Any, path: str = "") -> list[str]:
 
 def told(found: dict[str, Any]) -> str:
     """A line on a summary."""
-    verdict = "fits" if found["fits"] else "does NOT fit"
+    verdict, reads = "fits" if found["fits"] else "does NOT fit", found["host_audio_seconds_per_second"]
     return (
         f"{found['parameters'] / 1e6:,.0f} M parameters, {found['rows']} rows: {found['hbm_bytes'] / 1e9:.2f} of "
         f"{found['hbm_bytes_there'] / 1e9:.2f} GB a chip, {verdict}"
+        + ("" if reads is None else f"; at peak speed a host reads {reads:,.0f} seconds of audio a second")
     )
 
 

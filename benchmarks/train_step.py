@@ -21,10 +21,8 @@ is not preallocated there, for both are in one process. `bytes` is what a compil
 
 import argparse
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -33,7 +31,7 @@ import jax
 import numpy as np
 import packing as lengths_like
 
-from speechlm_jax import batch, layout, runtime, vocabulary
+from speechlm_jax import batch, layout, provenance, runtime, sharding, vocabulary
 from speechlm_jax.data import config as data_config
 from speechlm_jax.data import packing
 from speechlm_jax.models import config as models
@@ -141,13 +139,8 @@ def told(given: argparse.Namespace, works: dict[str, Work], times: dict[str, flo
         found["mfu"] = {
             name: round(work.operations / times[name] / peak, 4) for name, work in works.items() if work.operations
         }
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "numpy")}
-    versions |= {name: importlib.metadata.version(name) for name in ("torch", "transformers") if theirs}
-    return found | {"versions": versions, "device": device.device_kind, "cpus": os.cpu_count(), **_machine()}
-
-
-def _machine() -> dict[str, str]:
-    return {"python": platform.python_version(), "machine": platform.processor() or platform.machine()}
+    versions = provenance.versions("jaxlib", *(("torch", "transformers") if theirs else ()))
+    return found | {"versions": versions, **provenance.machine()}
 
 
 def dtype() -> Literal["float32", "bfloat16"]:
@@ -181,11 +174,11 @@ def packed_rows(seconds: np.ndarray, row: batch.Row, rows: int) -> list[list[lis
     return [closed[n * rows : (n + 1) * rows] for n in range(BATCHES)]
 
 
-def example(seconds: float) -> dict[str, Any]:
+def example(seconds: float, pieces: int = PIECES) -> dict[str, Any]:
     """Noise of this length, and tokens as if it were speech."""
     random = np.random.default_rng(int(seconds * 1000))
     nothing = np.zeros(0, np.int32)
-    tokens = random.integers(5, PIECES, max(2, int(seconds * TOKENS_PER_SECOND))).astype(np.int32)
+    tokens = random.integers(5, pieces, max(2, int(seconds * TOKENS_PER_SECOND))).astype(np.int32)
     tokens[-1] = vocabulary.EOS
     return {
         "audio": random.normal(0, 2000, int(seconds * batch.SAMPLE_RATE)).astype(np.int16),
@@ -230,8 +223,8 @@ def default_of(size: Size) -> models.Model:
     )
 
 
-def ours(model: models.Model, row: batch.Row, batches: list[list[list[float]]]) -> Work:
-    """Our step over these batches of rows of utterances."""
+def ours(model: models.Model, row: batch.Row, batches: list[list[list[float]]], *, shards: int = 1) -> Work:
+    """Our step over these batches of rows of utterances, with weights cut over so many devices."""
     losses = (("targets", 1.0), ("ctc", 0.3)) if model.ctc else (("targets", 1.0),)
     recipe = config.Recipe(
         steps=10_000,
@@ -239,16 +232,19 @@ def ours(model: models.Model, row: batch.Row, batches: list[list[list[float]]]) 
         model=model,
         losses=config.Losses(losses),
         optimizer=config.Optimizer(schedule=config.Schedule(peak=1e-4)),
-        layout=layout.Layout(slices=1, data=1, fsdp=1, tensor=1),
+        layout=layout.Layout(slices=1, data=1, fsdp=shards, tensor=1),
     )
-    made = program.Program(recipe)
+    made = program.Program(recipe, sharding.make_mesh(recipe.layout, jax.devices()[:shards]))
     compiled = made.compile()
     held = [made.first_state()]
-    placed = [jax.device_put(filled(row, utterances), made.rows().segments.weights.sharding) for utterances in batches]
+    pieces = min(PIECES, model.vocabulary_size)
+    place = made.rows().segments.weights.sharding
+    placed = [jax.device_put(filled(row, utterances, pieces), place) for utterances in batches]
 
     def step(number: int) -> None:
         held[0], metrics = compiled(held[0], placed[number % len(placed)])
-        jax.block_until_ready(metrics)
+        if int(metrics.skipped):
+            raise RuntimeError("timing a step: its loss or a gradient was not finite.")
 
     memory = compiled.memory_analysis()
     return Work(
@@ -260,11 +256,11 @@ def ours(model: models.Model, row: batch.Row, batches: list[list[list[float]]]) 
     )
 
 
-def filled(row: batch.Row, utterances: list[list[float]]) -> batch.Batch:
-    """A batch of these rows."""
+def filled(row: batch.Row, utterances: list[list[float]], pieces: int) -> batch.Batch:
+    """A batch of these rows, with texts of so many pieces."""
     out = batch.empty(row, len(utterances))
     for index, members in enumerate(utterances):
-        packing.write_row(out, index, [example(second) for second in members], row)
+        packing.write_row(out, index, [example(second, pieces) for second in members], row)
     return out
 
 

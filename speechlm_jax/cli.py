@@ -232,7 +232,8 @@ def _refuse_unused(bindings: Iterable[flags.Binding], known: Mapping[str, Any], 
         *scopes, target = binding.key.split("/")
         selector = target.rpartition(".")[0]
         if not selector:
-            if not re.search(rf"^{re.escape(binding.key)} = ", used, re.MULTILINE) and f"%{binding.key}" not in text:
+            macro = re.escape(binding.key)
+            if not re.search(rf"^{macro} = ", used, re.MULTILINE) and not re.search(rf"%{macro}\b", text):
                 macros = re.findall(r"^(\w+) = ", used, re.MULTILINE)
                 hint = settings.nearest(binding.key, macros)
                 raise ValueError(f"--gin.{binding.key} sets a macro that this verb's recipe does not use.{hint}")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from speechlm_jax import runtime, whole_files
+from speechlm_jax import metrics, provenance, runtime, whole_files
 from speechlm_jax.training import config
 
 HEADLINES = (
@@ -35,9 +35,11 @@ def run(
     config_text: str = "",
 ) -> dict[str, Any]:
     """Trains the vocabulary where there is none, then the recipe, scores every task of its mixture, and writes
-    Recipe.run_dir/summary.json: each task's score with its interval, and what simple methods score on the same.
+    Recipe.run_dir/summary.json: each task's score with its interval, and what simple methods score on the same records.
+    Its seconds are this process's alone: of a run that goes on (`resumed`) they leave out what came before.
 
-    pieces: of the vocabulary; 0: it must be there. languages: codes that get a token in it; (): the usual ones.
+    pieces: of the vocabulary; 0: it must be there, as it must for a finetuning. languages: codes that get a token in
+    it; (): the usual ones.
 
     recogniser: a run's folder or checkpoint; what the model speaks is also judged by what this one hears.
 
@@ -45,40 +47,57 @@ def run(
     """
     from speechlm_jax import there, train
 
+    # A vocabulary belongs to what was pretrained with it.
+    if recipe.finetune is not None:
+        there.check_checkpoint(recipe.finetune.checkpoint)
+        pieces = 0
+    if recogniser is not None:
+        there.check_checkpoint(recogniser)
     there.check_data(recipe.data, with_vocabulary=not pieces)
-    started = time.monotonic()
-    cpu = time.process_time()
+    started, cpu = time.monotonic(), time.process_time()
+    resumed = (pathlib.Path(recipe.run_dir) / "checkpoints").exists()
     runtime.hide_accelerators_from_tensorflow()
     if pieces and not os.path.exists(recipe.data.vocabulary):
         from speechlm_jax.data import report
 
         report.train_vocabulary(recipe.data, pieces, fields=None, languages=languages)
-    train.run(recipe=recipe, config_text=config_text)
+    from speechlm_jax.data import registration
     from speechlm_jax.inference import scoring
 
-    trained = time.monotonic() - started
     names = [recipe.data.stream.mixture]
     examples = scoring.Examples(names=names, split=split, limit=max_examples, recogniser=recogniser)
+    # Told before all the training.
+    registration.register(recipe.data)
+    scoring.subtasks(names, examples)
+    training = time.monotonic()
+    train.run(recipe=recipe, config_text=config_text)
+    trained = time.monotonic() - training
     found = scoring.score(recipe.run_dir, examples, beside_guesses=True)
     summary = {
         "checkpoint": found["checkpoint"],
         "step": found["step"],
         "split": split,
-        "tasks": {name: _judged(name, scores) for name, scores in found["scores"].items()},
+        "resumed": resumed,
+        "tasks": {name: _judged(scores) for name, scores in found["scores"].items()},
         "seconds": round(time.monotonic() - started, 1),
         "training_seconds": round(trained, 1),
         "cpu_seconds": round(time.process_time() - cpu, 1),
+        "versions": provenance.versions(),
+        **provenance.machine(),
     }
     whole_files.write_json(pathlib.Path(recipe.run_dir) / "summary.json", summary)
     print(table(summary["tasks"]))
     return summary
 
 
-def _judged(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's headline: its metric, the interval, and what simple methods score."""
-    # No spaces part Chinese words.
-    headlines = ("heard/cer", "ctc/cer", "cer", *HEADLINES) if name.endswith("_zh") else HEADLINES
+def _judged(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's headline: its metric, the interval, and what simple methods score; or why it is not scored."""
+    if "not_scored" in scores:
+        return {"not_scored": scores["not_scored"]}
     numbers = {key: value for key, value in scores.items() if isinstance(value, int | float)}
+    # No spaces part the words of such texts.
+    east_asian = any(metrics.is_east_asian(sample["target"]) for sample in scores.get("samples", ()))
+    headlines = ("heard/cer", "ctc/cer", "cer", *HEADLINES) if east_asian else HEADLINES
     metric = next((headline for headline in headlines if headline in numbers), next(iter(numbers)))
     guesses = {method: own.get(metric.removeprefix("ctc/")) for method, own in scores["guesses"].items()}
     known = [value for value in guesses.values() if value is not None]
@@ -99,6 +118,9 @@ def table(tasks: Mapping[str, Mapping[str, Any]]) -> str:
     heads = (("score", 8), ("95% interval", 18), ("constant", 10), ("shallow", 9), ("examples", 10))
     lines = [f"{'task':<44}{'metric':<28}" + "".join(f"{name:>{width}}" for name, width in heads)]
     for name, own in tasks.items():
+        if "not_scored" in own:
+            lines.append(f"{name:<44}not scored: {own['not_scored']}")
+            continue
         low, high = own["interval"]
         numbers = {
             "score": f"{own['score']:.3f}",

@@ -30,10 +30,12 @@ def run(
     """
     from speechlm_jax import there
 
-    if not out or steps < 0 or steps_per_file < 1 or workers < 0:
+    if not out:
+        raise ValueError("writing rows: wanted a folder to write, --out, found none. Name it.")
+    if steps < 0 or steps_per_file < 1 or workers < 0:
         raise ValueError(
-            f"writing rows: wanted a folder, --out, and numbers of 1 or more, found --out={out!r}, --steps={steps}, "
-            f"--steps_per_file={steps_per_file}, --workers={workers}."
+            f"writing rows: wanted numbers of 1 or more, found --steps={steps}, --steps_per_file={steps_per_file}, "
+            f"--workers={workers}."
         )
     if recipe.data.stream.written:
         raise ValueError(

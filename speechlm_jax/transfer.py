@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from speechlm_jax import in_order, whole_files
+from speechlm_jax import in_order, provenance, whole_files
 
 FOLDER = pathlib.Path("runs/transfer")
 PRETRAIN = "gin_configs/recipes/transfer.gin"
@@ -37,8 +37,8 @@ def main() -> None:
     parser.add_argument("--pretraining_steps", type=int, help="default: the recipe's")
     parser.add_argument("--steps", type=int, help="of each finetuning (default: the recipe's)")
     choices = parser.parse_args()
-    if choices.seeds < 1:
-        parser.error(f"wanted a seed or more, found --seeds={choices.seeds}")
+    if not 1 <= choices.seeds <= len(T_975) + 1:
+        parser.error(f"wanted 1 to {len(T_975) + 1} seeds, found --seeds={choices.seeds}")
     started = time.monotonic()
     seconds = in_order.run(_verbs(choices))
     summary = {
@@ -46,9 +46,11 @@ def main() -> None:
         "metric": METRIC,
         **compared([{start: _scored(seed, start) for start in STARTS} for seed in range(choices.seeds)]),
         "seconds": {**seconds, "all": round(time.monotonic() - started, 1)},
+        "versions": provenance.versions(),
+        **provenance.machine(),
     }
     whole_files.write_json(FOLDER / "summary.json", summary)
-    _tell(summary)
+    print(f"\n{table(summary)}\n\n{summary['seconds']['all']:.0f} seconds")
 
 
 def _verbs(choices: argparse.Namespace) -> dict[str, list[str]]:
@@ -91,7 +93,7 @@ def compared(seeds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]
     differences = [seed["pretrained"]["score"] - seed["scratch"]["score"] for seed in seeds]
     mean, interval = statistics.fmean(differences), None
     if len(seeds) > 1:
-        quantile = T_975[min(len(seeds) - 1, len(T_975)) - 1]
+        quantile = T_975[len(seeds) - 2]
         half = quantile * statistics.stdev(differences) / math.sqrt(len(seeds))
         interval = [mean - half, mean + half]
     return {
@@ -101,14 +103,15 @@ def compared(seeds: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]
     }
 
 
-def _tell(summary: Mapping[str, Any]) -> None:
-    print(f"\n{METRIC} on {summary['task']}, with 95% intervals over its examples")
-    print(f"{'seed':<6}{'from scratch':>24}{'pretrained':>24}{'difference':>12}")
+def table(summary: Mapping[str, Any]) -> str:
+    """A line for each seed, and one for their mean, for people."""
+    lines = [f"{summary['metric']} on {summary['task']}, with 95% intervals over its examples"]
+    lines.append(f"{'seed':<6}{'from scratch':>24}{'pretrained':>24}{'difference':>12}")
     for number, seed in enumerate(summary["seeds"]):
         cells = "".join(f"{seed[start]['score']:>10.1%}{_between(seed[start]['interval']):>14}" for start in STARTS)
-        print(f"{number:<6}{cells}{seed['difference']:>+12.1%}")
+        lines.append(f"{number:<6}{cells}{seed['difference']:>+12.1%}")
     over = f"  {_between(summary['interval'])} over seeds" if summary["interval"] else ""
-    print(f"{'mean':<54}{summary['mean_difference']:>+12.1%}{over}\n\n{summary['seconds']['all']:.0f} seconds")
+    return "\n".join([*lines, f"{'mean':<54}{summary['mean_difference']:>+12.1%}{over}"])
 
 
 def _between(interval: Sequence[float]) -> str:

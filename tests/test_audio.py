@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 import tracemalloc
 
 import librosa
@@ -183,10 +182,9 @@ def test_three_hours_are_refused_from_the_header(tmp_path):
     flac = flac_with_length(file_of(WHOLE, format="FLAC"), frames)
     for file in (path, io.BytesIO(flac)):
         tracemalloc.start()
-        start = time.perf_counter()
         with pytest.raises(audio.AudioError, match=r"10800\.0 s of audio, above max_seconds=60\b.*raise max_seconds"):
             audio.read(file)
-        assert time.perf_counter() - start < 1
+        # The samples alone are 346 MB.
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
         tracemalloc.stop()
 

@@ -162,10 +162,11 @@ def test_a_misspelt_name_is_told_the_nearest(capsys, argument, wrong, near):
     assert f"Nearest: {near}" in told
 
 
-def test_a_misspelt_macro_is_told_the_nearest(capsys, tmp_path):
+@pytest.mark.parametrize("misspelt", ["STPES", "STEP"])
+def test_a_misspelt_macro_is_told_the_nearest(capsys, tmp_path, misspelt):
     file = write(tmp_path, "a.gin", "STEPS = 1\ncli_verb.Whole.steps = %STEPS\n")
-    told = refused(capsys, "try", f"--gin_file={file}", "--gin.STPES=9")
-    assert "STPES sets a macro that this verb's recipe does not use. Nearest: 'STEPS'" in told
+    told = refused(capsys, "try", f"--gin_file={file}", f"--gin.{misspelt}=9")
+    assert f"{misspelt} sets a macro that this verb's recipe does not use. Nearest: 'STEPS'" in told
 
 
 @pytest.mark.parametrize(

@@ -27,18 +27,50 @@ def test_a_recipe_becomes_a_summary_of_every_task_beside_a_guess(tmp_path, capsy
     assert all(name in table for name in found["tasks"])
 
 
-def test_a_chinese_task_is_judged_by_its_characters():
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--gin.Recipe.finetune=@Finetune()", "--gin.Finetune.checkpoint=nowhere"], "'nowhere' does not exist"),
+        (["--recogniser=nowhere"], "'nowhere' does not exist"),
+        (["--split=autumn"], "has no split 'autumn'"),
+    ],
+)
+def test_what_would_end_it_after_the_training_ends_it_before(tmp_path, capsys, words, told):
+    small_run.write(tmp_path)
+    words = ["experiment", f"--gin_file={tmp_path}/recipe.gin", "--gin.experiment.run.pieces=460", *words]
+    assert cli.main(words) == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.glob("run/checkpoints/*"))
+    # What a finetuning starts from has a vocabulary of its own.
+    assert (tmp_path / "vocabulary.model").exists() == ("autumn" in told)
+
+
+@pytest.mark.parametrize(("text", "metric"), [("你好", "cer"), ("こんにちは", "cer"), ("hello there", "wer")])
+def test_a_recording_in_east_asian_letters_is_judged_by_them(text, metric):
+    scores = {"wer": 0.5, "cer": 0.1, "samples": [{"target": text}], "guesses": {"constant": {}, "shallow": {}}}
+    assert experiment._judged(scores)["metric"] == metric
+
+
+def test_what_is_heard_in_chinese_speech_is_judged_by_its_characters():
     guesses = {"constant": {"wer": 0.9, "cer": 0.8}, "shallow": {}}
     scores = {"loss/ctc": 1.0, "wer": 0.5, "ctc/wer": 0.4, "ctc/cer": 0.1, "ctc/cer_low": 0.0, "guesses": guesses}
-    english, chinese = (experiment._judged(f"recognition_{code}", scores) for code in ("en", "zh"))
+    english, chinese = (experiment._judged({**scores, "samples": [{"target": text}]}) for text in ("hello", "你好"))
     assert (english["metric"], english["score"], english["baseline"]) == ("ctc/wer", 0.4, 0.9)
     assert (chinese["metric"], chinese["score"], chinese["baseline"]) == ("ctc/cer", 0.1, 0.8)
 
 
 def test_the_better_of_two_simple_methods_is_the_baseline():
     guesses = {"constant": {"accuracy": 0.5}, "shallow": {"accuracy": 0.7}}
-    found = experiment._judged("mood", {"accuracy": 0.6, "guesses": guesses})
+    found = experiment._judged({"accuracy": 0.6, "guesses": guesses})
     assert found["baseline"] == 0.7 and found["baselines"] == {"constant": 0.5, "shallow": 0.7}
+
+
+def test_a_task_that_is_not_scored_says_why_and_leaves_the_others_their_lines():
+    guesses = {"constant": {"accuracy": 0.5}, "shallow": {}}
+    scores = {"mood": {"accuracy": 0.6, "guesses": guesses}, "speech": {"not_scored": "3 of 3 were skipped"}}
+    judged = {name: experiment._judged(own) for name, own in scores.items()}
+    _, mood, speech = experiment.table(judged).splitlines()
+    assert "0.600" in mood and speech.split(maxsplit=1) == ["speech", "not scored: 3 of 3 were skipped"]
 
 
 def test_without_a_vocabulary_and_its_size_nothing_begins(tmp_path, capsys):

@@ -3,11 +3,12 @@
 import json
 import pathlib
 
+import numpy as np
 import pytest
 import small_run
 import soundfile
 
-from speechlm_jax import cli
+from speechlm_jax import cli, whole_files
 from speechlm_jax.data import stream
 from speechlm_jax.training import loop
 
@@ -55,6 +56,13 @@ def test_a_run_that_is_done_says_so_before_it_opens_its_data(folder, capsys, mon
     assert "has done its 6 steps" in capsys.readouterr().err
 
 
+def test_a_folder_that_another_command_trains_into_is_left_alone(folder, capsys):
+    with whole_files.alone(folder / "run", "training into"):
+        assert cli.main(["train", f"--gin_file={folder}/recipe.gin"]) == 2
+    assert "run: another command is writing there. Wait for its end, or name another" in capsys.readouterr().err
+    assert cli.main(["train", f"--gin_file={folder}/recipe.gin"]) == 0
+
+
 def test_a_checkpoint_is_scored_on_a_split(folder):
     out = folder / "scores.json"
     words = ["evaluate", f"--checkpoint={folder}/run", "--task=manifest", "--split=test", f"--json={out}"]
@@ -81,6 +89,18 @@ def test_a_manifest_that_names_no_splits_is_scored_whole(folder, capsys):
     assert "10 of the 61 lines" in capsys.readouterr().err
 
 
+def test_a_task_of_which_nothing_fits_is_told_with_a_reason(folder, capsys):
+    with soundfile.SoundFile(folder / "long.wav", "w", 16_000, 1) as file:
+        file.write(np.random.default_rng(0).normal(0, 0.05, 16_000 * 5))
+    line = {"id": "long", "audio": "long.wav", "text": "red green", "lang": "en"}
+    (folder / "long.jsonl").write_text(json.dumps(line) + "\n")
+    words = ["evaluate", f"--checkpoint={folder}/run", "--task=manifest_recognition", f"--manifest={folder}/long.jsonl"]
+    assert cli.main(words) == 2
+    told = capsys.readouterr().err
+    assert "no task could be scored. manifest_recognition: of 1 records 1 were skipped" in told
+    assert "lane audio: needs 5." in told
+
+
 def test_recordings_become_json_lines_in_order_and_bad_ones_say_why(folder, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF no audio")
     out = tmp_path / "lines.jsonl"
@@ -93,6 +113,14 @@ def test_recordings_become_json_lines_in_order_and_bad_ones_say_why(folder, tmp_
         assert "error" in lines[1] and set(lines[0]) - {"cut"} == {"id", "text", "seconds"}
         assert search == "decoder" or "cut" not in lines[0]
         assert lines[0]["seconds"] == pytest.approx(soundfile.info(files[0]).duration, abs=0.001)
+
+
+def test_where_nothing_could_be_used_the_lines_say_why_and_the_command_fails(folder, tmp_path, capsys):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF no audio")
+    assert cli.main(["infer", f"--checkpoint={folder}/run", f"{tmp_path}/broken.wav"]) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out)["id"] == "broken.wav" and "error" in told.out
+    assert "none of the 1 recordings could be used; each line says why" in told.err
 
 
 def test_text_that_the_decoder_did_not_end_is_marked(folder, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import pathlib
 import shutil
@@ -14,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from speechlm_jax import batch, checkpoints, runtime, sharding, vocabulary
+from speechlm_jax import batch, checkpoints, runtime, sharding, vocabulary, whole_files
 from speechlm_jax.data import prefetch, quarantine, stream_position
 from speechlm_jax.training import config, feeds, kept_recipe, monitor, program, startup, state, window
 
@@ -25,7 +24,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     scores: dict[str, Any] = {}
     with contextlib.ExitStack() as parts:
         preemption = parts.enter_context(runtime.Preemption())
-        run = _open(recipe)
+        run = _open(recipe, parts)
         beginning.end("tasks")
         saved = parts.enter_context(contextlib.closing(checkpoints.Folder(run.folder, keep=recipe.checkpoints.keep)))
         if (saved.latest() or 0) >= recipe.steps:
@@ -50,7 +49,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         beginning.end("compiling")
         evaluate = _evaluation(recipe, run, made)
         writer = parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps)))
-        line = window.Window(beginning)
+        line, remarked = window.Window(beginning), set[str]()
 
         def save() -> None:
             position = {"fingerprint": run.feed.fingerprint, "shards": _gather(shards)}
@@ -74,11 +73,10 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
                         with line.aside():
                             norms = jax.device_get(made.gradient_norms(now, rows))
                         numbers |= {f"gradient_norm/{head}": float(norm) for head, norm in norms.items()}
-                    if 0 < numbers.get("code_perplexity", math.inf) < monitor.COLLAPSED:
-                        runtime.say(
-                            f"step {step}: of the codes of hidden speech only {numbers['code_perplexity']:.1f} are in "
-                            "use. Is the speech silent, or are MaskedSpeech.codes too few?"
-                        )
+                    for remark in monitor.remarks(numbers, list(made.heads)):
+                        if remark not in remarked:
+                            remarked.add(remark)
+                            runtime.say(f"step {step}: {remark}")
                     writer.write(step, numbers)
                     writer.show(step, numbers)
                 preemption.check(step)
@@ -121,9 +119,11 @@ class _Run(NamedTuple):
     """The tasks that are scored while training."""
 
 
-def _open(recipe: config.Recipe) -> _Run:
-    """Opens the run's folder, and finds its tasks."""
+def _open(recipe: config.Recipe, parts: contextlib.ExitStack) -> _Run:
+    """Opens the run's folder, which no other command may write to meanwhile, and finds its tasks."""
     words = _vocabulary_of(recipe)
+    if jax.process_index() == 0:
+        parts.enter_context(whole_files.alone(pathlib.Path(recipe.run_dir), "training into"))
     folder = _open_folder(recipe, words)
     runtime.keep_compiled(str(folder.absolute() / "compiled"))
     feed, evaluated = feeds.find(recipe, words.hash), {}

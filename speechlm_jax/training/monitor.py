@@ -4,7 +4,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -62,6 +62,23 @@ def summarise(
         "examples_per_second": float(examples) / seconds,
         "data_wait_share": data_wait_seconds / seconds,
     }
+
+
+def remarks(numbers: Mapping[str, float], heads: Sequence[str]) -> Iterator[str]:
+    """What of a line of metrics is likely a mistake. Raises ValueError where nothing at all was learned from."""
+    if 0 < numbers.get("code_perplexity", math.inf) < COLLAPSED:
+        yield "of the codes of hidden speech few are in use. Is the speech silent, or are MaskedSpeech.codes too few?"
+    learned = {name.split("/", 2)[2] for name in numbers if name.startswith("loss/") and name.count("/") > 1}
+    drawn = [name.removeprefix("share/") for name, share in numbers.items() if name.startswith("share/") and share > 0]
+    idle = sorted(set(drawn) - learned)
+    mend = "Name the head of what it is to learn in Losses.coefficients"
+    if idle and len(idle) == len(drawn):
+        raise ValueError(
+            f"training on {', '.join(idle)}: wanted examples that a loss head reads, found none for "
+            f"{', '.join(heads)}. {mend}."
+        )
+    for task in idle:
+        yield f"no example of {task} was read by a loss head ({', '.join(heads)}). {mend}, or leave the task out."
 
 
 def total(sums: Sequence[step_room.Sums]) -> step_room.Sums:

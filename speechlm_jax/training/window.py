@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,11 +13,12 @@ from speechlm_jax.training import monitor, startup, step
 
 class Window:
     """Opened once for a run; `end` gives the line of metrics and begins the next window. The first step of all ends the
-    start of the run, which is then told."""
+    start of the run, which is then told. `clock` gives seconds."""
 
-    def __init__(self, beginning: startup.Startup) -> None:
+    def __init__(self, beginning: startup.Startup, clock: Callable[[], float] = time.monotonic) -> None:
         self._beginning = beginning
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._metrics: list[step.Metrics] = []
         self._last: step.Metrics | None = None
         """Of the step that was added last, in this window or the one before: the device may still be at work on it."""
@@ -27,12 +28,12 @@ class Window:
 
     def fetch(self, ahead: Iterator[Any]) -> Any:
         """The next batch. Time counts as waiting when the device has finished the step before and stands still."""
-        asked = time.monotonic()
+        asked = self._clock()
         element = next(ahead)
         if self._last is None:
             self._beginning.end("first batch")
         if self._last is not None and self._last.skipped.is_ready():
-            self._waited += time.monotonic() - asked
+            self._waited += self._clock() - asked
         # One step in flight is enough to keep a device busy, and bounds what is held in memory.
         self._finish()
         return element
@@ -52,16 +53,16 @@ class Window:
     def aside(self) -> Iterator[None]:
         """What is done inside takes none of the window's time: an evaluation is no training."""
         self._finish()
-        left = time.monotonic()
+        left = self._clock()
         try:
             yield
         finally:
-            self._began += time.monotonic() - left
+            self._began += self._clock() - left
 
     def end(self, *, coefficients: Mapping[str, float], heads: Sequence[str], tasks: Sequence[str]) -> dict[str, float]:
         """The window as names and numbers, see `monitor.summarise`; the next one begins."""
         self._finish()
-        now = time.monotonic()
+        now = self._clock()
         numbers = monitor.summarise(
             self._metrics,
             coefficients=coefficients,

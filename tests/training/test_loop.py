@@ -1,3 +1,5 @@
+"""What the loop refuses before it trains."""
+
 import pytest
 import rows
 

@@ -139,3 +139,24 @@ def test_tensorboard_gets_the_same_numbers(tmp_path):
     assert events.Tags()["scalars"] == ["train/loss"]
     (event,) = events.Scalars("train/loss")
     assert (event.step, event.value) == (5, 1.5)
+
+
+DRAWN = {"share/asr": 0.5, "share/mt": 0.5, "loss": 1.0, "loss/targets": 1.0, "loss/targets/asr": 1.0}
+
+
+def test_a_task_that_no_head_reads_is_told_of():
+    (remark,) = monitor.remarks(DRAWN, NAMES["heads"])
+    assert "mt" in remark and "targets, ctc" in remark and "asr" not in remark
+    assert not list(monitor.remarks(DRAWN | {"loss/ctc/mt": 2.0}, NAMES["heads"]))
+    # A window of skipped steps has drawn nothing.
+    assert not list(monitor.remarks({"share/asr": 0.0, "loss": math.nan}, NAMES["heads"]))
+
+
+def test_a_run_that_learns_nothing_ends():
+    with pytest.raises(ValueError, match=r"training on mt: .* found none for targets, ctc\. Name the head"):
+        list(monitor.remarks({"share/mt": 1.0, "loss": math.nan}, NAMES["heads"]))
+
+
+@pytest.mark.parametrize(("perplexity", "remarks"), [(1.5, 1), (200.0, 0)])
+def test_codes_that_collapse_are_told_of(perplexity, remarks):
+    assert len(list(monitor.remarks({"code_perplexity": perplexity}, NAMES["heads"]))) == remarks

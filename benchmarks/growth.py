@@ -1,0 +1,152 @@
+"""How a step grows: its time against rows, their length, layers, and the devices that its weights are cut over; and
+what it takes to compile against depth.
+
+    JAX_PLATFORMS=cpu python benchmarks/growth.py [--rounds 5] [--plot FILE]
+
+Each axis takes 1, 2, 4 and 8 times of a small model. The time of a step, median of rounds in turn, stands beside its
+operations by planning/flops.py. Along `shards`, weights are cut over so many pretended devices (fsdp), which share the
+cores of this machine: the work stays the same.
+
+--plot writes a picture of it, for which matplotlib is to be there. The last line is JSON: the points of each axis;
+`power`, with which time grew from the first point to the last, beside that of the theory: at most 1 of rows and of
+layers, 2 of the length of a row (attention), 0 of shards; and `compile_ratio` and `text_ratio`, of a program of 24
+layers over that of 6.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import train_step
+
+from speechlm_jax import batch, layout, provenance, runtime, sharding
+from speechlm_jax.data import config as data_config
+from speechlm_jax.models import config as models
+from speechlm_jax.planning import report
+from speechlm_jax.training import config, program
+
+TIMES = (1, 2, 4, 8)
+UTTERANCE = 4.9
+"""Seconds of each, one for every five of a row."""
+MODEL = models.Model(
+    vocabulary_size=1024,
+    width=128,
+    mlp_width=512,
+    encoder_layers=2,
+    decoder_layers=2,
+    stem_channels=64,
+    dropout=0.0,
+    spec_augment=None,
+)
+DEPTHS = (6, 24)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A step of some size."""
+
+    rows: int = 8
+    seconds: float = 5.0
+    layers: int = 2
+    shards: int = 1
+
+    @property
+    def row(self) -> batch.Row:
+        """Room for the utterances of a row."""
+        return batch.Row(audio_seconds=self.seconds, targets=round(8 * self.seconds), segments=round(self.seconds))
+
+    @property
+    def model(self) -> models.Model:
+        """An encoder and a decoder of so many layers each."""
+        return dataclasses.replace(MODEL, encoder_layers=self.layers, decoder_layers=self.layers)
+
+    def work(self) -> train_step.Work:
+        """The step on full rows."""
+        utterances = [[UTTERANCE] * round(self.seconds / 5)] * self.rows
+        return train_step.ours(self.model, self.row, [utterances], shards=self.shards)
+
+
+AXES = {
+    "rows": [Point(rows=times) for times in TIMES],
+    "seconds": [Point(rows=1, seconds=5.0 * times) for times in TIMES],
+    "layers": [Point(rows=2, layers=2 * times) for times in TIMES],
+    "shards": [Point(shards=times) for times in TIMES],
+}
+THEORY = {"rows": 1, "seconds": 2, "layers": 1, "shards": 0}
+"""Axis -> the power of it that time grows with at most."""
+
+
+def main() -> None:
+    """Prints a line for each point, then all as JSON."""
+    runtime.quiet()
+    jax.config.update("jax_num_cpu_devices", max(TIMES))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plot", help="a picture to write, such as growth.png")
+    given = parser.parse_args()
+    found: dict[str, Any] = {"axes": {axis: grown(axis, points, given.rounds) for axis, points in AXES.items()}}
+    found |= depth()
+    if given.plot:
+        draw(found["axes"], given.plot)
+    print(json.dumps({**found, "versions": provenance.versions("jaxlib"), **provenance.machine()}))
+
+
+def grown(axis: str, points: list[Point], rounds: int) -> dict[str, Any]:
+    """The points of one axis, with their time and operations."""
+    works = {str(getattr(point, axis)): point.work() for point in points}
+    times = train_step.timed(works, rounds)
+    told = []
+    for name, work in works.items():
+        told.append({axis: float(name), "seconds_a_step": round(times[name], 4), "operations": work.operations})
+        runtime.say(f"{axis} {name:>5}  {times[name]:8.4f} s  {work.operations / 1e9:8.2f} G operations")
+    first, last = told[0], told[-1]
+    power = math.log(last["seconds_a_step"] / first["seconds_a_step"]) / math.log(last[axis] / first[axis])
+    return {"points": told, "power": round(power, 3), "theory": THEORY[axis]}
+
+
+def depth() -> dict[str, float]:
+    """What a deep step takes of what a flat one does, to trace and compile, and as text."""
+    seconds, texts = [], []
+    with report.compiled_anew():
+        for layers in DEPTHS:
+            point = Point(rows=2, layers=layers)
+            recipe = config.Recipe(
+                steps=1,
+                data=data_config.Data(row=point.row, rows=point.rows, vocabulary="none.model"),
+                model=point.model,
+                layout=layout.Layout(slices=1, data=1, fsdp=1, tensor=1),
+            )
+            began = time.perf_counter()
+            compiled = program.Program(recipe, sharding.make_mesh(recipe.layout, jax.devices()[:1])).compile()
+            seconds.append(time.perf_counter() - began)
+            texts.append(len(compiled.as_text()))
+            runtime.say(f"{layers:>2} layers  {seconds[-1]:6.1f} s to compile  {texts[-1]:,} characters")
+    return {"compile_ratio": round(seconds[1] / seconds[0], 3), "text_ratio": round(texts[1] / texts[0], 3)}
+
+
+def draw(axes: Mapping[str, Mapping[str, Any]], path: str) -> None:
+    """Time and operations of each axis, both over those of its first point."""
+    import matplotlib  # pyright: ignore[reportMissingImports]
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot  # pyright: ignore[reportMissingImports]
+
+    figure, panels = pyplot.subplots(1, len(axes), figsize=(4 * len(axes), 4), layout="constrained")
+    for panel, (axis, own) in zip(np.ravel(panels), axes.items(), strict=True):
+        at = [point[axis] for point in own["points"]]
+        for key, label, style in (("seconds_a_step", "time", "o-"), ("operations", "operations", "--")):
+            values = np.asarray([point[key] for point in own["points"]], float)
+            panel.loglog(at, values / values[0], style, label=label, base=2)
+        panel.set(xlabel=axis, ylabel="of the first", xticks=at, xticklabels=[f"{value:g}" for value in at])
+        panel.legend()
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
