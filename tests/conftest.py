@@ -19,8 +19,8 @@ os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 )
-# A thread that has come to a collective waits there for the other devices. XLA makes no more threads than devices, and a
-# program that it has just compiled (not one out of the cache) lets a device come to several at once: with tensor
+# A thread that has come to a collective waits there for the other devices. XLA makes no more threads than devices, and
+# a program that it has just compiled (not one out of the cache) lets a device come to several at once: under tensor
 # parallelism over all eight, all threads soon wait at two collectives, and none is left for the device that both lack.
 os.environ["NPROC"] = "64"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
