@@ -15,6 +15,7 @@ layers over that of 6.
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import math
 import time
@@ -90,11 +91,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plot", help="a picture to write, such as growth.png")
     given = parser.parse_args()
+    if given.plot and importlib.util.find_spec("matplotlib") is None:
+        parser.error("drawing needs matplotlib, which is not installed. Install it, or leave --plot out.")
     found: dict[str, Any] = {"axes": {axis: grown(axis, points, given.rounds) for axis, points in AXES.items()}}
     found |= depth()
+    print(json.dumps({**found, "versions": provenance.versions("jaxlib"), **provenance.machine()}))
     if given.plot:
         draw(found["axes"], given.plot)
-    print(json.dumps({**found, "versions": provenance.versions("jaxlib"), **provenance.machine()}))
 
 
 def grown(axis: str, points: list[Point], rounds: int) -> dict[str, Any]:

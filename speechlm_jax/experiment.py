@@ -123,9 +123,11 @@ def table(tasks: Mapping[str, Mapping[str, Any]]) -> str:
             continue
         low, high = own["interval"]
         numbers = {
-            "score": f"{own['score']:.3f}",
             "95% interval": "" if low is None or high is None else f"{low:.3f} to {high:.3f}",
-            **{method: "" if value is None else f"{value:.3f}" for method, value in own["baselines"].items()},
+            **{
+                name: "" if value is None else f"{value:.3f}"
+                for name, value in {"score": own["score"], **own["baselines"]}.items()
+            },
             "examples": own["examples"] or "",
         }
         lines.append(f"{name:<44}{own['metric']:<28}" + "".join(f"{numbers[head]:>{width}}" for head, width in heads))

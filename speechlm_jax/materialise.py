@@ -34,8 +34,8 @@ def run(
         raise ValueError("writing rows: wanted a folder to write, --out, found none. Name it.")
     if steps < 0 or steps_per_file < 1 or workers < 0:
         raise ValueError(
-            f"writing rows: wanted numbers of 1 or more, found --steps={steps}, --steps_per_file={steps_per_file}, "
-            f"--workers={workers}."
+            f"writing rows: wanted --steps and --workers of 0 or more and --steps_per_file of 1 or more, found "
+            f"--steps={steps}, --steps_per_file={steps_per_file}, --workers={workers}."
         )
     if recipe.data.stream.written:
         raise ValueError(

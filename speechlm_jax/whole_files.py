@@ -1,4 +1,4 @@
-"""Files that bear their name once they are whole, or never."""
+"""Files that bear their name once they are whole, or never, and folders that one command at a time writes to."""
 
 import contextlib
 import fcntl

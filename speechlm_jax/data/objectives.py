@@ -225,8 +225,8 @@ def _seeded(change: Callable[[Example, tf.Tensor], Example], text: str, *, speec
         return {name: value for name, value in example.items() if name not in ("audio", "target_audio")}
 
     return [
-        preprocessors.mapped(heard),
         preprocessors.tokenize(**{_TOKENS: text}),
+        preprocessors.mapped(heard),  # Behind the text, for which a vocabulary reads no recordings.
         preprocessors.keep_where(lambda example: tf.size(example[_TOKENS]) >= 2),
         preprocessors.seeded(change),
         preprocessors.lanes(),

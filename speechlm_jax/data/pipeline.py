@@ -21,8 +21,8 @@ KEPT = (*LANES, *preprocessors.CARRIED, *preprocessors.KEEPABLE)
 LOST = 20_000
 """Records in a row that may yield nothing before a task is called empty."""
 
-_AHEAD = 64
-"""Records that are read ahead at most: one of them is to blame for an error."""
+_SUSPECTS = 64
+"""Records that are tried, each by itself, after an error: it is of one of the next that were read ahead."""
 
 
 def find(name: str) -> seqio.Task | seqio.Mixture:
@@ -96,7 +96,7 @@ class Reader:
         self._asked = self._answered = 0
         self._endless, self._lost = endless, False
         self._closed = closed or threading.Event()
-        self._pending = collections.deque[int](maxlen=_AHEAD)
+        self._pending = collections.deque[int]()
         """Positions that are read and of which nothing has come out yet."""
         self._order = {"seed": order.key(seed, "order", task.name), "shuffle": shuffle}
         self._split, self._seed = split, seed
@@ -173,7 +173,7 @@ class Reader:
 
     def _blamed(self) -> str:
         """Which of the records that were read ahead a preprocessor fails on, in words: each is tried by itself."""
-        for position in list(self._pending):
+        for position in list(self._pending)[:_SUSPECTS]:
             alone = self._preprocessed(lambda at=position: iter([at]), threads=0, on_bad=lambda *told: None)
             try:
                 collections.deque(alone.as_numpy_iterator(), maxlen=0)

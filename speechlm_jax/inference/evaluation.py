@@ -79,6 +79,7 @@ class Evaluator:
         sums, count = {name: _Sums() for name in self._heads}, 0
         told: list[_Told] = []
         spoken: list[speaking.Spoken] = []
+        headless = ""
         examples = one_pass.examples(task, split, quarantine=bad, limit=limit)
         for packed in batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad):
             measured = jax.device_get(self._losses(params, generate.place(self._mesh, packed.batch)))
@@ -88,10 +89,12 @@ class Evaluator:
             if not task.metric_fns:
                 continue
             if packed.batch.target_audio is not None and np.any(packed.batch.target_audio.segment_ids):
+                headless = "speaks (Model.speech_out)" if self._speak is None else ""
                 made = self._speak(params, packed) if self._speak is not None else []
-                spoken.extend(one for one in made if _weight(one.example))
+                spoken.extend(one for one in made if weight_of(one.example))
                 continue
             if np.any(packed.batch.segments.claims):
+                headless = "" if "matching" in measured else "judges claims (Model.matching)"
                 told.extend(_judged(packed, measured["matching"]) if "matching" in measured else [])
             else:
                 told.extend(self._written(params, packed, measured))
@@ -104,10 +107,9 @@ class Evaluator:
             scores["not_scored"] = (
                 f"of {bad.read} records {bad.skipped} were skipped, and the others became no example{why}"
             )
-        elif task.metric_fns and not told and not spoken:
+        elif headless and not told and not spoken:
             runtime.say(
-                f"{task.name}/{split}: its metrics are left out: the model was trained with no head that judges claims "
-                "(Model.matching) or speaks (Model.speech_out), whichever it asks for."
+                f"{task.name}/{split}: its metrics are left out: the model was trained with no head that {headless}."
             )
         if told:
             scores |= self._metrics(task, told)
@@ -124,7 +126,7 @@ class Evaluator:
     ) -> Iterator[_Told]:
         losses = iter(_of_examples(measured["targets"].totals, packed) if "targets" in measured else ())
         for decoded in self._generate(params, packed):
-            loss, weight = next(losses, None), _weight(decoded.example)
+            loss, weight = next(losses, None), weight_of(decoded.example)
             if not weight:
                 continue
             text = self._vocabulary.decode(decoded.tokens)
@@ -232,7 +234,7 @@ def _of_examples(values: Any, packed: batches.Packed) -> list[float]:
     return [float(values[index, line]) for index, members in enumerate(packed.rows) for line in range(len(members))]
 
 
-def _weight(example: Mapping[str, Any]) -> float:
+def weight_of(example: Mapping[str, Any]) -> float:
     """How much an example counts; losses are sums of it, what is likely is not."""
     return float(example["weight"][0])
 
@@ -244,7 +246,7 @@ def postprocess(task: seqio.Task, text: str, example: Mapping[str, Any], is_targ
 
 def wanted(task: seqio.Task, text: str, example: Mapping[str, Any]) -> Any:
     """What an example's metrics compare with: its text, or all that are as right."""
-    if "accepted" not in example:
+    if not len(example.get("accepted", ())):
         return postprocess(task, text, example, True)
     return [postprocess(task, one_pass.text_of(one), example, True) for one in example["accepted"]]
 

@@ -40,11 +40,17 @@ def compare(checkpoint: str, before: str, examples: scoring.Examples) -> dict[st
             scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)
             runtime.say(f"{when}: {name}/{split}  {scoring.in_words(scores[name])}")
         found[when] = scoring.described(loaded, split, scores)
+    for when, loaded in (("before", first), ("after", second)):
+        scoring.check_scored(loaded.folder, found[when]["scores"])
     found["change"] = {
         name: changes(own, found["after"]["scores"][name]) for name, own in found["before"]["scores"].items()
     }
     found["seconds"] = round(time.monotonic() - started, 1)
     print(table(found["change"]))
+    for when in ("before", "after"):
+        for name, own in found[when]["scores"].items():
+            if "not_scored" in own:
+                print(f"{name:<44}not scored {when}: {own['not_scored']}")
     return found
 
 

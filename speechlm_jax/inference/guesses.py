@@ -28,7 +28,7 @@ def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit:
     of MFCC. Either is an empty mapping where it has nothing to say.
     """
     bad = quarantine.Quarantine(config.BadRecords(max_share=1.0))
-    held_out = list(one_pass.examples(task, split, quarantine=bad, limit=limit))
+    held_out = [one for one in one_pass.examples(task, split, quarantine=bad, limit=limit) if evaluation.weight_of(one)]
     if not held_out:
         return {"constant": {}, "shallow": {}}
     if len(held_out[0]["target_audio"]):

@@ -50,8 +50,7 @@ def score(checkpoint: str, examples: Examples, *, beside_guesses: bool = False) 
                 found["constant"] |= {"hits/masked_speech": scores[name]["commonest_code_share"]}
             scores[name]["guesses"] = found
         runtime.say(f"{name}/{split}  {in_words(scores[name])}")
-    if scores and all("not_scored" in found for found in scores.values()):
-        raise ValueError(f"scoring {checkpoint}: no task could be scored. {_reasons(scores)}")
+    check_scored(checkpoint, scores)
     return {**described(loaded, split, scores), "seconds": round(time.monotonic() - started, 1)}
 
 
@@ -130,8 +129,11 @@ def _heads(loaded: loading.Loaded) -> dict[str, loss_heads.Head]:
     return {name: head for name, head in loaded.heads.items() if getattr(there, name, head) is not None}
 
 
-def _reasons(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    return "; ".join(f"{name}: {found['not_scored']}" for name, found in scores.items())
+def check_scored(checkpoint: str, scores: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ValueError where none of the tasks could be scored."""
+    if scores and all("not_scored" in found for found in scores.values()):
+        reasons = "; ".join(f"{name}: {found['not_scored']}" for name, found in scores.items())
+        raise ValueError(f"scoring {checkpoint}: no task could be scored. {reasons}")
 
 
 def in_words(scores: Mapping[str, Any]) -> str:

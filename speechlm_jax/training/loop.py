@@ -49,7 +49,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         beginning.end("compiling")
         evaluate = _evaluation(recipe, run, made)
         writer = parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps)))
-        line, remarked = window.Window(beginning), set[str]()
+        line, remarks = window.Window(beginning), monitor.Remarks(list(made.heads))
 
         def save() -> None:
             position = {"fingerprint": run.feed.fingerprint, "shards": _gather(shards)}
@@ -73,10 +73,8 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
                         with line.aside():
                             norms = jax.device_get(made.gradient_norms(now, rows))
                         numbers |= {f"gradient_norm/{head}": float(norm) for head, norm in norms.items()}
-                    for remark in monitor.remarks(numbers, list(made.heads)):
-                        if remark not in remarked:
-                            remarked.add(remark)
-                            runtime.say(f"step {step}: {remark}")
+                    for remark in remarks.of(numbers):
+                        runtime.say(f"step {step}: {remark}")
                     writer.write(step, numbers)
                     writer.show(step, numbers)
                 preemption.check(step)

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -64,21 +64,37 @@ def summarise(
     }
 
 
-def remarks(numbers: Mapping[str, float], heads: Sequence[str]) -> Iterator[str]:
-    """What of a line of metrics is likely a mistake. Raises ValueError where nothing at all was learned from."""
-    if 0 < numbers.get("code_perplexity", math.inf) < COLLAPSED:
-        yield "of the codes of hidden speech few are in use. Is the speech silent, or are MaskedSpeech.codes too few?"
-    learned = {name.split("/", 2)[2] for name in numbers if name.startswith("loss/") and name.count("/") > 1}
-    drawn = [name.removeprefix("share/") for name, share in numbers.items() if name.startswith("share/") and share > 0]
-    idle = sorted(set(drawn) - learned)
-    mend = "Name the head of what it is to learn in Losses.coefficients"
-    if idle and len(idle) == len(drawn):
-        raise ValueError(
-            f"training on {', '.join(idle)}: wanted examples that a loss head reads, found none for "
-            f"{', '.join(heads)}. {mend}."
-        )
-    for task in idle:
-        yield f"no example of {task} was read by a loss head ({', '.join(heads)}). {mend}, or leave the task out."
+class Remarks:
+    """What of a run's lines of metrics is likely a mistake, each told once."""
+
+    def __init__(self, heads: Sequence[str]):
+        self._heads = ", ".join(heads)
+        self._told, self._drawn, self._learned = set[str](), set[str](), set[str]()
+
+    def of(self, numbers: Mapping[str, float]) -> list[str]:
+        """What is new in this line. Raises ValueError where every task has been drawn, and nothing learned from."""
+        shares = {name.removeprefix("share/"): share for name, share in numbers.items() if name.startswith("share/")}
+        # A line may be of one step and one task, so it is the run that is looked at.
+        self._drawn |= {task for task, share in shares.items() if share > 0}
+        self._learned |= {name.split("/", 2)[2] for name in numbers if name.startswith("loss/") and name.count("/") > 1}
+        idle = sorted(self._drawn - self._learned)
+        mend = "Name the head of what it is to learn in Losses.coefficients"
+        if idle and not self._learned and self._drawn >= shares.keys():
+            raise ValueError(
+                f"training on {', '.join(idle)}: wanted examples that a loss head reads, found none for "
+                f"{self._heads}. {mend}."
+            )
+        found = [
+            f"no example of {task} was read by a loss head ({self._heads}). {mend}, or leave the task out."
+            for task in idle
+        ]
+        if 0 < numbers.get("code_perplexity", math.inf) < COLLAPSED:
+            found.append(
+                "of the codes of hidden speech few are in use. Is the speech silent, or are MaskedSpeech.codes too few?"
+            )
+        new = [remark for remark in found if remark not in self._told]
+        self._told.update(new)
+        return new
 
 
 def total(sums: Sequence[step_room.Sums]) -> step_room.Sums:

@@ -19,15 +19,16 @@ def test_a_summary_is_kept_without_the_path_of_its_checkpoint_and_with_few_score
         "interval": [0.8, 0.95],
         "baselines": {"constant": 0.5, "shallow": None},
         "examples": 60,
-        "scores": {"accuracy": 0.9, "auc": 0.97, "loss/targets": 0.1},
+        "scores": {"accuracy": 0.9, "auc": 0.97, "f1": None, "loss/targets": 0.1},
     }
+    unknown = {**task, "score": None, "interval": [None, None], "scores": {}}
     summary = {
         "checkpoint": "/a/run/checkpoints/7",
         "step": 7,
         "split": "test",
         "resumed": False,
         "cpu_seconds": 90.0,
-        "tasks": {"hear": task},
+        "tasks": {"hear": task, "match": unknown},
     }
     found = results.kept({**summary, **MACHINE})
     assert "checkpoint" not in found and found["tasks"]["hear"]["scores"] == {"auc": 0.97}

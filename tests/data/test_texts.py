@@ -137,6 +137,8 @@ def test_no_recording_is_decoded_for_text_alone(recordings, kept, monkeypatch):
         assert list(texts.texts(mixture)) == ["One", "two", "two"]
     with mixed(source, plain=objectives.recognition()) as mixture:
         assert list(texts.texts(mixture)) == ["One", "two", "two", "four"]
+    with mixed(source, spoken=objectives.masked_language_model(speech=True)) as mixture:
+        assert list(texts.texts(mixture)) == ["One", "two", "two", "four"]
     assert not decoded
 
 
@@ -161,6 +163,17 @@ def test_a_text_of_a_record_is_given_once_however_many_tasks_read_it(recordings)
         assert list(texts.texts(mixture)) == ["One", "two", "two", "four", "one"]
         assert list(texts.texts(mixture)) == ["One", "two", "two", "four", "one"]
         assert list(texts.texts(mixture, max_examples=2)) == ["One", "two", "one"]
+
+
+def test_a_large_source_is_read_once_by_tasks_of_its_text_as_it_is(recordings, monkeypatch):
+    monkeypatch.setattr(texts, "MAX_KEPT", 0)
+    steps = {
+        "a_plain": objectives.recognition(),
+        "b_spans": objectives.span_corruption(),
+        "c_masked": objectives.masked_language_model(),
+    }
+    with mixed(recordings[0], **steps) as mixture:
+        assert list(texts.texts(mixture)) == ["One", "two", "two", "four"]
 
 
 def test_lists_of_texts_absent_fields_and_bad_records_are_read_as_in_training(caplog):

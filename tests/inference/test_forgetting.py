@@ -9,7 +9,7 @@ import pytest
 import small_run
 
 from speechlm_jax import cli
-from speechlm_jax.inference import forgetting
+from speechlm_jax.inference import forgetting, scoring
 
 
 def test_a_score_is_told_and_not_what_stands_beside_it():
@@ -61,6 +61,12 @@ def test_intervals_that_do_not_overlap_are_marked(low, high, apart):
     assert change["loss/ctc"]["change"] == pytest.approx(0.5)
     marked = [line for line in forgetting.table({"task": change}).splitlines() if line.startswith("task ")]
     assert [line.endswith("*") for line in marked] == [False, apart, False]
+
+
+def test_nothing_to_compare_is_an_error():
+    scoring.check_scored("run", {"one": {"not_scored": "no room"}, "other": {"wer": 0.5}})
+    with pytest.raises(ValueError, match=r"scoring run: no task could be scored\. one: no room"):
+        scoring.check_scored("run", {"one": {"not_scored": "no room"}})
 
 
 def test_what_the_finetuned_model_cannot_do_has_no_change():

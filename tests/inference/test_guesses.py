@@ -88,6 +88,13 @@ def test_of_several_right_answers_the_nearest_counts(words):
     assert found["constant"]["exact_match"] == 1.0
 
 
+def test_where_no_answers_are_accepted_beside_it_the_answer_counts(words):
+    items = [{**ITEMS[0], "passage": "a b", "ask": "who", "say": "no", "right": right} for right in (["no"], [], [])]
+    steps = paired_objectives.question_answering("ask", "say", passage="passage", accepted="right")
+    found = guesses.simple(task("ask_none", items, steps, measures.answers()), "train", words)
+    assert found["constant"]["exact_match"] == 1.0
+
+
 def test_text_that_goes_on_is_guessed_by_its_commonest_token_and_speech_by_another_recording(words):
     steps = objectives.prefix_language_model()
     found = guesses.simple(task("on", ITEMS, steps, []), "test", words)

@@ -145,18 +145,23 @@ DRAWN = {"share/asr": 0.5, "share/mt": 0.5, "loss": 1.0, "loss/targets": 1.0, "l
 
 
 def test_a_task_that_no_head_reads_is_told_of():
-    (remark,) = monitor.remarks(DRAWN, NAMES["heads"])
+    remarks = monitor.Remarks(NAMES["heads"])
+    (remark,) = remarks.of(DRAWN)
     assert "mt" in remark and "targets, ctc" in remark and "asr" not in remark
-    assert not list(monitor.remarks(DRAWN | {"loss/ctc/mt": 2.0}, NAMES["heads"]))
-    # A window of skipped steps has drawn nothing.
-    assert not list(monitor.remarks({"share/asr": 0.0, "loss": math.nan}, NAMES["heads"]))
+    assert not remarks.of(DRAWN)
+    # Neither a line in which that task stands alone, nor one of skipped steps, which has drawn nothing, ends the run.
+    assert not remarks.of({"share/asr": 0.0, "share/mt": 1.0, "loss": math.nan})
+    assert not remarks.of({"share/asr": 0.0, "share/mt": 0.0, "loss": math.nan})
+    assert not monitor.Remarks(NAMES["heads"]).of(DRAWN | {"loss/ctc/mt": 2.0})
 
 
 def test_a_run_that_learns_nothing_ends():
-    with pytest.raises(ValueError, match=r"training on mt: .* found none for targets, ctc\. Name the head"):
-        list(monitor.remarks({"share/mt": 1.0, "loss": math.nan}, NAMES["heads"]))
+    remarks = monitor.Remarks(NAMES["heads"])
+    assert len(remarks.of({"share/asr": 0.0, "share/mt": 1.0, "loss": math.nan})) == 1
+    with pytest.raises(ValueError, match=r"training on asr, mt: .* found none for targets, ctc\. Name the head"):
+        remarks.of({"share/asr": 1.0, "share/mt": 0.0, "loss": math.nan})
 
 
 @pytest.mark.parametrize(("perplexity", "remarks"), [(1.5, 1), (200.0, 0)])
 def test_codes_that_collapse_are_told_of(perplexity, remarks):
-    assert len(list(monitor.remarks({"code_perplexity": perplexity}, NAMES["heads"]))) == remarks
+    assert len(monitor.Remarks(NAMES["heads"]).of({"code_perplexity": perplexity})) == remarks
