@@ -270,7 +270,7 @@ def peers(size: Size, batches: list[list[list[float]]]) -> dict[str, Work]:
     import transformers  # pyright: ignore[reportMissingImports]
 
     where = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(provenance.cpus())
     half = dtype() == "bfloat16"
     rows = len(batches[0])
     longest = [max(len(example(row[0])["targets"]) for row in utterances) for utterances in batches]

@@ -2,10 +2,9 @@
 
 import argparse
 import json
-import os
 from typing import Any
 
-from speechlm_jax import runtime
+from speechlm_jax import provenance, runtime
 from speechlm_jax.training import config
 
 
@@ -51,7 +50,7 @@ def run(
         steps=steps or recipe.steps,
         steps_per_file=steps_per_file,
         out=out,
-        workers=workers or os.cpu_count() or 1,
+        workers=workers or provenance.cpus(),
     )
     print(json.dumps(found, indent=1))
     return found

@@ -19,6 +19,11 @@ def versions(*more: str) -> dict[str, str]:
     return found
 
 
+def cpus() -> int:
+    """The cores that this process may use: fewer than there are under taskset or Slurm; only Linux says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> dict[str, Any]:
     """The devices that JAX computes on, and the computer around them."""
     import jax
@@ -26,7 +31,7 @@ def machine() -> dict[str, Any]:
     return {
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
-        "cpus": os.cpu_count(),
+        "cpus": cpus(),
         "machine": platform.processor() or platform.machine(),
         "python": platform.python_version(),
     }

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import seqio
 
-from speechlm_jax import runtime, whole_files
+from speechlm_jax import provenance, runtime, whole_files
 from speechlm_jax.data import config, one_shard, pipeline, quarantine, records, registration, spread
 from speechlm_jax.data import fields as kinds
 
@@ -47,7 +47,7 @@ def cache(
             folders[folder] = _parts(data, tasks[0], splits, folder, shards)
             found.append({"folder": str(folder), "tasks": [task.name for task in tasks]})
         wanted = [part for parts in folders.values() for part in parts if part.split in splits]
-        _write_all(wanted, data.stream.bad_records, workers or os.cpu_count() or 1, beam)
+        _write_all(wanted, data.stream.bad_records, workers or provenance.cpus(), beam)
         for one, (folder, parts) in zip(found, folders.items(), strict=True):
             one["splits"] = _finish(folder, parts)
     counts = {"caches": found}
