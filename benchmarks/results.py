@@ -92,7 +92,8 @@ def _section(name: str, summary: Mapping[str, Any]) -> str:
 
 
 def _told(summary: Mapping[str, Any]) -> str:
-    made = f"jax {summary['versions']['jax']}, {summary['device']} ({summary['cpus']} cores)."
+    cores = "1 core" if summary["cpus"] == 1 else f"{summary['cpus']} cores"
+    made = f"jax {summary['versions']['jax']}, {summary['device']} ({cores})."
     if "tasks" not in summary:
         return f"Recognition finetuned from each start, once for each seed; {made}"
     # What a run that went on had spent before, nobody counted.
