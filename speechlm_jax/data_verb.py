@@ -59,6 +59,8 @@ def run(
         data = dataclasses.replace(data, stream=dataclasses.replace(data.stream, split=split))
     if task is not None:
         data = dataclasses.replace(data, stream=dataclasses.replace(data.stream, mixture=task))
+    if examples < 1:
+        raise ValueError(f"looking at data: --examples={examples} is the number to measure, 1 or more.")
     if limit is not None and (export is None or limit < 1):
         raise ValueError(f"looking at data: --limit={limit} is the number of records to --export, 1 or more.")
     there.check_data(data, with_vocabulary=train_vocabulary is None and export is None)

@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--language", help="language of the inputs, where a manifest does not say (default: training's)"
     )
     parser.add_argument("--to", help="translate: the language to translate into")
-    parser.add_argument("--about", help="classify: what is asked for, as training names it, such as sentiment")
+    parser.add_argument(
+        "--about",
+        help="classify: what is asked for, as training names it, such as sentiment; --about= if it has no name",
+    )
     parser.add_argument("--question", help="answer: the question, where a manifest does not say")
     parser.add_argument("--speaker", help="speak: whose voice, where a manifest does not say")
     parser.add_argument("--out_dir", help="speak: the folder for the sound files")

@@ -277,7 +277,8 @@ def _language_of(code: tf.Tensor, name: str, words: vocabulary.Vocabulary) -> tf
     ids = tf.constant([words.language(known) for known in words.languages], tf.int32)
     message = (
         f"making a prompt: the field {name} of an example holds a language without a token. The vocabulary has "
-        f"{', '.join(words.languages)}; speechlm_jax.vocabulary.add_language gives it a reserved one. Found:"
+        f"{', '.join(words.languages)}. A new one is trained with --languages (speechlm data) or "
+        "experiment.run.languages; speechlm_jax.vocabulary.add_language gives one to a trained vocabulary. Found:"
     )
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_any(found), [message, code])]):
         return tf.reduce_sum(tf.where(found, ids, 0))

@@ -30,6 +30,10 @@ class Examples:
     rows: int | None = None
     recogniser: str | None = None
 
+    def __post_init__(self):
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"scoring: wanted a record of each task or more, found --max_examples={self.limit}.")
+
 
 def score(checkpoint: str, examples: Examples, *, beside_guesses: bool = False) -> dict[str, Any]:
     """Scores by task; see `evaluate.run`. beside_guesses: `guesses` of a task are what `guesses.simple` scores; of

@@ -104,6 +104,25 @@ def test_a_task_most_of_whose_records_become_nothing_is_told(words, capsys):
     assert found["tasks"]["report_text"]["empty"]["records"] == 0
 
 
+def test_the_vocabulary_of_checkpoints_is_not_written_over(tmp_path):
+    path = tmp_path / "vocabulary.model"
+    stream = config.Stream(mixture="report_test")
+    data = config.Data(task_modules=(), vocabulary=str(path), stream=stream)
+    data_verb.run(data=data, train_vocabulary=440)
+    (tmp_path / "checkpoints").mkdir()
+    before = path.read_bytes()
+    with pytest.raises(
+        ValueError, match=r"the checkpoints beside it were trained with it\. Leave --train_vocabulary out"
+    ):
+        data_verb.run(data=data, train_vocabulary=450)
+    assert path.read_bytes() == before
+
+
+def test_no_examples_are_no_report(tmp_path):
+    with pytest.raises(ValueError, match="--examples=0 is the number to measure, 1 or more"):
+        data_verb.run(data=config.Data(vocabulary=str(tmp_path)), examples=0)
+
+
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
 def test_a_vocabulary_is_of_the_kind_that_the_recipe_names(kind, tmp_path):
     path = tmp_path / "vocabulary.model"

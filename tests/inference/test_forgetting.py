@@ -63,6 +63,11 @@ def test_intervals_that_do_not_overlap_are_marked(low, high, apart):
     assert [line.endswith("*") for line in marked] == [False, apart, False]
 
 
+def test_no_records_are_no_scores():
+    with pytest.raises(ValueError, match=r"wanted a record of each task or more, found --max_examples=-1"):
+        scoring.Examples(names=[], split="test", limit=-1)
+
+
 def test_nothing_to_compare_is_an_error():
     scoring.check_scored("run", {"one": {"not_scored": "no room"}, "other": {"wer": 0.5}})
     with pytest.raises(ValueError, match=r"scoring run: no task could be scored\. one: no room"):
