@@ -63,6 +63,8 @@ def run(
         raise ValueError(f"looking at data: --examples={examples} is the number to measure, 1 or more.")
     if limit is not None and (export is None or limit < 1):
         raise ValueError(f"looking at data: --limit={limit} is the number of records to --export, 1 or more.")
+    if train_vocabulary is not None:
+        there.check_new_vocabulary(data.vocabulary)
     there.check_data(data, with_vocabulary=train_vocabulary is None and export is None)
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.data import report

@@ -55,7 +55,7 @@ def run(
         there.check_checkpoint(recogniser)
     there.check_data(recipe.data, with_vocabulary=not pieces)
     started, cpu = time.monotonic(), time.process_time()
-    resumed = (pathlib.Path(recipe.run_dir) / "checkpoints").exists()
+    resumed = there.has_checkpoints(recipe.run_dir)
     runtime.hide_accelerators_from_tensorflow()
     if pieces and not os.path.exists(recipe.data.vocabulary):
         from speechlm_jax.data import report

@@ -25,6 +25,21 @@ def _check_manifest(data: config.Data) -> None:
         raise ValueError(f"manifest {data.manifest.path}: there is no such file. Set Manifest.path.")
 
 
+def has_checkpoints(run_dir: str) -> bool:
+    """Whether a run of this folder has begun to save."""
+    return os.path.exists(os.path.join(run_dir, "checkpoints"))
+
+
+def check_new_vocabulary(path: str) -> None:
+    """Raises ValueError where a vocabulary that is to be trained is that of a run with checkpoints, which mean nothing
+    without it."""
+    if os.path.exists(path) and has_checkpoints(os.path.dirname(path)):
+        raise ValueError(
+            f"training a vocabulary: {path} is there, and the checkpoints beside it were trained with it. Leave "
+            "--train_vocabulary out to go on with that run, or set Recipe.run_dir and Data.vocabulary anew."
+        )
+
+
 def check_checkpoint(path: str) -> None:
     """Raises ValueError where nothing bears the name of a checkpoint."""
     if not os.path.exists(path):

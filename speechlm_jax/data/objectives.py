@@ -226,9 +226,9 @@ def _seeded(change: Callable[[Example, tf.Tensor], Example], text: str, *, speec
 
     return [
         preprocessors.tokenize(**{_TOKENS: text}),
-        preprocessors.mapped(heard),  # Behind the text, for which a vocabulary reads no recordings.
         preprocessors.keep_where(lambda example: tf.size(example[_TOKENS]) >= 2),
-        preprocessors.seeded(change),
+        # Behind the text, for which a vocabulary reads no recordings.
+        preprocessors.seeded(lambda example, seed: change(heard(example), seed)),
         preprocessors.lanes(),
     ]
 

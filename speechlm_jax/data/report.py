@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,16 +78,9 @@ def report(
 def train_vocabulary(
     data: config.Data, size: int, *, fields: Sequence[str] | None, languages: Sequence[str]
 ) -> dict[str, Any]:
-    """Trains Data.vocabulary on the text of the mixture, as its tasks see it. Raises ValueError where it is not named,
-    or is that of a run with checkpoints, which mean nothing without it."""
+    """Trains Data.vocabulary on the text of the mixture, as its tasks see it."""
     if not data.vocabulary:
         raise ValueError("training a vocabulary: wanted the file to write, found none. Set Data.vocabulary.")
-    run = os.path.dirname(data.vocabulary)
-    if os.path.exists(data.vocabulary) and os.path.exists(os.path.join(run, "checkpoints")):
-        raise ValueError(
-            f"training a vocabulary: {data.vocabulary} is there, and the checkpoints beside it were trained with it. "
-            "Leave --train_vocabulary out to go on with that run, or set Recipe.run_dir and Data.vocabulary anew."
-        )
     registration.register(data, bind_vocabulary=False)
     lines = texts.texts(data.stream.mixture, data.stream.split, fields)
     codes = tuple(languages) or vocabulary.LANGUAGES

@@ -39,9 +39,8 @@ def compare(checkpoint: str, before: str, examples: scoring.Examples) -> dict[st
             # A model without a lane has no room for the tasks that fill it: those it does not score.
             scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)
             runtime.say(f"{when}: {name}/{split}  {scoring.in_words(scores[name])}")
+        scoring.check_scored(loaded.folder, scores)
         found[when] = scoring.described(loaded, split, scores)
-    for when, loaded in (("before", first), ("after", second)):
-        scoring.check_scored(loaded.folder, found[when]["scores"])
     found["change"] = {
         name: changes(own, found["after"]["scores"][name]) for name, own in found["before"]["scores"].items()
     }
