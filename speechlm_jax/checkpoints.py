@@ -91,6 +91,22 @@ class Folder:
         """The step to go on from; the last one before another, where that is given."""
         return latest(self.path, before=before)
 
+    def told(self, abstract: Any, *, step: int | None = None, vocabulary: str | None = None) -> Restored:
+        """A step as `restore` gives it, and with what that raises, but for the arrays: the state is `abstract`."""
+        step = self.latest() if step is None else step
+        if step is None:
+            raise ValueError(f"restoring from {self.path}: there is no checkpoint. Set Recipe.run_dir.")
+        folder = self.path / str(step)
+        meta = read_meta(folder)
+        check_vocabulary(meta, vocabulary, doing=f"restoring {folder}")
+        wanted = {path: parameters.describe(leaf) for path, leaf in parameters.by_path(abstract).items()}
+        parameters.raise_differences(
+            parameters.differences(wanted, {path: leaf["array"] for path, leaf in meta["leaves"].items()}),
+            doing=f"restoring {folder}",
+            mend="Bring back the model and optimizer of the run, or start a new one from it with Finetune.checkpoint.",
+        )
+        return Restored(step, abstract, _read_json(folder / "stream"), meta)
+
     def restore(self, abstract: Any, *, step: int | None = None, vocabulary: str | None = None) -> Restored:
         """The whole state of a step (the latest, if None), laid out as `abstract` says.
 
@@ -102,21 +118,10 @@ class Folder:
             ValueError: there is no such step, or it bears another vocabulary, or an array is missing, is not wanted,
                 or has another shape or dtype; all of them are named.
         """
-        step = self.latest() if step is None else step
-        if step is None:
-            raise ValueError(f"restoring from {self.path}: there is no checkpoint. Set Recipe.run_dir.")
-        folder = self.path / str(step)
-        meta = read_meta(folder)
-        check_vocabulary(meta, vocabulary, doing=f"restoring {folder}")
-        wanted = parameters.by_path(abstract)
-        found = {path: leaf["array"] for path, leaf in meta["leaves"].items()}
-        parameters.raise_differences(
-            parameters.differences({path: parameters.describe(leaf) for path, leaf in wanted.items()}, found),
-            doing=f"restoring {folder}",
-            mend="Bring back the model and optimizer of the run, or start a new one from it with Finetune.checkpoint.",
-        )
-        arrays = _read(folder, {path: parameters.array(leaf) for path, leaf in wanted.items()}, found)
-        return Restored(step, parameters.rebuild(abstract, arrays), _read_json(folder / "stream"), meta)
+        told = self.told(abstract, step=step, vocabulary=vocabulary)
+        wanted = {path: parameters.array(leaf) for path, leaf in parameters.by_path(abstract).items()}
+        arrays = _read(self.path / str(told.step), wanted, told.meta["leaves"])
+        return told._replace(state=parameters.rebuild(abstract, arrays))
 
     def close(self) -> None:
         """Waits, and frees the threads."""

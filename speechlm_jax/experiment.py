@@ -61,6 +61,11 @@ def run(
         from speechlm_jax.data import report
 
         report.train_vocabulary(recipe.data, pieces, fields=None, languages=languages)
+    elif pieces and not resumed:
+        runtime.say(
+            f"the vocabulary {recipe.data.vocabulary} is there and is taken as it is. Where it was made of other "
+            "texts, set Data.vocabulary to a file that is not there yet."
+        )
     from speechlm_jax.data import registration
     from speechlm_jax.inference import scoring
 
@@ -72,7 +77,8 @@ def run(
     training = time.monotonic()
     train.run(recipe=recipe, config_text=config_text)
     trained = time.monotonic() - training
-    found = scoring.score(recipe.run_dir, examples, beside_guesses=True)
+    # As this recipe has the tasks: a run that is done may be scored on another split's manifest than it was begun with.
+    found = scoring.score(recipe.run_dir, examples, registered=True, beside_guesses=True)
     summary = {
         "checkpoint": found["checkpoint"],
         "step": found["step"],

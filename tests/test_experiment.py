@@ -25,6 +25,15 @@ def test_a_recipe_becomes_a_summary_of_every_task_beside_a_guess(tmp_path, capsy
     assert heard["interval"][0] <= heard["score"] <= heard["interval"][1]
     assert masked["metric"] == "hits/masked_tokens" and 0 <= masked["baseline"] < 1
     assert all(name in table for name in found["tasks"])
+    # What is done is scored as the recipe now has its test, and says that the vocabulary is not made anew.
+    lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    test = "".join(json.dumps(line) + "\n" for line in lines if line["split"] == "validation")
+    (tmp_path / "test.jsonl").write_text(test.replace("validation", "test"))
+    assert cli.main([*words, f"--gin.Manifest.test_path={tmp_path}/test.jsonl"]) == 0
+    assert "has done its 2 steps" in capsys.readouterr().err
+    again = json.loads((tmp_path / "run" / "summary.json").read_text())
+    before, after = (found["tasks"]["manifest_recognition"]["scores"]["loss/ctc"] for found in (found, again))
+    assert before != after
 
 
 @pytest.mark.parametrize(

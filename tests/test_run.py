@@ -49,11 +49,26 @@ def test_a_changed_stream_is_refused_with_what_changed(folder, capsys):
     assert (folder / "run" / "recipe.gin").read_text() == before
 
 
-def test_a_run_that_is_done_says_so_before_it_opens_its_data(folder, capsys, monkeypatch):
+def test_a_run_that_is_done_says_so_before_it_reads_or_compiles(folder, capsys, monkeypatch):
     monkeypatch.setattr(stream, "Stream", None)
-    monkeypatch.setattr(loop.program, "Program", None)
+    monkeypatch.setattr(loop.program.Program, "compile", None)
     assert cli.main(["train", f"--gin_file={folder}/recipe.gin"]) == 0
     assert "has done its 6 steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("--gin.Model.width=48", "wanted float32[48"),
+        ("--gin.Manifest.path={folder}/other.jsonl", "sources.manifest_recognition: "),
+    ],
+)
+def test_a_run_that_is_done_with_another_model_or_other_data_is_not_what_is_asked_for(folder, capsys, change, told):
+    lines = (folder / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (folder / "other.jsonl").write_text("".join(lines[:-1]))
+    assert cli.main(["train", f"--gin_file={folder}/recipe.gin", change.format(folder=folder)]) == 2
+    err = capsys.readouterr().err
+    assert told in err and "has done its" not in err
 
 
 def test_a_folder_that_another_command_trains_into_is_left_alone(folder, capsys):

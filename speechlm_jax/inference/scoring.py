@@ -35,12 +35,16 @@ class Examples:
             raise ValueError(f"scoring: wanted a record of each task or more, found --max_examples={self.limit}.")
 
 
-def score(checkpoint: str, examples: Examples, *, beside_guesses: bool = False) -> dict[str, Any]:
-    """Scores by task; see `evaluate.run`. beside_guesses: `guesses` of a task are what `guesses.simple` scores; of
-    masked speech it is the commonest code of what is scored. Raises ValueError where no task can be scored."""
+def score(
+    checkpoint: str, examples: Examples, *, registered: bool = False, beside_guesses: bool = False
+) -> dict[str, Any]:
+    """Scores by task; see `evaluate.run`. registered: the tasks are, by whoever calls. beside_guesses: `guesses` of a
+    task are what `guesses.simple` scores; of masked speech it is the commonest code of what is scored. Raises
+    ValueError where no task can be scored."""
     started, split = time.monotonic(), examples.split
     loaded = loading.load(checkpoint, rows=examples.rows)
-    register(loaded, examples)
+    if not registered:
+        register(loaded, examples)
     evaluator = evaluator_of(loaded, examples, listener_of(examples))
     scores, tasks = {}, subtasks(examples.names, examples)
     runtime.say(
@@ -67,7 +71,10 @@ def subtasks(names: Sequence[str], examples: Examples) -> dict[str, seqio.Task]:
     tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
     for task in tasks.values():
         if split not in task.splits:
-            raise ValueError(f"scoring task '{task.name}': it has no split '{split}', it has {sorted(task.splits)}.")
+            raise ValueError(
+                f"scoring task '{task.name}': it has no split '{split}', it has {sorted(task.splits)}. Name one of "
+                "these by --split."
+            )
     if examples.manifest is not None:
         _tell_lines(examples.manifest, tasks, split)
     return tasks

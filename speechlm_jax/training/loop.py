@@ -27,10 +27,12 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         run = _open(recipe, parts)
         beginning.end("tasks")
         saved = parts.enter_context(contextlib.closing(checkpoints.Folder(run.folder, keep=recipe.checkpoints.keep)))
-        if (saved.latest() or 0) >= recipe.steps:
-            runtime.say(f"{run.folder} has done its {saved.latest() or 0} steps; Recipe.steps = {recipe.steps}.")
-            return {"scores": scores, "seconds": time.monotonic() - started, "skipped": 0}
         made = program.Program(recipe)
+        if (saved.latest() or 0) >= recipe.steps:
+            # Of another model, or of other data, these steps are not what is asked for.
+            _check_stream(saved.told(made.plan, vocabulary=run.words.hash), run)
+            runtime.say(f"{run.folder} has done its {saved.latest()} steps; Recipe.steps = {recipe.steps}.")
+            return {"scores": scores, "seconds": time.monotonic() - started, "skipped": 0}
         now, shards = _start(run, made, saved)
         first = done = int(now.step)
         beginning.end("state")
@@ -139,9 +141,14 @@ def _start(
     if saved.latest() is None:
         return made.first_state(run.words.hash), None
     restored = saved.restore(made.plan, vocabulary=run.words.hash)
-    stream_position.check(restored.stream["fingerprint"], run.feed.fingerprint)
+    _check_stream(restored, run)
     runtime.say(f"going on from step {restored.step} of {run.folder}")
     return restored.state, restored.stream["shards"]
+
+
+def _check_stream(saved: checkpoints.Restored, run: _Run) -> None:
+    """Raises ValueError where the run's batches are others than those that a checkpoint was trained on."""
+    stream_position.check(saved.stream["fingerprint"], run.feed.fingerprint)
 
 
 def _source(
