@@ -11,7 +11,8 @@ class BadRecords:
     """How many records a run may skip before it stops."""
 
     max_share: float = 0.02
-    """Of the records read so far, once more than `grace` were bad."""
+    """Of the records read so far, once more than `grace` were bad: different ones, or, where they are most of what is
+    read, the same ones again."""
     grace: int = 20
 
     def __post_init__(self):

@@ -68,10 +68,12 @@ class Quarantine:
         record = BadRecord(task, name, reason)
         with self._lock:
             self.skipped += 1
-            spent = self.skipped > self._budget.grace and self.skipped > self._budget.max_share * self.read
-            self._spent = self._spent or spent
             new = _key(task, name) not in self._told
             self._told.add(_key(task, name))
+            # A few that are met again in every pass are no more than a few, unless there is little else.
+            many = len(self._told) > self._budget.grace or 2 * self.skipped > self.read
+            share_spent = self.skipped > self._budget.max_share * self.read
+            self._spent = self._spent or (self.skipped > self._budget.grace and many and share_spent)
             if new and len(self.records) < 1000:
                 self.records.append(record)
         if new and self._on_bad:
@@ -99,8 +101,8 @@ class Quarantine:
         named = "; ".join(f"{len(alike)}x such as {alike[0].id}: {alike[0].reason}" for alike in commonest)
         too_large = any("Row." in alike[0].reason for alike in commonest)
         raise TooManyBadRecords(
-            f"reading records: {self.skipped} of {self.read} could not be used, the budget is {self._budget.grace} and "
-            f"{self._budget.max_share:.1%}. Most often: {named}. "
+            f"reading records: {self.skipped} of {self.read} could not be used, {len(self._told)} different ones; the "
+            f"budget is {self._budget.grace} and {self._budget.max_share:.1%}. Most often: {named}. "
             + ("`speechlm data --propose_row` says how much room is wanted; or mend" if too_large else "Mend")
             + " the data, or raise BadRecords.max_share."
         )

@@ -21,6 +21,22 @@ def test_a_verdict_stands_however_much_is_read_afterwards():
         kept.check()
 
 
+def test_a_few_records_that_are_met_again_in_every_pass_stay_a_few():
+    kept = quarantine.Quarantine(config.BadRecords(max_share=0.02, grace=20))
+    for _ in range(100):
+        kept.count_read(10)
+        kept.add("task", "bad", "no sound")
+    kept.check()
+    assert kept.skipped == 100
+    # The same ones are too many where nearly nothing else is read.
+    most = quarantine.Quarantine(config.BadRecords(max_share=0.02, grace=20))
+    for number in range(21):
+        most.count_read()
+        most.add("task", f"bad{number % 3}", "no sound")
+    with pytest.raises(quarantine.TooManyBadRecords, match="21 of 21 could not be used, 3 different ones"):
+        most.check()
+
+
 def test_a_task_that_stopped_over_budget_is_an_error_though_others_read_on():
     source = sources.SequenceSource({"train": [{"id": "a", "text": "red"}]})
     steps = [preprocessors.rename(targets_pretokenized="text"), _no_tokens, preprocessors.lanes()]
