@@ -1,15 +1,18 @@
 """How a command ends: the exit code and the message that belong to what stopped it.
 
 A mistake of the user is a ValueError that this project's code (or the user's own module) raises with a `raise`
-statement, or a file that is not there or not allowed. A ValueError from inside a library is a fault of the program: its
-stack is shown. So whoever reads user input turns a library's complaint into a ValueError of their own.
+statement, a file that is not there or not allowed, or any error in a module of the user's own, such as one that
+registers tasks. A ValueError from inside a library is a fault of the program: its stack is shown. So whoever reads user
+input turns a library's complaint into a ValueError of their own.
 """
 
 import dis
 import os
+import pathlib
 import sys
 import sysconfig
 import traceback
+import types
 
 from speechlm_jax import runtime
 
@@ -17,8 +20,8 @@ DONE, FAULT, MISTAKE, PREEMPTED, INTERRUPTED = 0, 1, 2, 42, 130
 """Done; a fault of the program; the user's mistake; saved, start me again; stopped from the keyboard."""
 
 CODES = (
-    "exit codes: 0 done, 1 fault of the program, 2 mistake in what was asked, 42 preempted and saved: start again,\n"
-    "130 stopped from the keyboard.\n"
+    "exit codes: 0 done, 1 fault of the program, 2 mistake in what was asked or in a module of one's own,\n"
+    "42 preempted and saved: start again, 130 stopped from the keyboard.\n"
     "SPEECHLM_TRACEBACK=1 shows the stack above every message."
 )
 
@@ -43,6 +46,8 @@ def _judged(error: BaseException) -> tuple[int, str]:
         return MISTAKE, f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
     if isinstance(error, ValueError) and raised_on_purpose(error):
         return MISTAKE, str(error)
+    if place := _own_code(error):
+        return MISTAKE, f"{place}: {_last_line(error).rstrip('.')}. SPEECHLM_TRACEBACK=1 shows the stack."
     return FAULT, "stopped by a fault of the program; the stack above says where."
 
 
@@ -57,6 +62,43 @@ def raised_on_purpose(error: BaseException) -> bool:
     code = step.tb_frame.f_code
     if dis.opname[code.co_code[step.tb_lasti]] != "RAISE_VARARGS":
         return False
-    room = str(step.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-    libraries = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
-    return room in ("speechlm_jax", "tasks") or not code.co_filename.startswith(libraries)
+    return _is_ours(step.tb_frame) or not code.co_filename.startswith(_libraries())
+
+
+def _libraries() -> tuple[str, ...]:
+    return tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+
+
+def _is_ours(frame: types.FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in ("speechlm_jax", "tasks")
+
+
+def _own_code(error: BaseException) -> str:
+    """Where in a module of the user's own an error came up, such as "/home/me/my_tasks.py, line 7"; empty where it came
+    up elsewhere: behind the last line of this project's."""
+    if isinstance(error, SyntaxError):
+        place = (error.filename or "", error.lineno or 0)
+        return "" if not _is_own_file(place[0]) else f"{place[0]}, line {place[1]}"
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if _is_ours(frame):
+            found = ""
+        elif _is_own_file(frame.f_code.co_filename) and frame.f_globals.get("__name__") != "__main__":
+            found = f"{frame.f_code.co_filename}, line {line}"
+    return found
+
+
+def _is_own_file(path: str) -> bool:
+    # AutoGraph writes what it makes of a function to a file that is gone when somebody looks for it.
+    made = "__autograph_generated_file" in path
+    root = str(pathlib.Path(__file__).parent)
+    return pathlib.Path(path).is_absolute() and not path.startswith((root, *_libraries())) and not made
+
+
+def _last_line(error: BaseException) -> str:
+    """The kind of an error and what it says; of one that came through AutoGraph, which puts where it was before it, the
+    last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0] == "in user code:":
+        return lines[-1]
+    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"

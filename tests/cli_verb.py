@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from typing import Any, Literal
 
-from speechlm_jax import runtime
+from speechlm_jax import limits, runtime, whole_files
 
 RECEIVED: list[dict[str, Any]] = []
 
@@ -65,11 +65,13 @@ def run(*, whole: Whole, ending: str = "", count: int = 0, config_text: str = ""
         except ValueError as error:
             raise ValueError("seven is no number") from error
     if ending == "library":
+        whole_files.write_json("no\0name", {})
+    if ending == "own code":
         int("seven")
     if ending == "file":
         open("no/such/file").close()
     if ending == "fault":
-        raise KeyError("who")
+        limits.at_least(Part(), 0, "no_such_field")
     if ending == "preempted":
         raise runtime.Preempted("saved at step 3; start the same command again.")
     if ending == "interrupted":

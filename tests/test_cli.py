@@ -273,6 +273,13 @@ def test_a_use_without_what_it_needs_is_refused(capsys, told, message):
         ("", 0, "", False),
         ("mistake", 2, "speechlm try: doing this, wanted that, found neither. Set Whole.steps.", False),
         ("chained mistake", 2, "speechlm try: seven is no number", False),
+        (
+            "own code",
+            2,
+            f"{cli_verb.__file__}, line 70: ValueError: invalid literal for int() with base 10: 'seven'. "
+            "SPEECHLM_TRACEBACK=1 shows the stack.",
+            False,
+        ),
         ("file", 2, "speechlm try: no/such/file: No such file or directory", False),
         ("library", 1, "speechlm try: stopped by a fault of the program; the stack above says where.", True),
         ("fault", 1, "speechlm try: stopped by a fault of the program; the stack above says where.", True),

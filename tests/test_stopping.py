@@ -90,11 +90,11 @@ def test_a_fault_in_an_evaluation_does_not_cost_the_steps_before_it(folder, monk
 
     with monkeypatch.context() as broken:
         broken.setattr(evaluation.Evaluator, "score", fail)
-        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=3")) == 1
+        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=3")) == 2
     assert checkpoints.latest(folder / "fault" / "checkpoints") == 2
     with monkeypatch.context() as broken:
         broken.setattr(evaluation.Evaluator, "score", fail)
-        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=4")) == 1
+        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=4")) == 2
     assert checkpoints.latest(folder / "fault" / "checkpoints") == 4
     capsys.readouterr()
     assert cli.main(words(folder, "fault")) == 0
