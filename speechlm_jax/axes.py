@@ -11,6 +11,7 @@ Letters (jaxtyping shapes, and suffixes of array names):
     Z codes of a codebook, or  W encoder text positions
       levels of a mel channel  I places that a causal convolution looks back to
     G blocks of queries        J blocks of places      A, O positions and blocks of all rows in one
+    X frequencies of a spectrum
 
 Words: a parameter bears one word an axis (`nnx.Param(..., axes=("embed", "mlp"))`, `None` for an axis that
 is never cut); `speechlm_jax/sharding.py` alone says where a word lies on the device mesh.

@@ -13,7 +13,7 @@ from speechlm_jax.inference import evaluation
 
 EXAMPLES = 20_000
 """Training records that a classifier learns from, at most, spread over the split."""
-ENOUGH = 2_000
+ENOUGH = 500
 """Training records that tell what is commonest, spread likewise."""
 
 Example = Mapping[str, Any]

@@ -19,6 +19,9 @@ from speechlm_jax.models import config, decoder, encoder, speech_text
 PEAK = 0.7
 """Of full scale: where the loudest sample of a synthesised waveform stands."""
 
+_UPDATES = 50
+"""More bring the spectrum hardly nearer."""
+
 
 class _State(NamedTuple):
     levels: Int[Array, "B E Y R M"]
@@ -97,12 +100,31 @@ def griffin_lim(power: Float[np.ndarray, "T M"], *, iterations: int = 32) -> Int
 
     if not power.any() or len(power) < 2:
         return np.zeros(len(power) * batch.HOP, np.int16)
-    magnitude = librosa.feature.inverse.mel_to_stft(
-        power.T.astype(np.float32), sr=batch.SAMPLE_RATE, n_fft=batch.WINDOW
+    magnitude_XT = np.sqrt(_spectrum(power)).T
+    wave_N = librosa.griffinlim(
+        magnitude_XT, n_iter=iterations, hop_length=batch.HOP, n_fft=batch.WINDOW, random_state=0
     )
-    wave_N = librosa.griffinlim(magnitude, n_iter=iterations, hop_length=batch.HOP, n_fft=batch.WINDOW, random_state=0)
     largest = np.abs(wave_N).max()
     return np.round(wave_N * (PEAK * 32_767 / largest if largest else 0.0)).astype(np.int16)
+
+
+def _spectrum(power: Float[np.ndarray, "T M"]) -> Float[np.ndarray, "T X"]:
+    """The power of frequencies whose mel power is nearest `power`: non-negative least squares by the multiplicative
+    updates of Lee and Seung (2001). librosa's own search ends at its first guess, which is heard less well."""
+    import librosa
+    from sklearn import decomposition
+
+    bank_MX = librosa.filters.mel(sr=batch.SAMPLE_RATE, n_fft=batch.WINDOW, n_mels=power.shape[1])
+    spectrum_TX, _, _ = decomposition.non_negative_factorization(
+        power.astype(np.float32),
+        H=np.ascontiguousarray(bank_MX.T),
+        n_components=bank_MX.shape[1],
+        update_H=False,
+        solver="mu",
+        max_iter=_UPDATES,
+        tol=0.0,
+    )
+    return spectrum_TX
 
 
 class Spoken(NamedTuple):

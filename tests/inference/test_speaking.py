@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rows
 from flax import nnx
+from scipy import optimize
 
 from speechlm_jax import batch as batches
 from speechlm_jax.inference import speaking
@@ -78,6 +79,18 @@ def test_what_is_spoken_does_not_depend_on_the_row():
         assert lengths[0, place] == single_lengths[index, 0]
         np.testing.assert_array_equal(levels[0, place], single[index, 0])
     assert (np.asarray(levels[0, 0]) != np.asarray(levels[0, 1])).any()
+
+
+def test_a_spectrum_is_nearly_the_nearest_that_is_not_negative():
+    bank_MX = librosa.filters.mel(sr=16_000, n_fft=400, n_mels=40)
+    rng = np.random.default_rng(0)
+    # A little of it no spectrum has.
+    power_TM = rng.exponential(size=(6, 201)) ** 3 @ bank_MX.T + rng.exponential(0.02, (6, 40))
+    found_TX = speaking._spectrum(power_TM)
+    assert (found_TX >= 0).all()
+    for frame, power_M in zip(found_TX, power_TM, strict=True):
+        _, least = optimize.nnls(bank_MX, power_M)
+        assert np.linalg.norm(bank_MX @ frame - power_M) < least + 0.05 * np.linalg.norm(power_M)
 
 
 @pytest.mark.slow
