@@ -39,6 +39,15 @@ class Lines:
         if not 0 <= self.share[0] < self.share[1] <= 1:
             raise ValueError(f"choosing lines of a manifest: wanted 0 <= low < high <= 1, found share={self.share}.")
 
+    def in_words(self) -> str:
+        """Such as "with split = 'test' and with a hash of its id in [0, 0.5)"."""
+        low, high = self.share
+        parts = [f"with {field} = {value!r}" for field, value in self.where.items()]
+        parts += [f"without {field} = {value!r}" for field, value in self.exclude.items()]
+        if self.share != (0.0, 1.0):
+            parts.append(f"with a hash of its id in [{low:g}, {high:g})")
+        return " and ".join(parts) or "of any kind"
+
 
 class Manifest:
     """A manifest, read whole and checked; no recording is opened.
@@ -83,7 +92,7 @@ class Manifest:
             places = (order.uniform(order.key("share", name), 0) for name in self._columns["id"])
             keep_N &= np.fromiter((lines.share[0] <= place < lines.share[1] for place in places), bool, len(self))
         if not keep_N.any():
-            raise ValueError(f"manifest {self.path}: none of its {len(self)} lines is one of {lines}.")
+            raise ValueError(f"manifest {self.path}: none of its {len(self)} lines is one {lines.in_words()}.")
         return np.flatnonzero(keep_N)[: lines.limit]
 
     def _has(self, field: str, wanted: Any) -> np.ndarray:

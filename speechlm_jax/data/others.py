@@ -31,15 +31,15 @@ class WithOthers(sources.RandomAccessSource):
     ):
         if count < 1 or not fields:
             raise ValueError(f"bringing others along: wanted fields and 1 other or more, found {fields} and {count}.")
-        self._source, self._brought, self._count, self._same = source, tuple(fields), count, same
+        self.source, self._brought, self._count, self._same = source, tuple(fields), count, same
         super().__init__(source.splits)
 
     def open(self, split: str) -> sources.Reader:
         """The examples of a split. Raises ValueError where a field is not there, or has no list."""
-        return _Reader(split, self._source.reader(split), self._brought, self._count, self._same)
+        return _Reader(split, self.source.reader(split), self._brought, self._count, self._same)
 
     def __repr__(self) -> str:
-        return f"WithOthers({self._source!r}, {self._brought}, count={self._count}, same={self._same})"
+        return f"WithOthers({self.source!r}, {self._brought}, count={self._count}, same={self._same})"
 
 
 class _Reader:

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 
 from speechlm_jax import batch, runtime, vocabulary, whole_files
-from speechlm_jax.data import capacities, config, packing, pipeline, quarantine, registration, stream, texts
+from speechlm_jax.data import (
+    capacities,
+    config,
+    others,
+    packing,
+    pipeline,
+    quarantine,
+    registration,
+    sources,
+    stream,
+    texts,
+)
 
 _BOUNDLESS = 10**9
 """Room that no mixture fills."""
@@ -48,7 +59,10 @@ def report(
                 too_large[numbers == index],
                 row,
             )
-            | {"empty": {"records": draws[index] - became[index], "of": draws[index]}}
+            | {
+                "empty": {"records": draws[index] - became[index], "of": draws[index]},
+                "left_out": _left_out(pipeline.source_of(task), data.stream.split),
+            }
             for index, (task, rate) in enumerate(zip(tasks, rates, strict=True))
         },
         "useful_shares": capacities.useful_shares(contents[fits], demands[fits], row, data.stream.open_rows),
@@ -110,6 +124,12 @@ def _draw(data: config.Data, seed: int, number: int) -> tuple[list[dict[str, Any
         source.close()
 
 
+def _left_out(source: sources.RandomAccessSource, split: str) -> int:
+    """Records of a split that are not drawn, because they lack what the task reads."""
+    within = source.source if isinstance(source, others.WithOthers) else source
+    return within.left_out(split) if isinstance(within, sources.Having) else 0
+
+
 def _of_task(
     records: int, rate: float, realised: float, contents: np.ndarray, too_large: np.ndarray, row: batch.Row
 ) -> dict[str, Any]:
@@ -137,6 +157,8 @@ def _print(found: dict[str, Any]) -> None:
         print(f"  {name}: {task['records']:,} records{hours}, rate {task['rate']:.3f}, realised {task['realised']:.3f}")
         for lane, lengths in task["lanes"].items():
             print(f"    {lane:<13}" + "  ".join(f"{key} {value}" for key, value in lengths.items()))
+        if task["left_out"]:
+            print(f"    {task['left_out']:,} more lack a text that the task reads, and are not drawn")
         empty = task["empty"]
         if empty["records"]:
             most = 2 * empty["records"] > empty["of"] >= _FEW

@@ -324,6 +324,10 @@ class Having(RandomAccessSource):
                 raise ValueError(f"choosing records of {self.source!r}: it has no text field '{name}'. {near}")
         return _Chosen(reader, [i for i in range(len(reader)) if self._has(reader, i)], f"having {self._names}")
 
+    def left_out(self, split: str) -> int:
+        """How many records of a split lack one of the fields."""
+        return len(self.source.reader(split)) - len(self.reader(split))
+
     def _has(self, reader: Reader, index: int) -> bool:
         try:
             values = reader.values(index, self._names)

@@ -33,6 +33,7 @@ def answer(
     told = languages.of_each(found, loaded, request.language) if takes_language else [""] * len(found)
     if request.to is not None:
         loaded.vocabulary.language(request.to)
+    _tell_untrained(loaded.data.manifest, request)
     lines: dict[int, Line] = {}
     written = answered = 0
     unit = "inputs" if "text" in request.meaning.reads else "recordings"
@@ -58,6 +59,7 @@ def _output(path: str | None) -> Iterator[Any]:
         yield sys.stdout
         return
     part = pathlib.Path(f"{path}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("w", encoding="utf-8") as out:
             yield out
@@ -98,6 +100,23 @@ def _examples(
             yield {**example, "id": entry.id, "number": number, "origin": (0, number, 0)}
         else:
             lines[number] = {"id": entry.id, "error": reason}
+
+
+def _tell_untrained(trained_on: config.Manifest | None, request: uses.Request) -> None:
+    """Says it where the manifest that a model was trained on last asks for something else; what came before it is not
+    known."""
+    if trained_on is None:
+        return
+    objectives = [name.removeprefix("spoken_").removeprefix("speech_") for name, _ in trained_on.objectives]
+    told = {
+        "classification": ("--about", request.about, trained_on.about),
+        "translation": ("--to", request.to, trained_on.target_language),
+    }
+    for objective, (flag, asked, trained) in told.items():
+        if objective in objectives and asked not in (None, trained) and not trained.startswith("{"):
+            runtime.say(
+                f"{flag}={asked}: the model was last trained with {flag}={trained}; what it says may mean nothing."
+            )
 
 
 def _plain(trained_on: config.Manifest | None) -> Callable[[str], str]:

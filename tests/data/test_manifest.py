@@ -184,7 +184,7 @@ def test_lines_are_chosen_by_their_fields(tmp_path, lines, wanted):
         (manifest.Lines(where={"label": "1"}), "no line has label = '1'"),
         (
             manifest.Lines(where={"split": "dev"}, exclude={"speaker": "y"}),
-            "none of its 5 lines is one of Lines(",
+            "none of its 5 lines is one with split = 'dev' and without speaker = 'y'.",
         ),
     ],
 )

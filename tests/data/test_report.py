@@ -84,8 +84,10 @@ def test_lengths_are_those_of_augmented_speech(words):
 def test_a_task_most_of_whose_records_become_nothing_is_told(words, capsys):
     items = [{"id": str(i), "text": TEXT, "mood": "" if i else "glad"} for i in range(10)]
     steps = paired_objectives.classification("mood", texts=("text",))
-    seqio.TaskRegistry.add("report_moods", sources.SequenceSource({"train": items}), features.OUTPUT_FEATURES, steps)
-    seqio.MixtureRegistry.add("report_few", ["report_moods", "report_text"], default_rate=1.0)
+    source = sources.SequenceSource({"train": items})
+    seqio.TaskRegistry.add("report_moods", source, features.OUTPUT_FEATURES, steps)
+    seqio.TaskRegistry.add("report_chosen", sources.Having(source, "mood"), features.OUTPUT_FEATURES, steps)
+    seqio.MixtureRegistry.add("report_few", ["report_moods", "report_text", "report_chosen"], default_rate=1.0)
     try:
         stream = config.Stream(mixture="report_few", open_rows=2)
         data = config.Data(task_modules=(), vocabulary=str(words), row=ROW, stream=stream)
@@ -93,6 +95,7 @@ def test_a_task_most_of_whose_records_become_nothing_is_told(words, capsys):
     finally:
         seqio.MixtureRegistry.remove("report_few")
         seqio.TaskRegistry.remove("report_moods")
+        seqio.TaskRegistry.remove("report_chosen")
     assert found["tasks"]["report_moods"]["realised"] < 0.2
     told = capsys.readouterr().out
     assert told.index("  report_moods:") < told.index("sources.Having") < told.index("  report_text:")
@@ -102,6 +105,9 @@ def test_a_task_most_of_whose_records_become_nothing_is_told(words, capsys):
     assert empty["of"] > 20 and empty["records"] == pytest.approx(0.9 * empty["of"], abs=2)
     assert f"{empty['records']} of {empty['of']} records drawn became no example" in told
     assert found["tasks"]["report_text"]["empty"]["records"] == 0
+    # Nor is one that its source leaves out passed over in silence.
+    assert [found["tasks"][f"report_{name}"]["left_out"] for name in ("moods", "text", "chosen")] == [0, 0, 9]
+    assert "9 more lack a text that the task reads" in told
 
 
 def test_the_vocabulary_of_checkpoints_is_not_written_over(tmp_path):

@@ -57,6 +57,19 @@ def infer(capsys, folder, *told):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+def test_what_a_manifest_did_not_teach_is_told(capsys):
+    taught = config.Manifest(about="mood", objectives=(("spoken_classification", 1.0),))
+    for about in ("mood", "intent"):
+        answering._tell_untrained(taught, uses.Request(use="classify", text=("x",), about=about))
+    assert capsys.readouterr().err.count("--about=mood") == 1
+    pairs = config.Manifest(target_language="de", objectives=(("speech_translation", 1.0),))
+    for to in ("de", "fr"):
+        answering._tell_untrained(pairs, uses.Request(use="translate", text=("x",), to=to))
+    assert "--to=fr: the model was last trained with --to=de" in capsys.readouterr().err
+    answering._tell_untrained(config.Manifest(), uses.Request(use="translate", text=("x",), to="fr"))
+    assert not capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "use",

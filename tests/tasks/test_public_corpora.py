@@ -43,7 +43,7 @@ def source_of(task):
     """The TFDS source of a task, also one that brings others along; None where it has none."""
     source = task.source
     if isinstance(source, others.WithOthers):
-        source = source._source
+        source = source.source
     return source if isinstance(source, tfds_source.TfdsSource) else None
 
 
