@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from speechlm_jax import sharding
-from speechlm_jax.layers import dot_products, masks, splash
+from speechlm_jax.layers import blocks, dot_products, masks, splash
 
-Choice = Literal["auto", "reference", "cudnn", "splash"]
+Choice = Literal["auto", "reference", "blocks", "cudnn", "splash"]
 
 
 def attend(
@@ -44,11 +44,12 @@ def attend(
 
 def suited(platform: str, queries: Float[Array, "B U H K"], keys: Float[Array, "B S H K"]) -> Choice:
     """What 'auto' takes: a kernel that holds no array of all pairs for every head, where there is one for these."""
-    if min(queries.shape[1], keys.shape[1]) < splash.SHORTEST:
-        return "reference"
-    if platform == "tpu":
+    shortest = min(queries.shape[1], keys.shape[1])
+    if platform == "tpu" and shortest >= splash.SHORTEST:
         return "splash"
-    return "cudnn" if platform == "gpu" and _cudnn_takes(queries, keys) else "reference"
+    if platform == "gpu" and shortest >= _SHORTEST_OF_CUDNN and _cudnn_takes(queries, keys):
+        return "cudnn"
+    return "blocks" if platform == "cpu" and shortest >= blocks.SHORTEST else "reference"
 
 
 def _cudnn_takes(queries: Float[Array, "B U H K"], keys: Float[Array, "B S H K"]) -> bool:
@@ -82,8 +83,12 @@ def library(
 
 _KERNELS: Mapping[str, Callable[[Array, Array, Array, masks.SegmentMask], Array]] = {
     "reference": _reference,
+    "blocks": blocks.attend,
     "cudnn": _cudnn,
     "splash": splash.attend,
 }
 _PLATFORMS = {"cudnn": "gpu", "splash": "tpu"}
-"""What a kernel runs on; the reference runs anywhere."""
+"""What a kernel runs on; the others run anywhere."""
+
+_SHORTEST_OF_CUDNN = 128
+"""Fewer queries or places are written out."""

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Num
 
 
 class SegmentMask(NamedTuple):
@@ -27,3 +27,30 @@ class SegmentMask(NamedTuple):
     def sees(self) -> Bool[Array, "B U"]:
         """True for a query that looks at something."""
         return jnp.any(self.pairs(), axis=2)
+
+
+def overlap(
+    query_ids: Int[Array, "B U"], memory_ids: Int[Array, "B S"], query_block: int, place_block: int, *, causal: bool
+) -> Bool[Array, "B G J"]:
+    """True for a block of queries and one of places whose ranges of ids overlap: where some query may look. Lanes that
+    hold no whole number of blocks are padded."""
+    first_BG, last_BG = _range(query_ids, query_block)
+    first_BJ, last_BJ = _range(memory_ids, place_block)
+    found_BGJ = (first_BG[:, :, None] <= last_BJ[:, None, :]) & (first_BJ[:, None, :] <= last_BG[:, :, None])
+    if causal:
+        ends_G = (jnp.arange(found_BGJ.shape[1]) + 1) * query_block
+        found_BGJ &= (ends_G[:, None] > jnp.arange(found_BGJ.shape[2])[None, :] * place_block)[None, :, :]
+    return found_BGJ
+
+
+def _range(ids: Int[Array, "B U"], size: int) -> tuple[Int[Array, "B G"], Int[Array, "B G"]]:
+    """The first and last segment that has a place in each block; first > last where none has."""
+    blocks = padded(ids, size).reshape(ids.shape[0], -1, size)
+    return jnp.min(jnp.where(blocks > 0, blocks, jnp.iinfo(ids.dtype).max), axis=2), jnp.max(blocks, axis=2)
+
+
+def padded(lane: Num[Array, "B U ..."], size: int) -> Num[Array, "B A ..."]:
+    """A lane with zeros, which are the ids of nobody, up to places in a multiple of `size`."""
+    room = [(0, 0)] * lane.ndim
+    room[1] = (0, -lane.shape[1] % size)
+    return jnp.pad(lane, room)

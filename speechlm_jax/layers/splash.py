@@ -5,7 +5,6 @@ Which they are is known only from the data, so the kernel gets its list of block
 """
 
 import functools
-import math
 from typing import Any
 
 import jax
@@ -13,11 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.pallas.ops.tpu import splash_attention
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask_info
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from speechlm_jax import sharding
-from speechlm_jax.layers import masks
+from speechlm_jax.layers import local_rows, masks
 
 SHORTEST = 128
 """Fewer queries or places than this, which is a block, are written out by 'auto'."""
@@ -39,12 +36,8 @@ def attend(
     Rows are cut over the mesh as those of a batch are, and heads along its tensor axis. interpret: run the kernel
     without a TPU, slowly.
     """
-    local = functools.partial(_attend, causal=mask.causal, interpret=interpret)
-    mesh = jax.sharding.get_abstract_mesh()
-    if not mesh.empty:
-        lanes, ids = PartitionSpec(sharding.ROWS, None, sharding.TENSOR), PartitionSpec(sharding.ROWS)
-        # A kernel is one program a device to the compiler, which would gather all rows for it.
-        local = jax.shard_map(local, in_specs=(lanes, lanes, lanes, ids, ids), out_specs=lanes, check_vma=False)
+    # A kernel is one program a device to the compiler, which would gather all rows for it.
+    local = local_rows.attention(functools.partial(_attend, causal=mask.causal, interpret=interpret))
     attended_BUHK = local(queries, keys, values, mask.query_ids, mask.memory_ids)
     return jnp.where(mask.sees()[:, :, None, None], attended_BUHK, 0)
 
@@ -62,7 +55,7 @@ def _attend(
     """The part of one device. To the kernel its rows are one long row, no block of which visits another row's."""
     num_rows, num_queries = query_ids.shape
     query_block, place_block = block(num_queries), block(memory_ids.shape[1])
-    query_ids, memory_ids = _padded(query_ids, query_block), _padded(memory_ids, place_block)
+    query_ids, memory_ids = masks.padded(query_ids, query_block), masks.padded(memory_ids, place_block)
     visited_BGJ = visited(query_ids, memory_ids, query_block, place_block, causal=causal)
     info = functools.partial(
         splash_attention_mask_info.MaskInfo,
@@ -110,23 +103,12 @@ def visited(
 ) -> Bool[Array, "B G J"]:
     """True for a block of queries and one of places that the kernel multiplies, of lanes that hold whole blocks.
 
-    Those are the pairs of blocks whose ranges of ids overlap, and where a block of queries has none, the first block
-    of places: a softmax over nothing is no number.
+    Those are the pairs of blocks that overlap, and where a block of queries has none, the first block of places: a
+    softmax over nothing is no number.
     """
-    first_BG, last_BG = _range(query_ids, query_block)
-    first_BJ, last_BJ = _range(memory_ids, place_block)
-    found_BGJ = (first_BG[:, :, None] <= last_BJ[:, None, :]) & (first_BJ[:, None, :] <= last_BG[:, :, None])
-    if causal:
-        ends_G = (jnp.arange(found_BGJ.shape[1]) + 1) * query_block
-        found_BGJ &= (ends_G[:, None] > jnp.arange(found_BGJ.shape[2])[None, :] * place_block)[None, :, :]
+    found_BGJ = masks.overlap(query_ids, memory_ids, query_block, place_block, causal=causal)
     alone_BG1 = ~jnp.any(found_BGJ, axis=2, keepdims=True)
     return found_BGJ | (alone_BG1 & (jnp.arange(found_BGJ.shape[2]) == 0)[None, None, :])
-
-
-def _range(ids: Int[Array, "B U"], size: int) -> tuple[Int[Array, "B G"], Int[Array, "B G"]]:
-    """The first and last segment that has a place in each block; first > last where none has."""
-    blocks = ids.reshape(ids.shape[0], -1, size)
-    return jnp.min(jnp.where(blocks > 0, blocks, jnp.iinfo(ids.dtype).max), axis=2), jnp.max(blocks, axis=2)
 
 
 def _block_lists(visited_BGJ: Bool[Array, "B G J"]) -> tuple[Int[Array, "1 O J"], Int[Array, "1 O J"]]:
@@ -147,22 +129,11 @@ def _not_ahead(query_places: Array, memory_places: Array) -> Array:
 
 def _one_row(lane: Float[Array, "B U H K"], size: int) -> Float[Array, "H A K"]:
     """Row after row, each padded to whole blocks."""
-    lane_HBUK = jnp.moveaxis(_padded(lane, size), 2, 0)
+    lane_HBUK = jnp.moveaxis(masks.padded(lane, size), 2, 0)
     return lane_HBUK.reshape(lane_HBUK.shape[0], -1, lane_HBUK.shape[3])
 
 
 def block(length: int) -> int:
     """Places of a block of the kernel: as many as pad a lane of `length` by little."""
-    least = _up_to(length, _BLOCKS[-1])
-    return next(size for size in _BLOCKS if _up_to(length, size) <= _ROOM * least)
-
-
-def _up_to(length: int, size: int) -> int:
-    return math.ceil(length / size) * size
-
-
-def _padded(array: Array, size: int) -> Array:
-    """Zeros, which are the ids of nobody, up to places in a multiple of `size`."""
-    room = [(0, 0)] * array.ndim
-    room[1] = (0, _up_to(array.shape[1], size) - array.shape[1])
-    return jnp.pad(array, room)
+    least = length + -length % _BLOCKS[-1]
+    return next(size for size in _BLOCKS if length + -length % size <= _ROOM * least)

@@ -125,9 +125,9 @@ class Model:
     kept in the memory of the host (offload); each whole layer (full)."""
     scan: bool = True
     """Whether one layer of a stack is compiled for all of them; or each by itself, which compiles longer with depth."""
-    attention_kernel: Literal["auto", "reference", "cudnn", "splash"] = "auto"
-    """What computes attention: written out (reference), cuDNN on GPUs, JAX's splash kernel on TPUs; or what suits the
-    devices and the length of rows (auto)."""
+    attention_kernel: Literal["auto", "reference", "blocks", "cudnn", "splash"] = "auto"
+    """What computes attention: written out (reference), block by block in plain JAX, for CPUs (blocks), cuDNN on GPUs,
+    JAX's splash kernel on TPUs; or what suits the devices and the length of rows (auto)."""
     products: Literal["full", "int8", "fp8"] = "full"
     """What blocks multiply by their weights: numbers of `dtype`, or rounded to 8 bits with a scale for each vector,
     which devices with units for such numbers multiply up to twice as fast. The backward pass, and weights as they are

@@ -11,7 +11,7 @@ import rows
 from jax.sharding import NamedSharding, PartitionSpec
 
 from speechlm_jax import layout, sharding
-from speechlm_jax.layers import dot_products, kernels, masks, splash
+from speechlm_jax.layers import blocks, dot_products, kernels, masks, splash
 from speechlm_jax.planning import report, topology
 
 HEADS, HEAD_WIDTH = 2, 16
@@ -53,6 +53,7 @@ def reference(queries, keys, values, mask):
     return dot_products.attend(queries, keys, values, mask.pairs())
 
 
+IN_BLOCKS = jnp.repeat(jnp.asarray([[1, 1, 2, 2, 3], [4, 0, 0, 5, 5]], jnp.int32), 128, axis=1)
 LONG = masks.SegmentMask(segment_ids(0, 2, 300), segment_ids(0, 2, 300))
 CASES = {
     "both ways": LONG,
@@ -62,6 +63,7 @@ CASES = {
 assert splash.block(600) != splash.block(700)
 ATTENDS = {
     "library": functools.partial(kernels.library, implementation="xla"),
+    "blocks": blocks.attend,
     "splash": functools.partial(splash.attend, interpret=True),
 }
 
@@ -89,35 +91,44 @@ def test_the_check_sees_a_kernel_that_looks_ahead(name, monkeypatch):
         check_kernel(name, CASES["causal"])
 
 
+@pytest.mark.parametrize("size", [64, 128])
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_kernel_of_tpus_passes_over_blocks_of_other_segments(causal):
-    """What lies in them is never multiplied: it is no number here, and nothing comes of it."""
-    ids = np.repeat(np.asarray([[1, 1, 2, 2, 3], [4, 0, 0, 5, 5]], np.int32), 128, axis=1)
-    mask = masks.SegmentMask(jnp.asarray(ids), jnp.asarray(ids), causal)
-    assert splash.block(640) == 128
-    looked_at = np.asarray(mask.pairs()).reshape(2, 5, 128, 5, 128).any(axis=(2, 4))
-    looked_at[1, 1:3, 0] = True  # Blocks of padding visit one.
-    found = splash.visited(mask.query_ids, mask.memory_ids, 128, 128, causal=causal)
+def test_blocks_overlap_where_some_query_may_look(causal, size):
+    mask = masks.SegmentMask(IN_BLOCKS, IN_BLOCKS, causal)
+    count = 640 // size
+    looked_at = np.asarray(mask.pairs()).reshape(2, count, size, count, size).any(axis=(2, 4))
+    found = masks.overlap(mask.query_ids, mask.memory_ids, size, size, causal=causal)
     np.testing.assert_array_equal(found, looked_at)
+    alone = splash.visited(mask.query_ids, mask.memory_ids, size, size, causal=causal) & ~looked_at
+    # To splash, blocks of padding visit one.
+    assert np.argwhere(alone).tolist() == [[1, block, 0] for block in range(128 // size, 384 // size)]
 
+
+@pytest.mark.parametrize("name", ["blocks", "splash"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_kernel_passes_over_blocks_of_other_segments(causal, name):
+    """What lies in them is never multiplied: it is no number here, and nothing comes of it."""
+    mask, ids = masks.SegmentMask(IN_BLOCKS, IN_BLOCKS, causal), np.asarray(IN_BLOCKS)
+    assert splash.block(640) == 128
     given = lanes(2, 640, 640)
     wanted = jax.tree.leaves(pull(reference, mask, given))
     for segment in range(1, 6):
         own = ids == segment
         others = jnp.asarray(~own & (ids > 0))[:, :, None, None]
         spoiled = [jnp.where(others, jnp.nan, lane) for lane in given]
-        for one, other in zip(jax.tree.leaves(pull(ATTENDS["splash"], mask, spoiled)), wanted, strict=True):
+        for one, other in zip(jax.tree.leaves(pull(ATTENDS[name], mask, spoiled)), wanted, strict=True):
             np.testing.assert_allclose(one[own], other[own], atol=2e-5)
 
 
-def test_the_kernel_of_tpus_is_cut_over_rows_and_heads():
+@pytest.mark.parametrize("name", ["blocks", "splash"])
+def test_a_kernel_is_cut_over_rows_and_heads(name):
     mesh = sharding.make_mesh(layout.Layout(slices=1, data=2, fsdp=2, tensor=2))
     mask = masks.SegmentMask(segment_ids(3, 4, 200), segment_ids(3, 4, 200))
     given = lanes(4, 200, 200)
 
     def attend(queries, keys, values, mask):
         with sharding.tracing_on(mesh):
-            return splash.attend(queries, keys, values, mask, interpret=True)
+            return ATTENDS[name](queries, keys, values, mask)
 
     placed = jax.device_put(given, NamedSharding(mesh, PartitionSpec(sharding.ROWS, None, sharding.TENSOR)))
     jax.tree.map(
@@ -125,6 +136,18 @@ def test_the_kernel_of_tpus_is_cut_over_rows_and_heads():
         pull(attend, mask, placed),
         pull(reference, mask, given),
     )
+
+
+def test_the_kernel_of_cpus_holds_no_array_of_all_pairs():
+    lane, ids = jax.ShapeDtypeStruct((2, 1100, 4, 64), jnp.float32), jax.ShapeDtypeStruct((2, 1100), jnp.int32)
+
+    def gradient(queries, keys, values, ids):
+        return jax.grad(lambda *given: jnp.sum(kernels.attend(*given, masks.SegmentMask(ids, ids)) ** 2), (0, 1, 2))(
+            queries, keys, values
+        )
+
+    compiled = jax.jit(gradient).lower(lane, lane, lane, ids).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 2 * 4 * 1100 * 1100 * 4
 
 
 @pytest.mark.parametrize("name", ["v5e:2x2", "v6e:2x2"])
@@ -154,7 +177,8 @@ def test_the_kernel_of_tpus_compiles_ahead_of_time_and_holds_no_array_of_all_pai
 @pytest.mark.parametrize(
     ("platform", "length", "dtype", "wanted"),
     [
-        ("cpu", 1024, "bfloat16", "reference"),
+        ("cpu", 1024, "bfloat16", "blocks"),
+        ("cpu", 200, "float32", "reference"),
         ("tpu", 1024, "float32", "splash"),
         ("tpu", 100, "bfloat16", "reference"),
         ("gpu", 1024, "bfloat16", "cudnn"),
