@@ -3,9 +3,10 @@ what it takes to compile against depth.
 
     JAX_PLATFORMS=cpu python benchmarks/growth.py [--rounds 5] [--plot FILE]
 
-Each axis takes 1, 2, 4 and 8 times of a small model. The time of a step, median of rounds in turn, stands beside its
-operations by planning/flops.py. Along `shards`, weights are cut over so many pretended devices (fsdp), which share the
-cores of this machine: the work stays the same.
+Each axis takes 1, 2, 4 and 8 times of a small model whose attention is written out: other kernels pass over what is in
+other segments, so that their time grows with the segments rather than with the row. The time of a step, median of
+rounds in turn, stands beside its operations by planning/flops.py. Along `shards`, weights are cut over so many
+pretended devices (fsdp), which share the cores of this machine: the work stays the same.
 
 --plot writes a picture of it, for which matplotlib is to be there. The last line is JSON: the points of each axis;
 `power`, with which time grew from the first point to the last, beside that of the theory: at most 1 of rows and of
@@ -18,6 +19,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +34,8 @@ from speechlm_jax.models import config as models
 from speechlm_jax.planning import report
 from speechlm_jax.training import config, program
 
+# Devices that wait for each other at a collective each hold a thread, and XLA makes no more of them than devices.
+os.environ.setdefault("NPROC", "16")
 TIMES = (1, 2, 4, 8)
 UTTERANCE = 4.9
 """Seconds of each, one for every five of a row."""
@@ -44,6 +48,7 @@ MODEL = models.Model(
     stem_channels=64,
     dropout=0.0,
     spec_augment=None,
+    attention_kernel="reference",
 )
 DEPTHS = (6, 24)
 
