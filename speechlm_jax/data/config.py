@@ -12,7 +12,7 @@ class BadRecords:
 
     max_share: float = 0.02
     """Of the records read so far, once more than `grace` were bad: different ones, or, where they are most of what is
-    read, the same ones again."""
+    read of a task, the same ones again."""
     grace: int = 20
 
     def __post_init__(self):

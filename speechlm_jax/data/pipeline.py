@@ -190,7 +190,7 @@ class Reader:
                 return
             self._asked += 1
             self._pending.append(position)
-            self._quarantine.count_read()
+            self._quarantine.count_read(task=self._task.name)
             yield position
 
 

@@ -57,6 +57,8 @@ class Quarantine:
         self._lock = threading.Lock()
         self._told: set[int] = set()
         self._spent = False
+        self._read_of: collections.Counter[str] = collections.Counter()
+        self._skipped_of: collections.Counter[str] = collections.Counter()
         self.read = 0
         self.skipped = 0
         self.records: list[BadRecord] = []
@@ -70,8 +72,10 @@ class Quarantine:
             self.skipped += 1
             new = _key(task, name) not in self._told
             self._told.add(_key(task, name))
-            # A few that are met again in every pass are no more than a few, unless there is little else.
-            many = len(self._told) > self._budget.grace or 2 * self.skipped > self.read
+            self._skipped_of[task] += 1
+            # A few that are met again in every pass are no more than a few, unless the task has little else.
+            most = 2 * self._skipped_of[task] > (self._read_of[task] or self.read)
+            many = most or len(self._told) > self._budget.grace
             share_spent = self.skipped > self._budget.max_share * self.read
             self._spent = self._spent or (self.skipped > self._budget.grace and many and share_spent)
             if new and len(self.records) < 1000:
@@ -79,10 +83,12 @@ class Quarantine:
         if new and self._on_bad:
             self._on_bad(record)
 
-    def count_read(self, number: int = 1) -> None:
-        """Counts records that were asked for."""
+    def count_read(self, number: int = 1, *, task: str | None = None) -> None:
+        """Counts records that were asked for. task: whose, where there may be several."""
         with self._lock:
             self.read += number
+            if task is not None:
+                self._read_of[task] += number
 
     @property
     def over_budget(self) -> bool:

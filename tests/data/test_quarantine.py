@@ -35,6 +35,14 @@ def test_a_few_records_that_are_met_again_in_every_pass_stay_a_few():
         most.add("task", f"bad{number % 3}", "no sound")
     with pytest.raises(quarantine.TooManyBadRecords, match="21 of 21 could not be used, 3 different ones"):
         most.check()
+    # So are those of a small task beside one that is sound.
+    beside = quarantine.Quarantine(config.BadRecords(max_share=0.02, grace=20))
+    for number in range(21):
+        beside.count_read(9, task="sound")
+        beside.count_read(task="small")
+        beside.add("small", f"bad{number % 3}", "no sound")
+    with pytest.raises(quarantine.TooManyBadRecords, match="21 of 210 could not be used, 3 different ones"):
+        beside.check()
 
 
 def test_a_task_that_stopped_over_budget_is_an_error_though_others_read_on():
