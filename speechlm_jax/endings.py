@@ -9,6 +9,7 @@ input turns a library's complaint into a ValueError of their own.
 import dis
 import os
 import pathlib
+import re
 import sys
 import sysconfig
 import traceback
@@ -25,6 +26,9 @@ CODES = (
     "SPEECHLM_TRACEBACK=1 shows the stack above every message."
 )
 
+_AUTOGRAPH = "in user code:"
+"""What an error opens with that came up in a function that AutoGraph has rewritten."""
+_PLACE = re.compile(r'File "(.+?)", line (\d+)')
 _FILE_MISTAKES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -47,7 +51,7 @@ def _judged(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ValueError) and raised_on_purpose(error):
         return MISTAKE, str(error)
     if place := _own_code(error):
-        return MISTAKE, f"{place}: {_last_line(error).rstrip('.')}. SPEECHLM_TRACEBACK=1 shows the stack."
+        return MISTAKE, f"{place}: {_in_words(error).rstrip('.')}. SPEECHLM_TRACEBACK=1 shows the stack."
     return FAULT, "stopped by a fault of the program; the stack above says where."
 
 
@@ -80,6 +84,10 @@ def _own_code(error: BaseException) -> str:
         place = (error.filename or "", error.lineno or 0)
         return "" if not _is_own_file(place[0]) else f"{place[0]}, line {place[1]}"
     found = ""
+    if str(error).startswith(_AUTOGRAPH):
+        # Its frames are of files that it has made, and what it says names those that they were made of.
+        named = [place for place in _PLACE.findall(str(error)) if _is_own_file(place[0])]
+        return f"{named[-1][0]}, line {named[-1][1]}" if named else ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         if _is_ours(frame):
             found = ""
@@ -89,16 +97,16 @@ def _own_code(error: BaseException) -> str:
 
 
 def _is_own_file(path: str) -> bool:
+    file = pathlib.Path(path)
+    installed = {"site-packages", "dist-packages"} & set(file.parts)
     # AutoGraph writes what it makes of a function to a file that is gone when somebody looks for it.
-    made = "__autograph_generated_file" in path
-    root = str(pathlib.Path(__file__).parent)
-    return pathlib.Path(path).is_absolute() and not path.startswith((root, *_libraries())) and not made
+    made = file.name.startswith("__autograph_generated_file")
+    rooms = (pathlib.Path(__file__).parent, *_libraries())
+    return file.is_absolute() and not installed and not made and not any(map(file.is_relative_to, rooms))
 
 
-def _last_line(error: BaseException) -> str:
-    """The kind of an error and what it says; of one that came through AutoGraph, which puts where it was before it, the
-    last line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines and lines[0] == "in user code:":
-        return lines[-1]
+def _in_words(error: BaseException) -> str:
+    """The kind of an error and what it says, without the places that AutoGraph puts before it."""
+    if str(error).startswith(_AUTOGRAPH):
+        return str(error).strip().splitlines()[-1].strip()
     return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"

@@ -43,6 +43,10 @@ class Stray:
     width: int = 4
 
 
+def end() -> None:
+    """What a test puts in its place."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's own flags."""
     parser.add_argument("--ending", help="how to end")
@@ -66,6 +70,8 @@ def run(*, whole: Whole, ending: str = "", count: int = 0, config_text: str = ""
             raise ValueError("seven is no number") from error
     if ending == "library":
         whole_files.write_json("no\0name", {})
+    if ending == "called":
+        end()
     if ending == "own code":
         int("seven")
     if ending == "file":

@@ -12,7 +12,8 @@ import process_group
 import pytest
 import small_run
 
-from speechlm_jax import checkpoints, cli, endings
+from speechlm_jax import checkpoints, cli, endings, limits
+from speechlm_jax.data import config
 from speechlm_jax.inference import evaluation
 
 pytestmark = pytest.mark.slow
@@ -86,15 +87,15 @@ def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
 
 def test_a_fault_in_an_evaluation_does_not_cost_the_steps_before_it(folder, monkeypatch, capsys):
     def fail(*_, **__):
-        raise RuntimeError("a metric that fails")
+        limits.at_least(config.BadRecords(), 0, "no_such_field")
 
     with monkeypatch.context() as broken:
         broken.setattr(evaluation.Evaluator, "score", fail)
-        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=3")) == 2
+        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=3")) == 1
     assert checkpoints.latest(folder / "fault" / "checkpoints") == 2
     with monkeypatch.context() as broken:
         broken.setattr(evaluation.Evaluator, "score", fail)
-        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=4")) == 2
+        assert cli.main(words(folder, "fault", "--gin.Evaluation.every=4")) == 1
     assert checkpoints.latest(folder / "fault" / "checkpoints") == 4
     capsys.readouterr()
     assert cli.main(words(folder, "fault")) == 0
