@@ -13,6 +13,8 @@ Letters (jaxtyping shapes, and suffixes of array names):
     G blocks of queries        J blocks of places      A, O positions and blocks of all rows in one
     X frequencies of a spectrum
 
+Behind a G or a J, U and S are positions within such a block.
+
 Words: a parameter bears one word an axis (`nnx.Param(..., axes=("embed", "mlp"))`, `None` for an axis that
 is never cut); `speechlm_jax/sharding.py` alone says where a word lies on the device mesh.
 """

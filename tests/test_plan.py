@@ -6,7 +6,7 @@ import json
 import pytest
 import rows
 
-from speechlm_jax import batch, layout, plan
+from speechlm_jax import batch, layout, plan, provenance
 from speechlm_jax.data import config as data_config
 from speechlm_jax.training import config
 
@@ -46,6 +46,19 @@ def test_a_plan_tells_where_the_memory_of_a_device_goes(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "text/table_VD  float32[128,16]  (vocabulary embed)  on (- fsdp)  2,048 bytes" in told
     assert "1.00 GB: fits" in told
+
+
+@pytest.mark.slow
+def test_a_gpu_is_planned_with_attention_written_out_though_a_cpu_compiles_it(monkeypatch):
+    monkeypatch.setattr(provenance, "cpus", lambda: 2)
+    sizes = {}
+    for kernel in ("auto", "blocks"):
+        asked = recipe(num_rows=4, attention_kernel=kernel)
+        long = dataclasses.replace(asked.data, row=dataclasses.replace(ROW, audio_seconds=24))
+        found = plan.run(recipe=dataclasses.replace(asked, data=long), devices=4, memory_gb=1)
+        sizes[kernel] = found["hbm_bytes_by_kind"]["activations"]
+    pairs = rows.MODEL.num_heads * (24 * 25) ** 2 * 4
+    assert sizes["auto"] > sizes["blocks"] + pairs
 
 
 @pytest.mark.slow

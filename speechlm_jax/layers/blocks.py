@@ -13,10 +13,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from speechlm_jax.layers import local_rows, masks
+from speechlm_jax.layers import by_device, masks
 
 SHORTEST = 256
 """Fewer queries or places than this are written out by 'auto'."""
+FEW_CORES = 4
+"""With more than these, 'auto' writes attention out: one pair of blocks after the other keeps few of them busy. One and
+two cores were measured."""
 BLOCK = 64
 """Places of a block. Larger ones hold more of other segments."""
 _LEAST = -1e30
@@ -32,7 +35,7 @@ def attend(
 
     Rows are cut over the mesh as those of a batch are, and heads along its tensor axis.
     """
-    local = local_rows.attention(functools.partial(_attend, mask.causal))
+    local = by_device.attention_on_each(functools.partial(_attend, mask.causal))
     return local(queries, keys, values, mask.query_ids, mask.memory_ids)
 
 
@@ -44,7 +47,7 @@ class _Cut(NamedTuple):
     values_BJHSK: Array
     query_ids_BGU: Array
     memory_ids_BJS: Array
-    visits: Int[Array, "3 A"]
+    visits: Int[Array, "3 pairs"]
     """Row, block of queries and block of places of each pair; the first `count` are to be visited."""
     count: Int[Array, ""]
 
@@ -145,14 +148,14 @@ _attend.defvjp(_forward, _backward)
 def _cut(causal: bool, queries: Array, keys: Array, values: Array, query_ids: Array, memory_ids: Array) -> _Cut:
     visited_BGJ = masks.overlap(query_ids, memory_ids, BLOCK, BLOCK, causal=causal)
     # Those to be visited first, row after row.
-    order_A = jnp.argsort(~visited_BGJ.ravel(), stable=True)
+    order = jnp.argsort(~visited_BGJ.ravel(), stable=True)
     return _Cut(
         queries_BGHUK=_blocks(queries * queries.shape[3] ** -0.5),
         keys_BJHSK=_blocks(keys),
         values_BJHSK=_blocks(values),
         query_ids_BGU=masks.padded(query_ids, BLOCK).reshape(query_ids.shape[0], -1, BLOCK),
         memory_ids_BJS=masks.padded(memory_ids, BLOCK).reshape(memory_ids.shape[0], -1, BLOCK),
-        visits=jnp.stack(jnp.unravel_index(order_A, visited_BGJ.shape)),
+        visits=jnp.stack(jnp.unravel_index(order, visited_BGJ.shape)),
         count=jnp.sum(visited_BGJ, dtype=jnp.int32),
     )
 

@@ -1,4 +1,5 @@
-"""What each device does with its own rows and heads, of programs that the compiler would not cut itself."""
+"""Programs of one device each, which the compiler does not cut over a mesh: a kernel is a whole to it, and so is a loop
+whose length follows from the data; it would gather all rows for either."""
 
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from jaxtyping import Array
 from speechlm_jax import sharding
 
 
-def attention(local: Callable[..., Array]) -> Callable[..., Array]:
+def attention_on_each(local: Callable[..., Array]) -> Callable[..., Array]:
     """`local`, of queries, keys, values and the ids of both, on the part of each device: rows are cut over the mesh as
     those of a batch are, heads along its tensor axis. Without a mesh it is `local`."""
     if jax.sharding.get_abstract_mesh().empty:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from speechlm_jax import sharding
+from speechlm_jax import provenance, sharding
 from speechlm_jax.layers import blocks, dot_products, masks, splash
 
 Choice = Literal["auto", "reference", "blocks", "cudnn", "splash"]
@@ -49,7 +49,9 @@ def suited(platform: str, queries: Float[Array, "B U H K"], keys: Float[Array, "
         return "splash"
     if platform == "gpu" and shortest >= _SHORTEST_OF_CUDNN and _cudnn_takes(queries, keys):
         return "cudnn"
-    return "blocks" if platform == "cpu" and shortest >= blocks.SHORTEST else "reference"
+    if platform == "cpu" and shortest >= blocks.SHORTEST and provenance.cpus() <= blocks.FEW_CORES:
+        return "blocks"
+    return "reference"
 
 
 def _cudnn_takes(queries: Float[Array, "B U H K"], keys: Float[Array, "B S H K"]) -> bool:

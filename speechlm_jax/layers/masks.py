@@ -49,7 +49,7 @@ def _range(ids: Int[Array, "B U"], size: int) -> tuple[Int[Array, "B G"], Int[Ar
     return jnp.min(jnp.where(blocks > 0, blocks, jnp.iinfo(ids.dtype).max), axis=2), jnp.max(blocks, axis=2)
 
 
-def padded(lane: Num[Array, "B U ..."], size: int) -> Num[Array, "B A ..."]:
+def padded(lane: Num[Array, "B U ..."], size: int) -> Num[Array, "B _ ..."]:
     """A lane with zeros, which are the ids of nobody, up to places in a multiple of `size`."""
     room = [(0, 0)] * lane.ndim
     room[1] = (0, -lane.shape[1] % size)

@@ -14,7 +14,7 @@ from jax.experimental.pallas.ops.tpu import splash_attention
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask_info
 from jaxtyping import Array, Bool, Float, Int
 
-from speechlm_jax.layers import local_rows, masks
+from speechlm_jax.layers import by_device, masks
 
 SHORTEST = 128
 """Fewer queries or places than this, which is a block, are written out by 'auto'."""
@@ -36,8 +36,7 @@ def attend(
     Rows are cut over the mesh as those of a batch are, and heads along its tensor axis. interpret: run the kernel
     without a TPU, slowly.
     """
-    # A kernel is one program a device to the compiler, which would gather all rows for it.
-    local = local_rows.attention(functools.partial(_attend, causal=mask.causal, interpret=interpret))
+    local = by_device.attention_on_each(functools.partial(_attend, causal=mask.causal, interpret=interpret))
     attended_BUHK = local(queries, keys, values, mask.query_ids, mask.memory_ids)
     return jnp.where(mask.sees()[:, :, None, None], attended_BUHK, 0)
 

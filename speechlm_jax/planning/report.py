@@ -36,7 +36,8 @@ class Report:
     flops_again: float
     """What Model.remat has computed a second time, by `flops.again`."""
     flops_compiler: float | None
-    """As the compiler counts: on a TPU the body of a loop once, and nothing of what kernels such as splash do."""
+    """As the compiler counts: on a TPU the body of a loop once, and nothing of what kernels such as splash do; nowhere
+    more than one pair of blocks where Model.attention_kernel is 'blocks'."""
     bytes_accessed: float | None
     """Counted likewise, so that the roofline's `memory` is too short where layers are looped over."""
     collectives: list[collectives.Collective]

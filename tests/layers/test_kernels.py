@@ -10,7 +10,7 @@ import pytest
 import rows
 from jax.sharding import NamedSharding, PartitionSpec
 
-from speechlm_jax import layout, sharding
+from speechlm_jax import layout, provenance, sharding
 from speechlm_jax.layers import blocks, dot_products, kernels, masks, splash
 from speechlm_jax.planning import report, topology
 
@@ -83,6 +83,21 @@ def test_a_kernel_gives_what_is_written_out(name, mask):
     check_kernel(name, mask)
 
 
+def test_in_half_precision_blocks_are_as_near_as_what_is_written_out():
+    given = lanes(2, 300, 300)
+    half = [lane.astype(jnp.bfloat16) for lane in given]
+    wanted = jax.tree.leaves(pull(reference, LONG, given))
+    far = {
+        name: [
+            float(jnp.abs(one.astype(jnp.float32) - other).max())
+            for one, other in zip(jax.tree.leaves(pull(attend, LONG, half)), wanted, strict=True)
+        ]
+        for name, attend in (("blocks", blocks.attend), ("reference", reference))
+    }
+    np.testing.assert_array_less(far["blocks"], 1.5 * np.asarray(far["reference"]) + 1e-3)
+    assert max(far["blocks"]) > 1e-3  # It was in half precision.
+
+
 @pytest.mark.parametrize("name", ATTENDS)
 def test_the_check_sees_a_kernel_that_looks_ahead(name, monkeypatch):
     attend = ATTENDS[name]
@@ -142,9 +157,10 @@ def test_the_kernel_of_cpus_holds_no_array_of_all_pairs():
     lane, ids = jax.ShapeDtypeStruct((2, 1100, 4, 64), jnp.float32), jax.ShapeDtypeStruct((2, 1100), jnp.int32)
 
     def gradient(queries, keys, values, ids):
-        return jax.grad(lambda *given: jnp.sum(kernels.attend(*given, masks.SegmentMask(ids, ids)) ** 2), (0, 1, 2))(
-            queries, keys, values
-        )
+        def loss(*given):
+            return jnp.sum(blocks.attend(*given, masks.SegmentMask(ids, ids)) ** 2)
+
+        return jax.grad(loss, argnums=(0, 1, 2))(queries, keys, values)
 
     compiled = jax.jit(gradient).lower(lane, lane, lane, ids).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 2 * 4 * 1100 * 1100 * 4
@@ -187,9 +203,12 @@ def test_the_kernel_of_tpus_compiles_ahead_of_time_and_holds_no_array_of_all_pai
         ("rocm", 1024, "bfloat16", "reference"),
     ],
 )
-def test_a_kernel_is_chosen_by_platform_and_shape(platform, length, dtype, wanted):
+def test_a_kernel_is_chosen_by_platform_and_shape(platform, length, dtype, wanted, monkeypatch):
+    monkeypatch.setattr(provenance, "cpus", lambda: 2)
     lane = jnp.zeros((1, length, 2, 64), dtype)
     assert kernels.suited(platform, lane, lane) == wanted
+    monkeypatch.setattr(provenance, "cpus", lambda: 32)
+    assert kernels.suited(platform, lane, lane) == ("reference" if wanted == "blocks" else wanted)
 
 
 def test_a_kernel_that_the_devices_lack_is_told():

@@ -49,9 +49,19 @@ def test_loss_and_gradients_are_those_of_one_device(shape, accumulate):
     check(laid_out.stepped(shape, accumulate=accumulate), accumulate)
 
 
-@pytest.mark.parametrize("changes", [{"remat": "minimal"}, {"remat": "full"}, {"scan": False}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"remat": "minimal"},
+        {"remat": "full"},
+        {"scan": False},
+        {"attention_kernel": "blocks", "remat": "minimal"},
+        {"attention_kernel": "blocks", "remat": "full", "scan": False},
+    ],
+    ids=str,
+)
 @pytest.mark.slow
-def test_what_is_kept_and_how_layers_are_compiled_changes_no_gradient(changes):
+def test_what_is_kept_and_how_it_is_compiled_changes_no_gradient(changes):
     check(laid_out.stepped(layout.Layout(data=1, fsdp=2, tensor=2), **changes))
 
 
