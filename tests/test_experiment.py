@@ -25,7 +25,7 @@ def test_a_recipe_becomes_a_summary_of_every_task_beside_a_guess(tmp_path, capsy
     assert heard["interval"][0] <= heard["score"] <= heard["interval"][1]
     assert masked["metric"] == "hits/masked_tokens" and 0 <= masked["baseline"] < 1
     assert all(name in table for name in found["tasks"])
-    # What is done is scored as the recipe now has its test, and says that the vocabulary is not made anew.
+    # What is done is scored as the recipe now has its test.
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
     test = "".join(json.dumps(line) + "\n" for line in lines if line["split"] == "validation")
     (tmp_path / "test.jsonl").write_text(test.replace("validation", "test"))
@@ -34,6 +34,9 @@ def test_a_recipe_becomes_a_summary_of_every_task_beside_a_guess(tmp_path, capsy
     again = json.loads((tmp_path / "run" / "summary.json").read_text())
     before, after = (found["tasks"]["manifest_recognition"]["scores"]["loss/ctc"] for found in (found, again))
     assert before != after
+    anew = [*words, f"--gin.Recipe.run_dir={tmp_path}/anew", "--gin.Recipe.steps=1", "--max_examples=1"]
+    assert cli.main(anew) == 0
+    assert "vocabulary.model is there and is taken as it is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,10 @@ class Manifest:
             places = (order.uniform(order.key("share", name), 0) for name in self._columns["id"])
             keep_N &= np.fromiter((lines.share[0] <= place < lines.share[1] for place in places), bool, len(self))
         if not keep_N.any():
-            raise ValueError(f"manifest {self.path}: none of its {len(self)} lines is one {lines.in_words()}.")
+            raise ValueError(
+                f"manifest {self.path}: none of its {len(self)} lines is one {lines.in_words()}. Choose others, by "
+                "Manifest.train, .validation, .test and .held_out where a recipe reads it, or mend the manifest."
+            )
         return np.flatnonzero(keep_N)[: lines.limit]
 
     def _has(self, field: str, wanted: Any) -> np.ndarray:

@@ -11,12 +11,10 @@ from speechlm_jax import batch, runtime, vocabulary, whole_files
 from speechlm_jax.data import (
     capacities,
     config,
-    others,
     packing,
     pipeline,
     quarantine,
     registration,
-    sources,
     stream,
     texts,
 )
@@ -61,7 +59,7 @@ def report(
             )
             | {
                 "empty": {"records": draws[index] - became[index], "of": draws[index]},
-                "left_out": _left_out(pipeline.source_of(task), data.stream.split),
+                "left_out": pipeline.source_of(task).left_out(data.stream.split),
             }
             for index, (task, rate) in enumerate(zip(tasks, rates, strict=True))
         },
@@ -122,12 +120,6 @@ def _draw(data: config.Data, seed: int, number: int) -> tuple[list[dict[str, Any
         return source.draw(number), source.draws, source.bad_records
     finally:
         source.close()
-
-
-def _left_out(source: sources.RandomAccessSource, split: str) -> int:
-    """Records of a split that are not drawn, because they lack what the task reads."""
-    within = source.source if isinstance(source, others.WithOthers) else source
-    return within.left_out(split) if isinstance(within, sources.Having) else 0
 
 
 def _of_task(

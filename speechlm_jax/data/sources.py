@@ -53,6 +53,7 @@ class RandomAccessSource(seqio.DataSource):
     """A SeqIO source over readers. To add one, subclass it and write `open`.
 
     Splits are named when it is made; nothing is opened before a split is used. Every example carries `id` and `_pos`.
+    One that is made of another has it as `source`.
     """
 
     def __init__(self, splits: Iterable[str]):
@@ -89,6 +90,11 @@ class RandomAccessSource(seqio.DataSource):
     def num_input_examples(self, split: str) -> int:
         """Records of a split. Opens it."""
         return len(self.reader(split))
+
+    def left_out(self, split: str) -> int:
+        """How many records of a split are not drawn because they lack what a task reads."""
+        within = getattr(self, "source", None)
+        return within.left_out(split) if isinstance(within, RandomAccessSource) else 0
 
     def fingerprint(self, split: str) -> str:
         """A text that changes when the split's records do: their number, and a hash of what names them. Opens it."""
@@ -284,17 +290,18 @@ class ShareOf(RandomAccessSource):
     def __init__(self, source: RandomAccessSource, share: tuple[float, float], *, splits: Sequence[str] | None = None):
         if not 0 <= share[0] < share[1] <= 1:
             raise ValueError(f"taking a share of {source!r}: wanted 0 <= low < high <= 1, found {share}.")
-        self._source, self._share = source, share
+        self.source, self._share = source, share
         self._cut = tuple(source.splits if splits is None else splits)
         for split in self._cut:
             if split not in source.splits:
-                near = kinds.nearest(split, source.splits)
-                raise ValueError(f"taking a share of {source!r}: it has no split '{split}'. {near}")
+                raise ValueError(
+                    f"taking a share of {source!r}: no split '{split}'. {kinds.nearest(split, source.splits)}"
+                )
         super().__init__(source.splits)
 
     def open(self, split: str) -> Reader:
         """The records of a split that are in the share."""
-        reader = self._source.reader(split)
+        reader = self.source.reader(split)
         if split not in self._cut:
             return reader
         # The hash is that of `manifest.Lines.share`.
@@ -303,7 +310,7 @@ class ShareOf(RandomAccessSource):
         return _Chosen(reader, chosen, str(self._share))
 
     def __repr__(self) -> str:
-        return f"ShareOf({self._source!r}, {self._share}, splits={self._cut})"
+        return f"ShareOf({self.source!r}, {self._share}, splits={self._cut})"
 
 
 class Having(RandomAccessSource):
@@ -325,8 +332,8 @@ class Having(RandomAccessSource):
         return _Chosen(reader, [i for i in range(len(reader)) if self._has(reader, i)], f"having {self._names}")
 
     def left_out(self, split: str) -> int:
-        """How many records of a split lack one of the fields."""
-        return len(self.source.reader(split)) - len(self.reader(split))
+        """Those that lack one of the fields, too."""
+        return super().left_out(split) + len(self.source.reader(split)) - len(self.reader(split))
 
     def _has(self, reader: Reader, index: int) -> bool:
         try:

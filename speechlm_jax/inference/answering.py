@@ -113,7 +113,9 @@ def _tell_untrained(trained_on: config.Manifest | None, request: uses.Request) -
         "translation": ("--to", request.to, trained_on.target_language),
     }
     for objective, (flag, asked, trained) in told.items():
-        if objective in objectives and asked not in (None, trained) and not trained.startswith("{"):
+        if asked is not None and objective not in objectives:
+            runtime.say(f"{flag}={asked}: the model's last training had no {objective}; what it says may mean nothing.")
+        elif asked not in (None, trained) and not trained.startswith("{"):
             runtime.say(
                 f"{flag}={asked}: the model was last trained with {flag}={trained}; what it says may mean nothing."
             )

@@ -67,6 +67,9 @@ def test_what_a_manifest_did_not_teach_is_told(capsys):
         answering._tell_untrained(pairs, uses.Request(use="translate", text=("x",), to=to))
     assert "--to=fr: the model was last trained with --to=de" in capsys.readouterr().err
     answering._tell_untrained(config.Manifest(), uses.Request(use="translate", text=("x",), to="fr"))
+    assert "--to=fr: the model's last training had no translation" in capsys.readouterr().err
+    answering._tell_untrained(config.Manifest(), uses.Request(use="answer", text=("x",), question="who?"))
+    answering._tell_untrained(None, uses.Request(use="translate", text=("x",), to="fr"))
     assert not capsys.readouterr().err
 
 
