@@ -317,9 +317,8 @@ def test_an_error_in_a_task_module_of_ones_own_is_told_by_its_line(tmp_path, mon
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def run(**_):
-        module = registration.import_tasks(f"{name}_tasks")
+        registration.import_tasks(f"{name}_tasks")
         importlib.import_module(f"{name}_tasks").g(tf.data.Dataset.from_tensors({"id": "a"}))
-        return module
 
     with monkeypatch.context() as changed:
         changed.setattr(cli_verb, "end", run)

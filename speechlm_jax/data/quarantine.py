@@ -59,8 +59,6 @@ class Quarantine:
         self._spent = False
         self._read_of: collections.Counter[str] = collections.Counter()
         self._skipped_of: collections.Counter[str] = collections.Counter()
-        self.read = 0
-        self.skipped = 0
         self.records: list[BadRecord] = []
         """The first thousand different ones."""
 
@@ -69,7 +67,6 @@ class Quarantine:
         name = record_id.decode("utf-8", "replace") if isinstance(record_id, bytes) else str(record_id)
         record = BadRecord(task, name, reason)
         with self._lock:
-            self.skipped += 1
             new = _key(task, name) not in self._told
             self._told.add(_key(task, name))
             self._skipped_of[task] += 1
@@ -83,12 +80,20 @@ class Quarantine:
         if new and self._on_bad:
             self._on_bad(record)
 
-    def count_read(self, number: int = 1, *, task: str | None = None) -> None:
+    def count_read(self, number: int = 1, *, task: str = "") -> None:
         """Counts records that were asked for. task: whose, where there may be several."""
         with self._lock:
-            self.read += number
-            if task is not None:
-                self._read_of[task] += number
+            self._read_of[task] += number
+
+    @property
+    def read(self) -> int:
+        """Records that were asked for."""
+        return self._read_of.total()
+
+    @property
+    def skipped(self) -> int:
+        """Records that were skipped, each as often as it was met."""
+        return self._skipped_of.total()
 
     @property
     def over_budget(self) -> bool:

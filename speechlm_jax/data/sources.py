@@ -294,9 +294,8 @@ class ShareOf(RandomAccessSource):
         self._cut = tuple(source.splits if splits is None else splits)
         for split in self._cut:
             if split not in source.splits:
-                raise ValueError(
-                    f"taking a share of {source!r}: no split '{split}'. {kinds.nearest(split, source.splits)}"
-                )
+                near = kinds.nearest(split, source.splits)
+                raise ValueError(f"taking a share of {source!r}: it has no split '{split}'. {near}")
         super().__init__(source.splits)
 
     def open(self, split: str) -> Reader:

@@ -64,7 +64,7 @@ def test_another_share_has_another_fingerprint():
 def test_a_share_that_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match=r"wanted 0 <= low < high <= 1, found \(0.5, 0.5\)"):
         sources.ShareOf(SOURCE, (0.5, 0.5))
-    with pytest.raises(ValueError, match=r"no split 'trian'.*train"):
+    with pytest.raises(ValueError, match=r"it has no split 'trian'.*train"):
         sources.ShareOf(SOURCE, (0.0, 0.1), splits=("trian",))
 
 

@@ -188,7 +188,7 @@ def test_bad_records_are_counted_told_and_skipped():
 
 def test_too_many_bad_records_end_the_run_with_the_reasons():
     settings = dataclasses.replace(
-        SETTINGS, mixture="stream_bad", bad_records=config.BadRecords(max_share=0.01, grace=0)
+        SETTINGS, mixture="stream_bad", bad_records=config.BadRecords(max_share=0.01, grace=1)
     )
     source = opened(settings)
     with pytest.raises(quarantine.TooManyBadRecords, match="not audio.*raise BadRecords.max_share"):
