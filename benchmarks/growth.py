@@ -1,6 +1,7 @@
 """How a step grows: its time against rows, their length, layers, and the devices that its weights are cut over; and
 what it takes to compile against depth.
 
+    pip install 'speechlm_jax[bench]'
     JAX_PLATFORMS=cpu python benchmarks/growth.py [--rounds 5] [--plot FILE]
 
 Each axis takes 1, 2, 4 and 8 times of a small model whose attention is written out: other kernels pass over what is in
@@ -8,7 +9,7 @@ other segments, so that their time grows with the segments rather than with the 
 rounds in turn, stands beside its operations by planning/flops.py. Along `shards`, weights are cut over so many
 pretended devices (fsdp), which share the cores of this machine: the work stays the same.
 
---plot writes a picture of it, for which matplotlib is to be there. The last line is JSON: the points of each axis;
+--plot writes a picture of it, by matplotlib. The last line is JSON: the points of each axis;
 `power`, with which time grew from the first point to the last, beside that of the theory: at most 1 of rows and of
 layers, 2 of the length of a row (attention), 0 of shards; and `compile_ratio` and `text_ratio`, of a program of 24
 layers over that of 6.
@@ -152,6 +153,7 @@ def draw(axes: Mapping[str, Mapping[str, Any]], path: str) -> None:
             values = np.asarray([point[key] for point in own["points"]], float)
             panel.loglog(at, values / values[0], style, label=label, base=2)
         panel.set(xlabel=axis, ylabel="of the first", xticks=at, xticklabels=[f"{value:g}" for value in at])
+        panel.set_ylim(bottom=0.5)
         panel.legend()
     figure.savefig(path, dpi=150)
 
