@@ -18,6 +18,9 @@ REMATS = ("none", "minimal", "full")
 """From the least that is computed again to the most."""
 MOST_ROWS = 64
 """Rows of one device that are tried at most."""
+GROUP = 8
+"""Devices with a copy of the weights between them, where there are more: cut over hundreds, a matrix leaves a device
+less than a tile, and TPUs' compiler then sums whole matrices in place of gathering parts."""
 
 
 class Choice(NamedTuple):
@@ -71,12 +74,15 @@ def search(
 
 
 def layouts(recipe: config.Recipe, devices: int) -> Iterator[layout.Layout]:
-    """Weights cut along fsdp, and over more and more devices along tensor, as far as heads divide; copies of them
-    between slices, as the recipe has it."""
+    """Weights cut along fsdp, over all devices and over groups of them, and over more and more devices along tensor, as
+    far as heads divide; copies of them between slices, as the recipe has it."""
     slices = recipe.layout.slices
     tensor = 1
     while devices // slices % tensor == 0 and recipe.model.num_heads % tensor == 0:
-        yield layout.Layout(slices=slices, data=1, fsdp=devices // slices // tensor, tensor=tensor)
+        fsdp = devices // slices // tensor
+        yield layout.Layout(slices=slices, data=1, fsdp=fsdp, tensor=tensor)
+        if fsdp > GROUP and fsdp % GROUP == 0:
+            yield layout.Layout(slices=slices, data=fsdp // GROUP, fsdp=GROUP, tensor=tensor)
         tensor *= 2
 
 

@@ -16,6 +16,7 @@ LAYOUTS = sorted(path.stem for path in FOLDER.glob("*.gin"))
 MESHES = {
     "data": {"slice": 1, "data": 8, "fsdp": 1, "tensor": 1},
     "fsdp": {"slice": 1, "data": 1, "fsdp": 8, "tensor": 1},
+    "fsdp_groups": {"slice": 1, "data": 1, "fsdp": 8, "tensor": 1},
     "fsdp_tensor": {"slice": 1, "data": 1, "fsdp": 2, "tensor": 4},
     "slices": {"slice": 2, "data": 1, "fsdp": 4, "tensor": 1},
     "tensor": {"slice": 1, "data": 1, "fsdp": 1, "tensor": 8},

@@ -39,10 +39,11 @@ def test_every_head_learns_from_the_rows():
     ("shape", "accumulate"),
     [
         (layout.Layout(data=1, fsdp=8, tensor=1), 1),
+        (layout.Layout(data=2, fsdp=4, tensor=1), 1),
         (layout.Layout(data=1, fsdp=1, tensor=8), 2),
         (layout.Layout(data=1, fsdp=2, tensor=2), 4),
     ],
-    ids=["fsdp 8", "tensor 8 in 2 microbatches", "fsdp 2 x tensor 2 in 4 microbatches"],
+    ids=["fsdp 8", "data 2 x fsdp 4", "tensor 8 in 2 microbatches", "fsdp 2 x tensor 2 in 4 microbatches"],
 )
 @pytest.mark.slow
 def test_loss_and_gradients_are_those_of_one_device(shape, accumulate):
