@@ -36,7 +36,7 @@ PLANS = {
     "base_v5e_16": Plan("base", "v5e:4x4", "fsdp", 32),
     "base_v5e_256": Plan("base", "v5e:16x16", "fsdp_groups", 512),
     "large_v5e_256": Plan("large", "v5e:16x16", "fsdp_groups", 256),
-    "large_v6e_256": Plan("large", "v6e:16x16", "fsdp", 512),
+    "large_v6e_256": Plan("large", "v6e:16x16", "fsdp_groups", 512),
     "xl_v5p_128": Plan("xl", "v5p:4x4x8", "fsdp", 256),
     "xl_2_v6e_256": Plan("xl", "v6e:16x16", "slices", 512, slices=2),
     "xxl_v5e_8": Plan("xxl", "v5e:2x4", "fsdp", 8, fits=False),

@@ -18,7 +18,7 @@ REMATS = ("none", "minimal", "full")
 """From the least that is computed again to the most."""
 MOST_ROWS = 64
 """Rows of one device that are tried at most."""
-GROUP = 8
+GROUP = 16
 """Devices with a copy of the weights between them, where there are more: cut over hundreds, a matrix leaves a device
 less than a tile, and TPUs' compiler then sums whole matrices in place of gathering parts."""
 

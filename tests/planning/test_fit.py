@@ -46,9 +46,8 @@ def test_as_many_rows_as_fit_are_found_and_found_again_without_compiling(tmp_pat
 def test_many_devices_are_cut_in_groups_too():
     assert list(fit.layouts(RECIPE, 32)) == [
         layout.Layout(data=1, fsdp=32, tensor=1),
-        layout.Layout(data=4, fsdp=8, tensor=1),
+        layout.Layout(data=2, fsdp=16, tensor=1),
         layout.Layout(data=1, fsdp=16, tensor=2),
-        layout.Layout(data=2, fsdp=8, tensor=2),
     ]
 
 
