@@ -32,9 +32,10 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _ARRAY = re.compile(r"\b(\w+)\[([\d,]*)\]")
 _CALL = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\(")
 _BETWEEN_SLICES = re.compile(r'= (.*?) send\(.*_xla_megascale_transfer_type="(\w+)"')
-_NAMED_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}")
+_IN_ORDER = r"\[([\d,]+)\](?:T\(([\d,]+)\))?"
+_NAMED_MESH = re.compile(rf"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\({_IN_ORDER}\))?\s*\{{([^}}]*)\}}")
 _LISTED = re.compile(r"replica_groups=\{(\{[\d,{}]*\})\}")
-_IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
+_IOTA = re.compile(rf"replica_groups=\[([\d,]+)\]<={_IN_ORDER}")
 _PAIRS = re.compile(r"source_target_pairs=\{(\{[\d,{}]*\})\}")
 
 
@@ -183,16 +184,20 @@ def _groups(line: str, devices: int) -> np.ndarray | list[list[int]]:
     named, listed, iota, pairs = (pattern.search(line) for pattern in (_NAMED_MESH, _LISTED, _IOTA, _PAIRS))
     if named is not None:
         axes = dict(re.findall(r"'(\w+)'=(\d+)", named.group(1)))
-        along = re.findall(r"'(\w+)'", named.group(2))
-        grid = np.arange(devices).reshape([int(size) for size in axes.values()])
+        along = re.findall(r"'(\w+)'", named.group(4))
+        grid = _in_order(named.group(2) or str(devices), named.group(3)).reshape([int(n) for n in axes.values()])
         inner = [list(axes).index(name) for name in along]
         grid = np.moveaxis(grid, inner, range(-len(inner), 0))
         return grid.reshape(-1, int(np.prod([int(axes[name]) for name in along])))
     if iota is not None:
-        groups, sides, turned = ([int(n) for n in (part or "").split(",") if n] for part in iota.groups())
-        grid = np.arange(devices).reshape(sides)
-        return (grid.transpose(turned) if turned else grid).reshape(groups)
+        return _in_order(iota.group(2), iota.group(3)).reshape([int(n) for n in iota.group(1).split(",")])
     for found in (listed, pairs):
         if found is not None:
             return [[int(n) for n in group.split(",")] for group in re.findall(r"\{([\d,]+)\}", found.group(1))]
     return [list(range(devices))]
+
+
+def _in_order(sides: str, turned: str | None) -> np.ndarray:
+    """Numbers of devices counted along `sides`, with those axes in the order `turned`."""
+    grid = np.arange(np.prod([int(n) for n in sides.split(",")])).reshape([int(n) for n in sides.split(",")])
+    return grid.transpose([int(n) for n in turned.split(",")]) if turned else grid

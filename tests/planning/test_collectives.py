@@ -113,3 +113,18 @@ def test_what_a_tpu_compiler_writes_is_read():
         ("all-reduce", "slice+fsdp+tensor", 1, 160),
         ("reduce-scatter", "fsdp", 2, 1200),
     ]
+
+
+@pytest.mark.parametrize(
+    ("groups", "axis"),
+    [
+        ("mesh['axis_0'=4,'axis_1'=2] {'axis_1'}", "tensor"),
+        ("mesh['axis_0'=2,'axis_1'=4], device_ids=([4,2]T(1,0)) {'axis_0'}", "tensor"),
+        ("mesh['axis_0'=2,'axis_1'=4], device_ids=([4,2]T(1,0)) {'axis_1'}", "slice+fsdp"),
+        ("[4,2]<=[2,2,2]T(0,2,1)", "fsdp"),
+    ],
+)
+def test_groups_are_told_in_whatever_order_the_compiler_counts_devices(groups, axis):
+    line = f"  %g = f32[8]{{0}} all-gather(%p), channel_id=1, replica_groups={groups}, dimensions={{0}}"
+    (found,) = collectives.read(f"ENTRY %main (p: f32[4]) -> f32[8] {{\n{line}\n}}\n", MESH)
+    assert found.axis == axis
