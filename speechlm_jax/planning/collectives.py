@@ -199,5 +199,6 @@ def _groups(line: str, devices: int) -> np.ndarray | list[list[int]]:
 
 def _in_order(sides: str, turned: str | None) -> np.ndarray:
     """Numbers of devices counted along `sides`, with those axes in the order `turned`."""
-    grid = np.arange(np.prod([int(n) for n in sides.split(",")])).reshape([int(n) for n in sides.split(",")])
+    shape = [int(n) for n in sides.split(",")]
+    grid = np.arange(np.prod(shape)).reshape(shape)
     return grid.transpose([int(n) for n in turned.split(",")]) if turned else grid

@@ -19,8 +19,8 @@ REMATS = ("none", "minimal", "full")
 MOST_ROWS = 64
 """Rows of one device that are tried at most."""
 GROUP = 16
-"""Devices with a copy of the weights between them, where there are more: cut over hundreds, a matrix leaves a device
-less than a tile, and TPUs' compiler then sums whole matrices in place of gathering parts."""
+"""Devices with a copy of the weights between them, where there are more: of weights cut over 256, TPUs' compiler was
+seen to sum whole matrices in place of gathering parts. It factors the torus of the usual slices."""
 
 
 class Choice(NamedTuple):
