@@ -97,7 +97,9 @@ def main() -> None:
     parser.add_argument("--plot", help="a picture to write, such as growth.png")
     given = parser.parse_args()
     if given.plot and importlib.util.find_spec("matplotlib") is None:
-        parser.error("drawing needs matplotlib, which is not installed. Install it, or leave --plot out.")
+        parser.error(
+            "drawing needs matplotlib, which is not installed. Install speechlm_jax[bench], or leave --plot out."
+        )
     found: dict[str, Any] = {"axes": {axis: grown(axis, points, given.rounds) for axis, points in AXES.items()}}
     found |= depth()
     print(json.dumps({**found, "versions": provenance.versions("jaxlib"), **provenance.machine()}))
@@ -152,7 +154,7 @@ def draw(axes: Mapping[str, Mapping[str, Any]], path: str) -> None:
             values = np.asarray([point[key] for point in own["points"]], float)
             panel.loglog(at, values / values[0], style, label=label, base=2)
         panel.set(xlabel=axis, ylabel="of the first", xticks=at, xticklabels=[f"{value:g}" for value in at])
-        panel.set_ylim(bottom=0.5)
+        panel.set_ylim(bottom=0.5)  # Else the noise of what does not grow would fill its panel.
         panel.legend()
     figure.savefig(path, dpi=150)
 

@@ -166,7 +166,7 @@ def _size(result: str, kind: str, line: str, mesh: Mesh, axis: str) -> int:
 
 
 def _bytes_of(dtype: str, shape: str) -> int:
-    size = int(np.prod([int(n) for n in shape.split(",") if n], dtype=np.int64))
+    size = int(np.prod(_numbers(shape), dtype=np.int64))
     return size * _BYTES.get(dtype, 0)
 
 
@@ -190,15 +190,19 @@ def _groups(line: str, devices: int) -> np.ndarray | list[list[int]]:
         grid = np.moveaxis(grid, inner, range(-len(inner), 0))
         return grid.reshape(-1, int(np.prod([int(axes[name]) for name in along])))
     if iota is not None:
-        return _in_order(iota.group(2), iota.group(3)).reshape([int(n) for n in iota.group(1).split(",")])
+        return _in_order(iota.group(2), iota.group(3)).reshape(_numbers(iota.group(1)))
     for found in (listed, pairs):
         if found is not None:
-            return [[int(n) for n in group.split(",")] for group in re.findall(r"\{([\d,]+)\}", found.group(1))]
+            return [_numbers(group) for group in re.findall(r"\{([\d,]+)\}", found.group(1))]
     return [list(range(devices))]
 
 
 def _in_order(sides: str, turned: str | None) -> np.ndarray:
     """Numbers of devices counted along `sides`, with those axes in the order `turned`."""
-    shape = [int(n) for n in sides.split(",")]
+    shape = _numbers(sides)
     grid = np.arange(np.prod(shape)).reshape(shape)
-    return grid.transpose([int(n) for n in turned.split(",")]) if turned else grid
+    return grid.transpose(_numbers(turned)) if turned else grid
+
+
+def _numbers(listed: str) -> list[int]:
+    return [int(n) for n in listed.split(",") if n]
