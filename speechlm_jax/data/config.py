@@ -69,7 +69,7 @@ class Manifest:
     passage: str = "passage"
     answer: str = "answer"
     speaker: str = ""
-    """The field that holds the speaker's name, spelled before a text that is to be spoken; empty: there is none."""
+    """The field that holds the speaker's name, put before a text that is to be spoken; empty: there is none."""
     plain: bool = True
     """Texts, but for labels, in small letters and without punctuation."""
     train: str = "train"

@@ -8,7 +8,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-import numpy as np
 import seqio
 
 from speechlm_jax import batch
@@ -19,7 +18,7 @@ Unit = Literal["audio_seconds", "tokens"]
 Rates = list[tuple[str, Callable[[seqio.Task], float]]]
 
 SAMPLE = 1000
-"""Records that the mean amount of an example is measured on."""
+"""Records that the mean amount of a draw is measured on."""
 
 
 def by_size(tasks: Iterable[str], *, temperature: float = 1.0, most: int | None = None, split: str = "train") -> Rates:
@@ -43,15 +42,16 @@ def by_size(tasks: Iterable[str], *, temperature: float = 1.0, most: int | None 
 def by_amount(shares: Mapping[str, float], unit: Unit, *, split: str = "train") -> Rates:
     """Rates at which each task gets its share, not of the examples that are drawn but of their speech or text.
 
-    shares: positive numbers. unit: seconds of speech, into the encoder and out of the decoder, or tokens, likewise. A
-    task's mean example is measured on its first SAMPLE shuffled records. Raises ValueError where a task has nothing of
-    the unit.
+    shares: positive numbers. unit: seconds of speech, into the encoder and out of the decoder, or tokens, likewise.
+    What a draw of a task yields is measured on its first SAMPLE shuffled records, those that become no example and
+    yield nothing among them: it is records that a mixture draws. Raises ValueError where a task has nothing of the
+    unit.
     """
     if not all(share > 0 for share in shares.values()):
         raise ValueError(f"mixing by {unit}: shares are positive numbers, found {dict(shares)}.")
 
     def rate(task: seqio.Task) -> float:
-        amount = _mean(task.name, split, features.current().hash)[unit]
+        amount = _mean_of_draw(task.name, split, features.current().hash)[unit]
         if not amount:
             raise ValueError(f"mixing by {unit}: examples of task '{task.name}' have none. Give it a rate by itself.")
         return shares[task.name] / amount
@@ -60,17 +60,15 @@ def by_amount(shares: Mapping[str, float], unit: Unit, *, split: str = "train") 
 
 
 @functools.lru_cache(maxsize=1024)
-def _mean(name: str, split: str, vocabulary: str) -> Mapping[Unit, float]:
-    """The mean amount of an example of a task, in each unit; it depends on the vocabulary."""
+def _mean_of_draw(name: str, split: str, vocabulary: str) -> Mapping[Unit, float]:
+    """What a record of a task becomes in the mean, in each unit; it depends on the vocabulary."""
     del vocabulary
     task = seqio.TaskRegistry.get(name)
     records = min(SAMPLE, pipeline.source_of(task).num_input_examples(split))
     bad = quarantine.Quarantine(data_config.BadRecords(max_share=1.0))
     reader = pipeline.Reader(task, split, lambda: iter(range(records)), seed=0, quarantine=bad)
     examples = [example for position in range(records) for example in reader.take(position)]
-    samples = [len(example["audio"]) + len(example["target_audio"]) for example in examples]
-    tokens = [sum(len(example[lane]) for lane in ("inputs", "prompt", "targets")) for example in examples]
-    return {
-        "audio_seconds": float(np.mean(samples)) / batch.SAMPLE_RATE if examples else 0.0,
-        "tokens": float(np.mean(tokens)) if examples else 0.0,
-    }
+    samples = sum(len(example["audio"]) + len(example["target_audio"]) for example in examples)
+    tokens = sum(len(example[lane]) for example in examples for lane in ("inputs", "prompt", "targets"))
+    draws = max(records, 1)
+    return {"audio_seconds": samples / batch.SAMPLE_RATE / draws, "tokens": tokens / draws}

@@ -121,11 +121,12 @@ def masked_language_model(
     """Text some of whose tokens are to be told from the others (BERT, arXiv 1810.04805, section 3.1).
 
     Of the chosen tokens 80% become <mask>, 10% another piece at random, 10% stay. `masked_tokens` holds them where
-    `masked_weights` is 1; both are 0 elsewhere. Their number is rounded up or down at random, and at least one.
+    `masked_weights` is 1; both are 0 elsewhere.
 
-    max_tokens: of a longer text, a window that begins anywhere with equal chance. A text of fewer than two tokens is
-    dropped. whole_words: the tokens of a word are chosen together, which makes their number vary; a piece of Chinese
-    is a word. speech: they are told from the `audio` of the example, too. Raises ValueError for numbers out of range.
+    share: of the tokens, rounded up or down at random, and at least one. whole_words: of the words, all of whose tokens
+    are chosen together; a piece of Chinese is a word. max_tokens: of a longer text, a window that begins anywhere with
+    equal chance. A text of fewer than two tokens is dropped. speech: they are told from the `audio` of the example,
+    too. Raises ValueError for numbers out of range.
     """
     doing = "masking tokens"
     if not (0 < share < 1 and max_tokens >= 2):
@@ -137,15 +138,15 @@ def masked_language_model(
         words = features.current()
         tokens, (number_draw,), orders = _window(example[_TOKENS], max_tokens, 1, seed)
         size = tf.size(tokens)
-        number = _round(tf.cast(size, tf.float32) * share, number_draw, 1, size)
-        draws = orders[:size]
+        begins = tf.ones([size], tf.bool)
         if whole_words:
-            # Every token of a word has the draw of its first, so that words are chosen whole, long ones as often.
             begins = tf.concat([[True], tf.gather(tf.constant(words.begins_word), tokens[1:])], 0)
-            word = tf.cumsum(tf.cast(begins, tf.int32)) - 1
-            draws = tf.gather(tf.boolean_mask(draws, begins), word)
+        # A share of the words is the same share of their tokens in the mean, and chooses long ones as often as short.
+        draws = tf.boolean_mask(orders[:size], begins)
+        number = _round(tf.cast(tf.size(draws), tf.float32) * share, number_draw, 1, tf.size(draws))
         least = tf.math.top_k(draws, number).values[-1]
-        chosen = tf.cast(draws >= least, tf.float32)
+        word = tf.cumsum(tf.cast(begins, tf.int32)) - 1
+        chosen = tf.gather(tf.cast(draws >= least, tf.float32), word)
         # The order of a token is independent of the order of its namesake in the second half.
         fate = orders[size : 2 * size]
         other = _other(words, (fate - 0.8) * 10)

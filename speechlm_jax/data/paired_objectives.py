@@ -69,13 +69,13 @@ def question_answering(
         right = {} if accepted is None else {"accepted": preprocessors.field(example, accepted, doing)}
         return {**made, **_answer(replied, prompt), **right}
 
-    @tf.autograph.experimental.do_not_convert
     def has_one(example: Example) -> tf.Tensor:
         asked, replied = (tf.reshape(preprocessors.field(example, name, doing), [-1]) for name in (question, answer))
         alike = tf.equal(tf.size(asked), tf.size(replied))
         least = tf.minimum(tf.size(asked), tf.size(replied))
         # Of lists that differ in length the change itself tells.
-        return ~alike | tf.reduce_any(_is_there(asked[:least]) & _is_there(replied[:least]))
+        blank = preprocessors.is_blank(asked[:least]) | preprocessors.is_blank(replied[:least])
+        return ~alike | tf.reduce_any(~blank)
 
     read = [] if passage is None else [preprocessors.drop_empty(passage)]
     last = preprocessors.lanes(keep=("accepted",) if accepted is not None else ())
@@ -117,7 +117,7 @@ def matching(
     changed for one of another text. The text is the target, which is learned where it matches.
 
     others: the field of other texts, such as others.WithOthers brings. other_share, near_share: of the examples; the
-    rest match. A near miss is impossible for a text that shares all its words with the others: those match.
+    rest match. Where the others have no word that the text lacks, there is no near miss: it matches.
     """
     if min(other_share, near_share) < 0 or other_share + near_share > 1:
         raise ValueError(
@@ -156,15 +156,21 @@ def _claimed(truth: str, others: Sequence[str], kind: int, random: np.random.Gen
     """The text that is claimed, and the kind that it came out as."""
     truth, others = " ".join(truth.split()), [" ".join(other.split()) for other in others]
     others = [other for other in others if other not in ("", truth)]
-    if kind and others:
-        other = others[int(random.integers(len(others)))]
-        if kind == KINDS.index("other"):
-            return other.encode(), np.int32(kind)
+    if others and kind == KINDS.index("other"):
+        return str(random.choice(others)).encode(), np.int32(kind)
+    if kind == KINDS.index("near"):
         by_letters = " " not in truth and metrics.is_east_asian(truth)
-        words, joint = (list(truth), "") if by_letters else (truth.split(), " ")
-        foreign = [word for word in (other.split() if joint else list(other)) if word not in words]
+        cut, joint = (list, "") if by_letters else (str.split, " ")
+        words = cut(truth)
+
+        # Among Chinese characters a Latin letter or a mark would stand out.
+        def fits(word: str) -> bool:
+            return not by_letters or metrics.is_east_asian(word)
+
+        foreign = [word for other in others for word in cut(other) if word not in words and fits(word)]
         if foreign:
-            words[int(random.integers(len(words)))] = foreign[int(random.integers(len(foreign)))]
+            place = random.choice([place for place, word in enumerate(words) if fits(word)])
+            words[place] = str(random.choice(foreign))
             return joint.join(words).encode(), np.int32(kind)
     return truth.encode(), np.int32(KINDS.index(label_metrics.MATCH))
 
@@ -173,14 +179,10 @@ def _one_of(questions: tf.Tensor, answers: tf.Tensor, seed: tf.Tensor, told: str
     """A question that is not empty, by chance, and its answer."""
     counts = tf.size(answers), tf.size(questions)
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(*counts), [told, *counts])]):
-        there = tf.where(_is_there(questions) & _is_there(answers))[:, 0]
+        there = tf.where(~(preprocessors.is_blank(questions) | preprocessors.is_blank(answers)))[:, 0]
     # Philox by name, as for the seeds themselves.
     chosen = tf.random.stateless_uniform([], seed, 0, tf.size(there), tf.int32, alg="philox")
     return questions[there[chosen]], answers[there[chosen]]
-
-
-def _is_there(texts: tf.Tensor) -> tf.Tensor:
-    return tf.strings.strip(texts) != ""
 
 
 def _encoded(example: Example, texts: Sequence[str], *, speech: bool, doing: str, before: str = "") -> Example:

@@ -81,7 +81,7 @@ def keep_where(condition: Callable[[Example], tf.Tensor]) -> Preprocessor:
     """Keeps the examples for which `condition`, a function of TensorFlow operations, is true."""
 
     def preprocessor(dataset: tf.data.Dataset) -> tf.data.Dataset:
-        return dataset.filter(condition)
+        return dataset.filter(tf.autograph.experimental.do_not_convert(condition))
 
     return preprocessor
 
@@ -91,16 +91,21 @@ def drop_empty(*fields: str) -> Preprocessor:
 
     def full(value: tf.Tensor) -> tf.Tensor:
         if value.dtype == tf.string:
-            return tf.reduce_any(tf.not_equal(tf.strings.strip(value), ""))
+            return tf.reduce_any(~is_blank(value))
         return tf.size(value) > 0
 
-    @tf.autograph.experimental.do_not_convert
     def condition(example: Example) -> tf.Tensor:
         return tf.reduce_all([full(field(example, name, "dropping empty examples")) for name in fields])
 
     return keep_where(condition)
 
 
+def is_blank(texts: tf.Tensor) -> tf.Tensor:
+    """Of each text, whether it holds nothing but space, that of other scripts too."""
+    return tf.strings.regex_full_match(texts, f"{_SPACE}*")
+
+
+_SPACE = r"[\s\p{Z}]"
 _EAST_ASIAN = r"[\p{Han}\p{Hiragana}\p{Katakana}]"
 _MARKS = r"[^\p{L}\p{M}\p{N}\s]+"
 _NOT_WORD = r"[^\p{L}\p{M}\p{N}]"
@@ -139,7 +144,7 @@ def normalized(
         text = tf.strings.regex_replace(text, r"[^\p{L}\p{M}\p{N}']+|'{2,}", " ")
         text = tf.strings.regex_replace(text, f"(^|{_NOT_WORD})'", r"\1")
         text = tf.strings.regex_replace(text, f"'({_NOT_WORD}|$)", r"\1")
-    return tf.strings.strip(tf.strings.regex_replace(text, r"[\s\p{Z}]+", " "))
+    return tf.strings.strip(tf.strings.regex_replace(text, f"{_SPACE}+", " "))
 
 
 def tokenize(**texts: str) -> Preprocessor:

@@ -87,6 +87,6 @@ def speech_to_speech(into: str, out_of: str = "audio", *, task: str = "denoise")
 def _filled(value: tf.Tensor, what: str) -> tf.Tensor:
     """`value`, which must not be empty."""
     size = tf.strings.length(value) if value.dtype == tf.string else tf.size(value)
-    check = tf.debugging.Assert(size > 0, [f"{what} is empty; a speaker without a prompt cannot be spoken as."])
+    check = tf.debugging.Assert(size > 0, [f"{what} is empty, and tells no voice to speak with."])
     with tf.control_dependencies([check]):
         return tf.identity(value)

@@ -31,9 +31,8 @@ def totals(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "
             "tells. Set SpeechOut.guided_heads to one or more, or leave 'alignment' out of Losses.coefficients."
         )
     ids_BT = batch.target_audio.segment_ids
-    reduction = ids_BT.shape[1] // outputs.alignment.shape[1]
-    sums_BE = segments.total(outputs.alignment, ids_BT[:, ::reduction], lines.weights.shape[1])
-    return _reading(batch.inputs, lines) * reduction * sums_BE
+    strays_BT = jnp.repeat(outputs.alignment, ids_BT.shape[1] // outputs.alignment.shape[1], axis=1)
+    return _reading(batch.inputs, lines) * segments.total(strays_BT, ids_BT, lines.weights.shape[1])
 
 
 def _reading(inputs: batches.InputsLane, lines: batches.Segments) -> Float[Array, "B E"]:

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from speechlm_jax import batch as batches
 from speechlm_jax.layers import likelihoods, segments
@@ -48,11 +48,13 @@ def hits(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "B 
 
 
 def code_counts(outputs: speech_text.Outputs, batch: batches.Batch) -> Float[Array, "Q Z"]:
-    """How often each code stands at a hidden position: what tells whether the codebooks are in use."""
+    """How often each code stands at a hidden position of a segment that weighs: what tells whether the codebooks are in
+    use."""
     masked = outputs.masked_speech
     assert masked is not None and batch.audio is not None
-    one_hot_BPQZ = jax.nn.one_hot(masked.codes, masked.logits.shape[-1]) * masked.hidden[:, :, None, None]
-    return one_hot_BPQZ.sum((0, 1))
+    weights_BP = segments.look_up(batch.segments.weights, _ids(batch.audio, masked.hidden.shape[1]))
+    count_BP = masked.hidden & (weights_BP > 0)
+    return (jax.nn.one_hot(masked.codes, masked.logits.shape[-1]) * count_BP[:, :, None, None]).sum((0, 1))
 
 
 def _mean_over_hidden(
@@ -61,7 +63,12 @@ def _mean_over_hidden(
     """The mean over the hidden positions of each segment; 0 where there are none."""
     assert batch.audio is not None
     num_segments = batch.segments.weights.shape[1]
-    ids_BP = batch.audio.segment_ids[:, :: batch.audio.segment_ids.shape[1] // values_BP.shape[1]]
+    ids_BP = _ids(batch.audio, values_BP.shape[1])
     hidden_BP = are_hidden_BP.astype(jnp.float32)
     sums_BE = segments.total(values_BP * hidden_BP, ids_BP, num_segments)
     return sums_BE / jnp.maximum(segments.total(hidden_BP, ids_BP, num_segments), 1.0)
+
+
+def _ids(audio: batches.AudioLane, positions: int) -> Int[Array, "B P"]:
+    """The segment of each position of the encoder."""
+    return audio.segment_ids[:, :: audio.segment_ids.shape[1] // positions]

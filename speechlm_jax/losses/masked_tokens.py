@@ -1,4 +1,4 @@
-"""Cross-entropy of the encoder over masked input tokens: L = -sum log P(x_i | x without i)."""
+"""Cross-entropy of the encoder over masked input tokens: L = -sum over masked i of log P(x_i | the masked text)."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

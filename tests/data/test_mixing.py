@@ -27,10 +27,13 @@ def tasks():
             for i in range(count)
         ]
         _add(name, items, paired_objectives.translation("de", "en", "de", text="en"))
+    # Three records of four have no translation, and become no example.
+    gaps = [{**item, "id": f"{item['id']}-{i}", "de": "" if i else "gut"} for item in items for i in range(4)]
+    _add("mixing_gaps", gaps, paired_objectives.translation("de", "en", "de", text="en"))
     speech = [{"audio": np.zeros(16_000 * (1 + i % 3), np.int16) + 1, "id": str(i)} for i in range(9)]
     _add("mixing_speech", speech, speech_objectives.masked_speech())
     yield
-    for name in (*SIZES, "mixing_speech"):
+    for name in (*SIZES, "mixing_gaps", "mixing_speech"):
         seqio.TaskRegistry.remove(name)
 
 
@@ -59,8 +62,9 @@ def test_a_large_task_may_count_as_a_smaller_one():
 
 
 @pytest.mark.slow
-def test_tokens_are_drawn_in_the_asked_shares():
-    wanted = {"mixing_short": 1.0, "mixing_long": 3.0}
+@pytest.mark.parametrize("other", ["mixing_long", "mixing_gaps"])
+def test_tokens_are_drawn_in_the_asked_shares(other):
+    wanted = {"mixing_short": 1.0, other: 3.0}
     seqio.MixtureRegistry.add("mixing", mixing.by_amount(wanted, "tokens"))
     try:
         row = batch.Row(inputs=600, targets=600, segments=32)
@@ -74,7 +78,15 @@ def test_tokens_are_drawn_in_the_asked_shares():
     for example in drawn:
         tokens[example["task"]] += sum(len(example[lane]) for lane in ("inputs", "prompt", "targets"))
     realised = dict(zip(source.tasks, tokens / tokens.sum(), strict=True))
-    assert realised["mixing_long"] == pytest.approx(0.75, abs=0.01)
+    assert realised[other] == pytest.approx(0.75, abs=0.01)
+
+
+def test_a_record_that_becomes_no_example_is_a_draw_for_nothing():
+    rates = [rate for _, rate in mixing.by_amount({"mixing_long": 1.0, "mixing_gaps": 1.0}, "tokens")]
+    long, gaps = (
+        rate(seqio.TaskRegistry.get(name)) for rate, name in zip(rates, ("mixing_long", "mixing_gaps"), strict=True)
+    )
+    assert gaps == pytest.approx(4 * long)
 
 
 def test_seconds_of_speech_are_what_a_rate_is_made_of():

@@ -168,10 +168,17 @@ def test_a_claim_is_the_target_and_said_to_be_true_or_false(words):
 
 
 def test_a_near_miss_in_chinese_changes_one_character(words):
-    found = claims(40, truth="我喜欢吃苹果", others=["他在学校"], other_share=0.0, near_share=1.0)
+    truth = "我喜欢吃苹果A。"
+    found = claims(40, truth=truth, others=["他 在B学校，"], other_share=0.0, near_share=1.0)
     for example in found:
         claimed = words.decode(example["targets"].tolist())
-        assert sum(a != b for a, b in zip(claimed, "我喜欢吃苹果", strict=True)) == 1
+        changed = [(a, b) for a, b in zip(claimed, truth, strict=True) if a != b]
+        assert len(changed) == 1 and changed[0][0] in "他在学校" and changed[0][1] not in "A。"
+
+
+def test_the_word_of_a_near_miss_is_sought_in_all_other_texts():
+    found = claims(40, others=["the house", "big red dog"], other_share=0.0, near_share=1.0)
+    assert {example["kind"] for example in found} == {b"near"}
 
 
 def test_shares_that_are_more_than_all_are_refused():
@@ -179,11 +186,14 @@ def test_shares_that_are_more_than_all_are_refused():
         paired_objectives.matching(other_share=0.9, near_share=0.2)
 
 
-@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize("empty", ["", " ", "\u3000", "\u00a0\n"])
 def test_a_text_that_is_empty_teaches_nothing(empty):
     translate = paired_objectives.translation("de", "en", "de", text="en")
     assert not run(translate, en=empty, de="Tag") and not run(translate, en="day", de=empty)
-    assert not run(paired_objectives.question_answering(passage="text"), text=empty, question="who?", answer="Anna")
+    answer = paired_objectives.question_answering(passage="text")
+    assert not run(answer, text=empty, question="who?", answer="Anna")
+    assert not run(answer, text="Anna sang.", question=["who?", empty], answer=[empty, "Anna"])
+    assert run(answer, text="Anna sang.", question=["who?", empty], answer=["Anna", empty])
     pair = {"label": "yes", "one": "a", "two": empty}
     assert not run(paired_objectives.classification("label", texts=("two",)), **pair)
     # Of several texts not all need be there.

@@ -45,9 +45,9 @@ def test_a_voice_prompt_goes_into_the_encoder():
 
 
 @pytest.mark.parametrize(("choice", "field"), [("speaker", ""), ("prompt", SPEECH[:0])])
-def test_a_speaker_without_a_prompt_is_an_error(choice, field):
+def test_an_empty_name_or_prompt_of_a_voice_is_an_error(choice, field):
     steps = speech_objectives.text_to_speech(**{choice: "voice"})
-    with pytest.raises(tf.errors.InvalidArgumentError, match="a speaker without a prompt"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="tells no voice to speak with"):
         run(steps, text="good day", audio=SPEECH, voice=field)
 
 

@@ -21,13 +21,17 @@ def told(strays):
     return speech_text.Outputs(alignment=strays)
 
 
-def test_the_loss_is_the_mean_over_the_frames_of_speech_that_has_a_text():
-    batch = rows.batch(ROW, EXAMPLES)
+@pytest.mark.parametrize("seconds", [0.4, 0.41])
+def test_the_loss_is_the_mean_over_the_frames_of_speech_that_has_a_text(seconds):
+    """Also where the last step is not full of frames."""
+    examples = [rows.example(0, inputs=3, target_seconds=seconds), *EXAMPLES[1:]]
+    batch = rows.batch(ROW, examples)
     strays = np.random.default_rng(0).random((1, ROW.target_audio_steps), np.float32)
     found, weights = alignment.totals(told(jnp.asarray(strays)), batch), alignment.weights(batch)
-    first = np.asarray(batch.target_audio.segment_ids)[:, :: ROW.reduction] == 1
-    scale, frames = EXAMPLES[0]["weight"][0], rows.frames(EXAMPLES[0]["target_audio"])
-    np.testing.assert_allclose(found[0, 0], scale * ROW.reduction * strays[first].sum(), rtol=1e-5)
+    scale, frames = examples[0]["weight"][0], rows.frames(examples[0]["target_audio"])
+    own = np.flatnonzero(np.asarray(batch.target_audio.segment_ids)[0] == 1)
+    assert len(own) == frames
+    np.testing.assert_allclose(found[0, 0], scale * strays[0, own // ROW.reduction].sum(), rtol=1e-5)
     np.testing.assert_allclose(weights[0, 0], scale * frames)
     # The second speaks without a text, the third beside the name of its task.
     assert not np.any(found[0, 1:]) and not np.any(weights[0, 1:])

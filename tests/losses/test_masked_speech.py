@@ -35,10 +35,11 @@ def test_the_loss_is_optaxs_mean_over_hidden_positions_and_codebooks():
     assert not np.any(found[0, 1:])
 
 
-def test_codes_are_counted_where_speech_is_hidden():
-    batch, out = rows.batch(ROW, EXAMPLES), outputs()
+def test_codes_are_counted_where_speech_is_hidden_that_weighs():
+    silent = EXAMPLES[1] | {"weight": np.zeros(1, np.float32)}
+    batch, out = rows.batch(ROW, [EXAMPLES[0], silent]), outputs()
     found = masked_speech.code_counts(speech_text.Outputs(masked_speech=out), batch)
-    hidden = np.asarray(out.hidden[0])
+    hidden = np.asarray(out.hidden[0]) & np.asarray(batch.audio.segment_ids[0, ::4] == 1)
     for q in range(2):
         wanted = np.bincount(np.asarray(out.codes)[0, hidden, q], minlength=8)
         np.testing.assert_array_equal(found[q], wanted)
