@@ -5,7 +5,7 @@ import dataclasses
 import importlib.util
 from typing import Any
 
-from speechlm_jax import runtime
+from speechlm_jax import runtime, whole_files
 from speechlm_jax.data import config
 
 
@@ -77,6 +77,8 @@ def run(
         stream=dataclasses.replace(data.stream, mixture=name),
     )
     there.check_data(data, with_vocabulary=False)
+    whole_files.check_folder(out, "--out")
+    whole_files.check_file(json, "--json")
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.data import caching
 

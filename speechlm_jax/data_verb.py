@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from speechlm_jax import runtime
+from speechlm_jax import runtime, whole_files
 from speechlm_jax.data import config
 
 
@@ -66,6 +66,8 @@ def run(
     if train_vocabulary is not None:
         there.check_new_vocabulary(data.vocabulary)
     there.check_data(data, with_vocabulary=train_vocabulary is None and export is None)
+    whole_files.check_folder(export, "--export")
+    whole_files.check_file(json, "--json")
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.data import report
 

@@ -65,6 +65,7 @@ def run(
     for path in (checkpoint, before, recogniser):
         if path is not None:
             there.check_checkpoint(path)
+    whole_files.check_file(json, "--json")
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.inference import forgetting, scoring
 

@@ -54,6 +54,7 @@ def run(
     if recogniser is not None:
         there.check_checkpoint(recogniser)
     there.check_data(recipe.data, with_vocabulary=not pieces)
+    whole_files.check_folder(recipe.run_dir, "Recipe.run_dir")
     started, cpu = time.monotonic(), time.process_time()
     resumed = there.has_checkpoints(recipe.run_dir)
     runtime.hide_accelerators_from_tensorflow()
@@ -101,10 +102,13 @@ def _judged(scores: Mapping[str, Any]) -> dict[str, Any]:
     if "not_scored" in scores:
         return {"not_scored": scores["not_scored"]}
     numbers = {key: value for key, value in scores.items() if isinstance(value, int | float)}
+    judging = [key for key in numbers if key not in metrics.COUNTS]
+    if not judging:
+        return {"not_scored": "no loss head of the run and no metric of the task has anything to say of it"}
     # No spaces part the words of such texts.
     east_asian = any(metrics.is_east_asian(sample["target"]) for sample in scores.get("samples", ()))
     headlines = ("heard/cer", "ctc/cer", "cer", *HEADLINES) if east_asian else HEADLINES
-    metric = next((headline for headline in headlines if headline in numbers), next(iter(numbers)))
+    metric = next((headline for headline in headlines if headline in numbers), judging[0])
     guesses = {method: own.get(metric.removeprefix("ctc/")) for method, own in scores["guesses"].items()}
     known = [value for value in guesses.values() if value is not None]
     return {

@@ -1,7 +1,8 @@
 """Verb `infer`: recordings and texts in, a model's answers out as JSON lines."""
 
 import argparse
-import pathlib
+
+from speechlm_jax import whole_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,8 +103,8 @@ def run(
     )
     there.check_checkpoint(checkpoint)
     found = entries.find(inputs, request)
-    if out_dir is not None:
-        pathlib.Path(out_dir).mkdir(parents=True, exist_ok=True)
+    whole_files.check_file(out, "--out")
+    whole_files.check_folder(out_dir, "--out_dir")
     from speechlm_jax.inference import answering
 
     answering.answer(checkpoint, found, request, out_path=out, decode_steps=decode_steps, rows=rows)

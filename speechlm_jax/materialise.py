@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from speechlm_jax import provenance, runtime
+from speechlm_jax import provenance, runtime, whole_files
 from speechlm_jax.training import config
 
 
@@ -41,6 +41,7 @@ def run(
             f"writing rows: they would be read from {recipe.data.stream.written}. Set Stream.written = ''."
         )
     there.check_data(recipe.data)
+    whole_files.check_folder(out, "--out")
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.data import row_writer
 

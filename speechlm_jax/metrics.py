@@ -36,6 +36,10 @@ def is_east_asian(text: str) -> bool:
     return _IDEOGRAPH.search(text) is not None
 
 
+COUNTS = ("skipped", "examples", "cut_off")
+"""Numbers among the scores of a task that say how many there were, not how good they are."""
+
+
 def some(count: int, most: int = 5) -> list[int]:
     """The indices of a few of `count` things, spread evenly over them."""
     return np.linspace(0, count - 1, min(most, count)).astype(int).tolist()

@@ -57,6 +57,7 @@ def run(
         )
     if fit and shapes:
         raise ValueError("planning a run: --fit tries many layouts and --shapes prints one. Give one of them.")
+    whole_files.check_file(json or None, "--json")
     # Beside a compiler for TPUs, JAX itself is to run where the process is.
     os.environ["JAX_PLATFORMS"] = "cpu"
     from speechlm_jax import sharding

@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,6 +27,32 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_file(path: str | os.PathLike[str] | None, flag: str) -> None:
+    """Raises ValueError where the file that a flag names could not be written, which is better known before the work.
+    None: it is not asked for."""
+    if path is None:
+        return
+    if os.path.isdir(path):
+        raise ValueError(f"writing {flag}={path}: it is a folder. Name a file.")
+    _check_writable(pathlib.Path(path).parent, f"{flag}={path}")
+
+
+def check_folder(path: str | os.PathLike[str] | None, flag: str) -> None:
+    """Raises ValueError where no file could be written to the folder that a flag names, once it is made. None: it is
+    not asked for."""
+    if path is not None:
+        _check_writable(pathlib.Path(path), f"{flag}={path}")
+
+
+def _check_writable(folder: pathlib.Path, told: str) -> None:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(f"writing {told}: {there}: {error.strerror}. Name another place.") from error
 
 
 @contextlib.contextmanager

@@ -85,6 +85,10 @@ def test_a_task_that_is_not_scored_says_why_and_leaves_the_others_their_lines():
     assert "0.600" in mood and speech.split(maxsplit=1) == ["speech", "not scored: 3 of 3 were skipped"]
 
 
+def test_numbers_that_only_count_are_no_score():
+    assert "not_scored" in experiment._judged({"skipped": 0, "examples": 9, "cut_off": 2, "guesses": {}})
+
+
 def test_without_a_vocabulary_and_its_size_nothing_begins(tmp_path, capsys):
     small_run.write(tmp_path)
     assert cli.main(["experiment", f"--gin_file={tmp_path}/recipe.gin"]) == 2

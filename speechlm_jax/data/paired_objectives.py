@@ -74,8 +74,8 @@ def question_answering(
         alike = tf.equal(tf.size(asked), tf.size(replied))
         least = tf.minimum(tf.size(asked), tf.size(replied))
         # Of lists that differ in length the change itself tells.
-        blank = preprocessors.is_blank(asked[:least]) | preprocessors.is_blank(replied[:least])
-        return ~alike | tf.reduce_any(~blank)
+        there = preprocessors.has_text(asked[:least]) & preprocessors.has_text(replied[:least])
+        return ~alike | tf.reduce_any(there)
 
     read = [] if passage is None else [preprocessors.drop_empty(passage)]
     last = preprocessors.lanes(keep=("accepted",) if accepted is not None else ())
@@ -179,7 +179,7 @@ def _one_of(questions: tf.Tensor, answers: tf.Tensor, seed: tf.Tensor, told: str
     """A question that is not empty, by chance, and its answer."""
     counts = tf.size(answers), tf.size(questions)
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(*counts), [told, *counts])]):
-        there = tf.where(~(preprocessors.is_blank(questions) | preprocessors.is_blank(answers)))[:, 0]
+        there = tf.where(preprocessors.has_text(questions) & preprocessors.has_text(answers))[:, 0]
     # Philox by name, as for the seeds themselves.
     chosen = tf.random.stateless_uniform([], seed, 0, tf.size(there), tf.int32, alg="philox")
     return questions[there[chosen]], answers[there[chosen]]

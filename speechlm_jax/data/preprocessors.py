@@ -91,7 +91,7 @@ def drop_empty(*fields: str) -> Preprocessor:
 
     def full(value: tf.Tensor) -> tf.Tensor:
         if value.dtype == tf.string:
-            return tf.reduce_any(~is_blank(value))
+            return tf.reduce_any(has_text(value))
         return tf.size(value) > 0
 
     def condition(example: Example) -> tf.Tensor:
@@ -100,9 +100,9 @@ def drop_empty(*fields: str) -> Preprocessor:
     return keep_where(condition)
 
 
-def is_blank(texts: tf.Tensor) -> tf.Tensor:
-    """Of each text, whether it holds nothing but space, that of other scripts too."""
-    return tf.strings.regex_full_match(texts, f"{_SPACE}*")
+def has_text(texts: tf.Tensor) -> tf.Tensor:
+    """Of each text, whether it holds more than space, of whatever script."""
+    return tf.logical_not(tf.strings.regex_full_match(texts, f"{_SPACE}*"))
 
 
 _SPACE = r"[\s\p{Z}]"

@@ -99,7 +99,7 @@ def _examples(
         if reason is None:
             yield {**example, "id": entry.id, "number": number, "origin": (0, number, 0)}
         else:
-            lines[number] = {"id": entry.id, "error": reason}
+            lines[number] = {"id": entry.id, "error": entries.readable(reason)}
 
 
 def _tell_untrained(trained_on: config.Manifest | None, request: uses.Request) -> None:
@@ -108,17 +108,20 @@ def _tell_untrained(trained_on: config.Manifest | None, request: uses.Request) -
     if trained_on is None:
         return
     objectives = [name.removeprefix("spoken_").removeprefix("speech_") for name, _ in trained_on.objectives]
-    told = {
-        "classification": ("--about", request.about, trained_on.about),
-        "translation": ("--to", request.to, trained_on.target_language),
-    }
-    for objective, (flag, asked, trained) in told.items():
-        if asked is not None and objective not in objectives:
-            runtime.say(f"{flag}={asked}: the model's last training had no {objective}; what it says may mean nothing.")
-        elif asked not in (None, trained) and not trained.startswith("{"):
-            runtime.say(
-                f"{flag}={asked}: the model was last trained with {flag}={trained}; what it says may mean nothing."
-            )
+    doing, objective = request.meaning.doing, request.meaning.objective
+    if objective not in objectives:
+        runtime.say(f"{doing}: the model's last training had no {objective}; what it says may mean nothing.")
+        return
+    for flag, asked, trained in (
+        ("--about", request.about, trained_on.about),
+        ("--to", request.to, trained_on.target_language),
+        ("--language", request.language, trained_on.language),
+        ("--speaker", request.speaker, trained_on.speaker and f"{{{trained_on.speaker}}}"),
+    ):
+        # What stood in a field, in braces, may have been anything.
+        if asked not in (None, trained) and not trained.startswith("{"):
+            with_what = f"with {flag}={trained}" if trained else f"without {flag}"
+            runtime.say(f"{flag}={asked}: the model was last trained {with_what}; what it says may mean nothing.")
 
 
 def _plain(trained_on: config.Manifest | None) -> Callable[[str], str]:

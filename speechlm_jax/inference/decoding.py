@@ -29,7 +29,6 @@ def greedy(
     max_steps: int,
     *,
     eos: int | Int[Array, ""] = vocabulary.EOS,
-    bos: int = vocabulary.BOS,
 ) -> tuple[Int[Array, "B E {max_steps}"], Int[Array, "B E"]]:
     """The most probable token at each step, for all segments of all rows at once; to be called under jit.
 
@@ -57,7 +56,7 @@ def greedy(
     def advance(state: _State) -> _State:
         step = state.cache.step
         before_BE = jax.lax.dynamic_index_in_dim(state.tokens, jnp.maximum(step - 1, 0), axis=2, keepdims=False)
-        logits_BEV, cache = model.step(jnp.where(step == 0, bos, before_BE), state.cache)
+        logits_BEV, cache = model.step(jnp.where(step == 0, vocabulary.BOS, before_BE), state.cache)
         best_BE = jnp.argmax(logits_BEV, axis=-1).astype(jnp.int32)
         free_BE = (step >= prompt_lengths) & ~state.ended
         writes_BE = free_BE & (best_BE != eos)

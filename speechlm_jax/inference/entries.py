@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import itertools
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -65,11 +67,19 @@ def find(inputs: Sequence[str], request: uses.Request) -> list[Entry]:
     found = [entry for name in inputs for entry in _named(name, request, said)]
     shared = collections.Counter(entry.id for entry in found)
     ids = [entry.path if shared[entry.id] > 1 else entry.id for entry in found]
-    taken: collections.Counter[str] = collections.Counter()
-    for number, name in enumerate(ids):
-        taken[name] += 1
-        ids[number] = name if taken[name] == 1 else f"{name} ({taken[name]})"
-    return [dataclasses.replace(entry, id=name) for entry, name in zip(found, ids, strict=True)]
+    named: dict[str, Entry] = {}
+    for entry, own in zip(found, ids, strict=True):
+        name = unique = readable(own)
+        copies = itertools.count(2)
+        while unique in named:
+            unique = f"{name} ({next(copies)})"
+        named[unique] = dataclasses.replace(entry, id=unique)
+    return list(named.values())
+
+
+def readable(name: str) -> str:
+    """Text with names of files in it, whose bytes need be none: what is not UTF-8 in them becomes a mark."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 _KINDS = {"audio": "audio files, folders or a manifest", "text": "--text or a manifest"}

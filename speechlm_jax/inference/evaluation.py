@@ -1,5 +1,6 @@
 """Scores of SeqIO tasks: the losses of a split, and the tasks' own metrics over what the model writes or speaks."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,6 +27,16 @@ class _Told(NamedTuple):
     """Whether there was no room for an end."""
     ctc_text: str | None = None
     """What the CTC head's best path says, of a transcript."""
+
+
+@dataclasses.dataclass
+class _Said:
+    """What the model says of the examples of a split."""
+
+    told: list[_Told]
+    spoken: list[speaking.Spoken]
+    headless: str = ""
+    """What no head of the model does, and some example asks for."""
 
 
 class Evaluator:
@@ -77,27 +88,15 @@ class Evaluator:
         reasons: list[str] = []
         bad = quarantine.Quarantine(self._data.stream.bad_records, lambda record: reasons.append(record.reason))
         sums, count = {name: _Sums() for name in self._heads}, 0
-        told: list[_Told] = []
-        spoken: list[speaking.Spoken] = []
-        headless = ""
+        said = _Said([], [])
         examples = one_pass.examples(task, split, quarantine=bad, limit=limit)
         for packed in batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad):
             measured = jax.device_get(self._losses(params, generate.place(self._mesh, packed.batch)))
             count += sum(map(len, packed.rows))
             for name, head in measured.items():
                 sums[name].add(head, packed)
-            if not task.metric_fns:
-                continue
-            if packed.batch.target_audio is not None and np.any(packed.batch.target_audio.segment_ids):
-                headless = "speaks (Model.speech_out)" if self._speak is None else ""
-                made = self._speak(params, packed) if self._speak is not None else []
-                spoken.extend(one for one in made if weight_of(one.example))
-                continue
-            if np.any(packed.batch.segments.claims):
-                headless = "" if "matching" in measured else "judges claims (Model.matching)"
-                told.extend(_judged(packed, measured["matching"]) if "matching" in measured else [])
-            else:
-                told.extend(self._written(params, packed, measured))
+            if task.metric_fns:
+                self._ask(said, params, packed, measured)
         scores: dict[str, Any] = {}
         for name, own in sums.items():
             scores |= own.scores(name)
@@ -107,19 +106,28 @@ class Evaluator:
             scores["not_scored"] = (
                 f"of {bad.read} records {bad.skipped} were skipped, and the others became no example{why}"
             )
-        elif headless and not told and not spoken:
+        elif said.headless and not said.told and not said.spoken:
             runtime.say(
-                f"{task.name}/{split}: its metrics are left out: the model was trained with no head that {headless}."
+                f"{task.name}/{split}: its metrics are left out: the model was trained with no head that "
+                f"{said.headless}."
             )
-        if told:
-            scores |= self._metrics(task, told)
-        if spoken:
-            truths, predictions = [one.example["target_audio"] for one in spoken], [one.samples for one in spoken]
-            scores |= run_metrics(task, truths, predictions)
-            if self._listener is not None and "targets_pretokenized" in spoken[0].example:
-                words = self._vocabulary
-                scores |= self._listener.scores(spoken, {words.language(code): code for code in words.languages})
-        return scores
+        return scores | self._text_metrics(task, said.told) | self._speech_metrics(task, said.spoken)
+
+    def _ask(
+        self, said: _Said, params: Any, packed: batches.Packed, measured: Mapping[str, eval_step.Measured]
+    ) -> None:
+        """Adds what the model says of the examples of a batch."""
+        if packed.batch.target_audio is not None and np.any(packed.batch.target_audio.segment_ids):
+            if self._speak is None:
+                said.headless = "speaks (Model.speech_out)"
+            else:
+                said.spoken += [one for one in self._speak(params, packed) if weight_of(one.example)]
+        elif not np.any(packed.batch.segments.claims):
+            said.told += self._written(params, packed, measured)
+        elif "matching" in measured:
+            said.told += _judged(packed, measured["matching"])
+        else:
+            said.headless = "judges claims (Model.matching)"
 
     def _written(
         self, params: Any, packed: batches.Packed, measured: Mapping[str, eval_step.Measured]
@@ -135,7 +143,18 @@ class Evaluator:
             by_ctc = None if heard is None else self._vocabulary.decode(heard)
             yield _Told(decoded.example, text, None if loss is None else -loss / weight, decoded.cut, by_ctc)
 
-    def _metrics(self, task: seqio.Task, told: Sequence[_Told]) -> dict[str, Any]:
+    def _speech_metrics(self, task: seqio.Task, spoken: Sequence[speaking.Spoken]) -> dict[str, Any]:
+        if not spoken:
+            return {}
+        scores = run_metrics(task, [one.example["target_audio"] for one in spoken], [one.samples for one in spoken])
+        if self._listener is not None and "targets_pretokenized" in spoken[0].example:
+            words = self._vocabulary
+            scores |= self._listener.scores(spoken, {words.language(code): code for code in words.languages})
+        return scores
+
+    def _text_metrics(self, task: seqio.Task, told: Sequence[_Told]) -> dict[str, Any]:
+        if not told:
+            return {}
         scores: dict[str, Any] = {"cut_off": sum(one.cut for one in told)}
         targets = [wanted(task, self._reference(one.example), one.example) for one in told]
         predictions = [postprocess(task, one.text, one.example, False) for one in told]

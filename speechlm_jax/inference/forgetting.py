@@ -5,12 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from speechlm_jax import runtime
+from speechlm_jax import metrics, runtime
 from speechlm_jax.inference import loading, scoring
 
 LESS_IS_BETTER = ("wer", "cer", "loss", "perplexity", "mel_cepstral_distortion", "commonest_code_share")
 NEAR_ONE_IS_BEST = ("duration_ratio",)
-_COUNTS = ("skipped", "examples", "cut_off")
 
 
 def compare(checkpoint: str, before: str, examples: scoring.Examples) -> dict[str, Any]:
@@ -73,8 +72,8 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, di
 def table(change: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Changes by task and metric as lines for people."""
     lines = [f"{'task':<44}{'metric':<28}{'before':>10}{'after':>10}{'change':>10}  worse is"]
-    for name, metrics in change.items():
-        for metric, told in metrics.items():
+    for name, changed in change.items():
+        for metric, told in changed.items():
             numbers = "".join(_cell(told[key], sign) for key, sign in (("before", ""), ("after", ""), ("change", "+")))
             lines.append(f"{name:<44}{metric:<28}{numbers}  {told['worse']:<8}{'*' if told['apart'] else ''}".rstrip())
     return "\n".join([*lines, "* the 95% intervals do not overlap"])
@@ -93,7 +92,7 @@ def _alike(loaded: loading.Loaded, other: loading.Loaded) -> loading.Loaded:
 def _metrics(scores: Mapping[str, Any]) -> list[str]:
     """The scores themselves, without counts and without what stands beside a score under its name: wer_words, wer_low.
     A name that goes on where another ends is a score of its own if it has an interval of its own."""
-    numbers = [name for name, value in scores.items() if isinstance(value, int | float) and name not in _COUNTS]
+    numbers = [name for name, value in scores.items() if isinstance(value, int | float) and name not in metrics.COUNTS]
     return [
         name
         for name in numbers

@@ -25,22 +25,26 @@ def simple(task: seqio.Task, split: str, words: vocabulary.Vocabulary, *, limit:
     `constant` says the commonest target of all; of hidden or continued text, whose targets are many, the commonest
     token; of speech to come out it is the recording of another example. `shallow`, of labels alone, is logistic
     regression on tf-idf of words and of characters, or of speech a support vector machine on the means and deviations
-    of MFCC. Either is an empty mapping where it has nothing to say.
+    of MFCC. Either is an empty mapping where it has nothing to say, as of a task without the split `train`.
     """
     bad = quarantine.Quarantine(config.BadRecords(max_share=1.0))
     held_out = [one for one in one_pass.examples(task, split, quarantine=bad, limit=limit) if evaluation.weight_of(one)]
+    nothing: dict[str, Any] = {"constant": {}, "shallow": {}}
     if not held_out:
-        return {"constant": {}, "shallow": {}}
+        return nothing
     if len(held_out[0]["target_audio"]):
         spoken = [one["target_audio"] for one in held_out]
-        return {"constant": evaluation.run_metrics(task, spoken, [*spoken[1:], spoken[0]]), "shallow": {}}
-    if not any(len(one["targets"]) + len(one["masked_tokens"]) for one in held_out):
-        return {"constant": {}, "shallow": {}}
+        # The recording beside the only one would be itself.
+        if len(spoken) < 2:
+            return nothing
+        return {**nothing, "constant": evaluation.run_metrics(task, spoken, [*spoken[1:], spoken[0]])}
+    if "train" not in task.splits or not any(len(one["targets"]) + len(one["masked_tokens"]) for one in held_out):
+        return nothing
     is_label = held_out[0]["prompt"][:1].tolist() == [words.token("<task:classify>")]
     enough = EXAMPLES if is_label else ENOUGH
     train = list(one_pass.examples(task, "train", quarantine=bad, limit=enough, spread=True))
     if "targets_pretokenized" not in held_out[0]:
-        return {"constant": _commonest_token(train, held_out), "shallow": {}}
+        return {**nothing, "constant": _commonest_token(train, held_out)}
     known = [one_pass.text_of(one["targets_pretokenized"]) for one in train]
     wanted = [evaluation.wanted(task, one_pass.text_of(one["targets_pretokenized"]), one) for one in held_out]
     (guess, _), *_ = collections.Counter(known).most_common(1)

@@ -34,7 +34,7 @@ def _of_training(loaded: loading.Loaded) -> str:
             f"asking {loaded.folder}: wanted the language of what it is given, found {len(known)} that it may be: "
             f"{', '.join(known)}. Say it with --language."
         )
-    runtime.say(f"taking it for English: the vocabulary has {', '.join(known)}, and --language says nothing.")
+    runtime.say(f"taking it for English: the vocabulary has {len(known)} languages, and --language says nothing.")
     return "en"
 
 

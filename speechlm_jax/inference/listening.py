@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from speechlm_jax import metrics
+from speechlm_jax import metrics, runtime
 from speechlm_jax.data import batches, one_pass, packing
 from speechlm_jax.inference import asking, generate, loading, speaking
 
@@ -44,10 +44,19 @@ class Listener:
 
     def scores(self, spoken: Sequence[speaking.Spoken], languages: Mapping[int, str]) -> dict[str, Any]:
         """Error rates of what is heard in speech that was made of texts, under `heard/`, and in the true recordings of
-        them, under `heard_recordings/`, with some samples. languages: of each token that names one. Raises ValueError
-        as a call does."""
-        # A text-to-speech example opens with the task and the language.
-        codes = [languages[int(one.example["inputs"][1])] for one in spoken]
+        them, under `heard_recordings/`, with some samples. languages: of each token that names one. Where a text is in
+        no language that the recogniser knows, that is said, and there are no rates."""
+        told_by = [
+            next((token for token in one.example["inputs"].tolist() if token in languages), None) for one in spoken
+        ]
+        codes = ["" if token is None else languages[token] for token in told_by]
+        strange = {*codes} - {*self._recogniser.vocabulary.languages}
+        if strange:
+            runtime.say(
+                f"what is spoken is not listened to: {self._recogniser.folder} knows no "
+                f"{', '.join(sorted(code or 'text without a language' for code in strange))}"
+            )
+            return {}
         texts = [one_pass.text_of(one.example["targets_pretokenized"]) for one in spoken]
         chosen = metrics.some(len(spoken))
         samples = [{"id": one_pass.text_of(spoken[i].example["id"]), "target": texts[i]} for i in chosen]

@@ -100,7 +100,8 @@ def griffin_lim(power: Float[np.ndarray, "T M"], *, iterations: int = 32) -> Int
 
     if not power.any() or len(power) < 2:
         return np.zeros(len(power) * batch.HOP, np.int16)
-    magnitude_XT = np.sqrt(_spectrum(power)).T
+    # The end of a waveform is the middle of one more frame than the lane has.
+    magnitude_XT = np.pad(np.sqrt(_spectrum(power)).T, ((0, 0), (0, 1)), mode="edge")
     wave_N = librosa.griffinlim(
         magnitude_XT, n_iter=iterations, hop_length=batch.HOP, n_fft=batch.WINDOW, random_state=0
     )
@@ -141,8 +142,7 @@ class Speaker:
     """Speaks packed examples, all segments of a batch at once. In a run of several processes all of them call it, each
     with the whole batch, and each gets all of the speech.
 
-    speech: how the model writes speech. steps: of it at most. temperature, seed: how it is sampled. vocoder: from mel
-    power "T M" to samples.
+    speech: how the model writes speech. steps: of it at most. temperature, seed: how it is sampled.
     """
 
     def __init__(
@@ -154,9 +154,8 @@ class Speaker:
         steps: int,
         temperature: float = uses.TEMPERATURE,
         seed: int = 0,
-        vocoder: Any = griffin_lim,
     ):
-        self._speech, self._mesh, self._steps, self._vocoder = speech, mesh, steps, vocoder
+        self._speech, self._mesh, self._steps = speech, mesh, steps
         self._sample = jax.jit(
             functools.partial(_sample, graphdef, mesh, steps, temperature, seed),
             out_shardings=sharding.replicated(mesh),
@@ -168,7 +167,7 @@ class Speaker:
         for index, members in enumerate(packed.rows):
             for line, example in enumerate(members):
                 own = levels[index, line, : lengths[index, line]].reshape(-1, self._speech.mels)
-                samples = self._vocoder(mel_power(own, self._speech))
+                samples = griffin_lim(mel_power(own, self._speech))
                 yield Spoken(example, samples, cut=bool(lengths[index, line] == self._steps))
 
 

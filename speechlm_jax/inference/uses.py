@@ -14,6 +14,8 @@ class Use(NamedTuple):
     example: Callable[[asking.Given, vocabulary.Vocabulary], asking.Example]
     doing: str
     """For messages."""
+    objective: str
+    """What it is learned by, without `spoken_` or `speech_`."""
     reads: tuple[str, ...]
     """What there is to ask about: the field `audio` or the field `text`, the first that is there."""
     takes: tuple[str, ...]
@@ -25,14 +27,19 @@ class Use(NamedTuple):
 
 
 USES = {
-    "transcribe": Use(asking.transcribe, "transcribing", ("audio",), ("language", "search")),
-    "translate": Use(asking.translate, "translating", ("audio", "text"), ("text", "language", "to"), ("to",)),
-    "classify": Use(asking.classify, "classifying", ("audio", "text"), ("text", "about"), ("about",)),
-    "answer": Use(asking.answer, "answering", ("audio", "text"), ("text", "question"), beside="question"),
-    "match": Use(asking.match, "matching", ("audio",), ("text",), beside="text"),
+    "transcribe": Use(asking.transcribe, "transcribing", "recognition", ("audio",), ("language", "search")),
+    "translate": Use(
+        asking.translate, "translating", "translation", ("audio", "text"), ("text", "language", "to"), ("to",)
+    ),
+    "classify": Use(asking.classify, "classifying", "classification", ("audio", "text"), ("text", "about"), ("about",)),
+    "answer": Use(
+        asking.answer, "answering", "question_answering", ("audio", "text"), ("text", "question"), beside="question"
+    ),
+    "match": Use(asking.match, "matching", "matching", ("audio",), ("text",), beside="text"),
     "speak": Use(
         asking.speak,
         "speaking",
+        "text_to_speech",
         ("text",),
         ("text", "language", "speaker", "out_dir", "temperature", "seed"),
         ("out_dir",),

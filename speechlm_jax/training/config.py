@@ -155,8 +155,7 @@ class Recipe:
     """A step whose loss or gradients are not finite is skipped; after so many in a row the run stops."""
 
     def __post_init__(self):
-        limits.at_least(self, 0, "steps")
-        limits.at_least(self, 1, "log_every", "task_slots", "max_skipped_steps")
+        limits.at_least(self, 1, "steps", "log_every", "task_slots", "max_skipped_steps")
         if "://" in self.run_dir:
             raise ValueError(
                 f"reading the recipe: wanted a local folder for the run, found Recipe.run_dir = '{self.run_dir}'. "

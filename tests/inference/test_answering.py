@@ -67,8 +67,15 @@ def test_what_a_manifest_did_not_teach_is_told(capsys):
         answering._tell_untrained(pairs, uses.Request(use="translate", text=("x",), to=to))
     assert "--to=fr: the model was last trained with --to=de" in capsys.readouterr().err
     answering._tell_untrained(config.Manifest(), uses.Request(use="translate", text=("x",), to="fr"))
-    assert "--to=fr: the model's last training had no translation" in capsys.readouterr().err
-    answering._tell_untrained(config.Manifest(), uses.Request(use="answer", text=("x",), question="who?"))
+    assert "translating: the model's last training had no translation" in capsys.readouterr().err
+    answering._tell_untrained(config.Manifest(language="en"), uses.Request(use="transcribe", language="fr"))
+    assert "--language=fr: the model was last trained with --language=en" in capsys.readouterr().err
+    spoken = config.Manifest(speaker="", objectives=(("text_to_speech", 1.0),))
+    asked = uses.Request(use="speak", text=("x",), speaker="anna", out_dir="out")
+    answering._tell_untrained(spoken, asked)
+    assert "--speaker=anna: the model was last trained without --speaker" in capsys.readouterr().err
+    answering._tell_untrained(dataclasses.replace(spoken, speaker="voice"), asked)
+    answering._tell_untrained(config.Manifest(language="{lang}"), uses.Request(use="transcribe", language="fr"))
     answering._tell_untrained(None, uses.Request(use="translate", text=("x",), to="fr"))
     assert not capsys.readouterr().err
 
@@ -178,7 +185,8 @@ def test_a_claim_scores_by_what_the_decoder_says_step_by_step_whatever_shares_it
     ("told", "message"),
     [
         (["--use=translate", "--to=tlh", "--text=x"], "language 'tlh'"),
-        (["--use=speak", "--out_dir={folder}/m.jsonl", "--text=x"], "File exists"),
+        (["--use=speak", "--out_dir={folder}/m.jsonl", "--text=x"], "m.jsonl: Not a directory. Name another place"),
+        (["--out={folder}", "{folder}/clips"], "it is a folder. Name a file"),
     ],
 )
 def test_mistakes_are_told_in_a_line(folder, capsys, told, message):

@@ -1,6 +1,7 @@
 """What a command names: recordings, texts and lines of manifests, each under an id, each with what is said of it."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -48,6 +49,16 @@ def test_every_recording_has_an_id_of_its_own(folder):
     again = ids(folder / "a", folder / "a", folder / "b/two.wav", folder / "m.jsonl")
     one, two = f"{folder}/a/one.wav", f"{folder}/m.jsonl: two.wav"
     assert again == [one, f"{one} (2)", f"{folder}/b/two.wav", "first", two]
+
+
+def test_ids_are_text_and_no_two_are_alike_whatever_files_are_called(tmp_path):
+    for name in (b"\xff.wav", b"\xfe.wav", b"b.wav", b"b.wav (2).wav"):
+        (tmp_path / os.fsdecode(name)).touch()
+    assert sorted(ids(tmp_path)) == ["b.wav", "b.wav (2).wav", "\ufffd.wav", "\ufffd.wav (2)"]
+    manifest = tmp_path / "lines.jsonl"
+    _write(manifest, [{"id": f"{tmp_path}/b.wav (2)", "audio": "b.wav"}])
+    both = ids(tmp_path / "b.wav", manifest, tmp_path / "b.wav")
+    assert len(set(both)) == 3 and f"{tmp_path}/b.wav (2)" in both
 
 
 def test_texts_of_the_command_line_are_entries_in_their_order():

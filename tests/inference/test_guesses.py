@@ -113,6 +113,19 @@ def test_text_that_goes_on_is_guessed_by_its_commonest_token_and_speech_by_anoth
     ]
     steps = speech_objectives.text_to_speech("text", "en")
     assert guesses.simple(task("say", items, steps, measured), "test", words)["constant"] == {"same": 0}
+    assert guesses.simple(seqio.TaskRegistry.get("guesses_say"), "test", words, limit=1)["constant"] == {}
+
+
+def test_what_was_never_trained_on_has_no_simple_guess(words):
+    seqio.TaskRegistry.add(
+        "guesses_untaught",
+        source=sources.SequenceSource({"test": ITEMS}),
+        preprocessors=paired_objectives.classification("mood", tuple(TEXTS), texts=("text",)),
+        output_features=features.OUTPUT_FEATURES,
+        metric_fns=measures.labels(*TEXTS),
+    )
+    found = guesses.simple(seqio.TaskRegistry.get("guesses_untaught"), "test", words)
+    assert found == {"constant": {}, "shallow": {}}
 
 
 def test_labels_of_speech_are_learned_from_its_spectrum(words):

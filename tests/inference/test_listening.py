@@ -46,4 +46,20 @@ def test_what_is_misheard_is_counted_for_what_was_spoken_and_for_the_recordings(
     assert found["heard/wer"] == 0.5 and found["heard_recordings/wer"] == 0.0
     (sample,) = found["samples"]
     assert sample == {"id": "one", "target": "red green", "heard": "red blue", "heard_recordings": "red green"}
+    # The language stands where the task has it.
+    behind = {**example, "inputs": np.array([words.token("<task:speak>"), vocabulary.EOS, words.language("en")])}
+    again = listener.scores([speaking.Spoken(behind, noise(1, 5000), cut=False)], {words.language("en"): "en"})
+    assert again == found
     assert found["heard/wer_words"] == 2 and found["heard/cer"] > 0 and "heard/wer_low" in found
+
+
+@pytest.mark.slow
+def test_what_is_in_no_language_of_the_recogniser_is_not_listened_to(recogniser, capsys):
+    listener, words = listening.Listener(recogniser), recogniser.vocabulary
+    inputs = np.array([words.token("<task:speak>"), words.language("en"), vocabulary.EOS])
+    example = {"id": b"one", "inputs": inputs, "targets_pretokenized": b"red", "target_audio": noise(0, 9000)}
+    spoken = [speaking.Spoken(example, noise(1, 5000), cut=False)]
+    assert listener.scores(spoken, {words.language("en"): "tlh"}) == {}
+    assert listener.scores(spoken, {}) == {}
+    told = capsys.readouterr().err
+    assert "knows no tlh" in told and "knows no text without a language" in told

@@ -99,9 +99,11 @@ def test_levels_made_into_a_waveform_have_those_levels_again():
     time = np.arange(16_000) / 16_000
     glide = (8_000 * np.sin(2 * np.pi * (300 * time + 700 * time**2))).astype(np.int16)
     found = _levels(glide, choice)
-    again = _levels(speaking.griffin_lim(speaking.mel_power(found, choice)), choice)
-    loud = found[: len(again)] >= 9  # Within 25 dB of the loudest.
-    assert np.abs(found[: len(again)] - again)[loud].mean() < 1.5
+    spoken = speaking.griffin_lim(speaking.mel_power(found, choice))
+    assert len(spoken) == len(found) * batches.HOP
+    again = _levels(spoken, choice)
+    loud = found >= 9  # Within 25 dB of the loudest.
+    assert np.abs(found - again)[loud].mean() < 1.5
 
 
 def _levels(samples, choice):

@@ -49,4 +49,3 @@ def test_a_row_has_room_for_an_example():
 def test_what_is_off_is_not_out_of_range():
     config.Optimizer(ema_decay=None, clip_norm=None)
     config.Evaluation(decode_steps=None)
-    config.Recipe(steps=0)
