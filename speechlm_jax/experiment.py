@@ -58,6 +58,14 @@ def run(
     started, cpu = time.monotonic(), time.process_time()
     resumed = there.has_checkpoints(recipe.run_dir)
     runtime.hide_accelerators_from_tensorflow()
+    from speechlm_jax.data import features, registration
+    from speechlm_jax.inference import scoring
+
+    names = [recipe.data.stream.mixture]
+    examples = scoring.Examples(names=names, split=split, limit=max_examples, recogniser=recogniser)
+    # Told before all the training.
+    registration.register(recipe.data, bind_vocabulary=False)
+    scoring.subtasks(names, examples)
     if pieces and not os.path.exists(recipe.data.vocabulary):
         from speechlm_jax.data import report
 
@@ -67,14 +75,7 @@ def run(
             f"the vocabulary {recipe.data.vocabulary} is there and is taken as it is. Where it was made of other "
             "texts, set Data.vocabulary to a file that is not there yet."
         )
-    from speechlm_jax.data import registration
-    from speechlm_jax.inference import scoring
-
-    names = [recipe.data.stream.mixture]
-    examples = scoring.Examples(names=names, split=split, limit=max_examples, recogniser=recogniser)
-    # Told before all the training.
-    registration.register(recipe.data)
-    scoring.subtasks(names, examples)
+    features.bind(recipe.data.vocabulary)
     training = time.monotonic()
     train.run(recipe=recipe, config_text=config_text)
     trained = time.monotonic() - training

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the recordings are claimed to say",
     )
     parser.add_argument(
-        "--language", help="language of the inputs, where a manifest does not say (default: training's)"
+        "--language",
+        help="transcribe, translate, speak: of the inputs, where a manifest does not say (default: training's)",
     )
     parser.add_argument("--to", help="translate: the language to translate into")
     parser.add_argument(

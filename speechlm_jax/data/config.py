@@ -62,7 +62,7 @@ class Manifest:
     target_language: str = "{target_lang}"
     """and its language, in the same way."""
     label: str = "label"
-    """The field that holds the class of an example: text, or a whole number."""
+    """The field that holds the class of an example: text, or a whole number; true and false are 1 and 0."""
     about: str = ""
     """What a classification asks for, such as 'sentiment': put before the text, or beside the speech."""
     question: str = "question"

@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import seqio
 
+from speechlm_jax import runtime
 from speechlm_jax.data import config, features, manifest, others, sources
 from speechlm_jax.data import fields as kinds
 from speechlm_jax.data import manifest_objectives as known
@@ -98,16 +99,39 @@ def _check_fields(opened: manifest.Manifest, choices: config.Manifest, objective
 
 
 def _labels(parts: Mapping[str, Part], choices: config.Manifest) -> list[str]:
-    """All labels there are, if any objective looks at them: a test may hold one that training does not."""
+    """All labels there are, if any objective looks at them; those that a test holds and training does not are told."""
     if not any("label" in known.OBJECTIVES[objective].reads for objective, _ in choices.objectives):
         return []
-    columns = [part.opened.column(choices.label) for part in parts.values()]
-    found = {str(label).strip() for column in columns for label in column if label is not None} - {""}
+
+    def among(opened: manifest.Manifest, lines: Iterable[int]) -> set[str]:
+        column = opened.column(choices.label)
+        return {str(column[line]).strip() for line in lines if column[line] is not None} - {""}
+
+    found = set().union(*(among(part.opened, range(len(part.opened))) for part in parts.values()))
     if not found:
         raise ValueError(
             f"reading manifest {choices.path}: the field '{choices.label}' is empty in every line. Set Manifest.label."
         )
+    if "train" in parts:
+        taught = among(parts["train"].opened, _chosen(parts["train"]))
+        for split, part in parts.items():
+            if taught and (strange := sorted(among(part.opened, _chosen(part)) - taught)):
+                _say_once(
+                    f"manifest {part.opened.path}: no line of the split 'train' has the "
+                    f"{choices.label} {', '.join(strange)} of '{split}': nothing teaches it."
+                )
     return sorted(found)
+
+
+_say_once = functools.lru_cache(runtime.say)
+
+
+def _chosen(part: Part) -> list[int]:
+    """The lines of a split; none where there are none, which is told of when it is read."""
+    try:
+        return part.opened.select(part.lines).tolist()
+    except ValueError:
+        return []
 
 
 def _target_languages(parts: Mapping[str, Part], choices: config.Manifest) -> list[str]:
@@ -133,6 +157,12 @@ def _parts(choices: config.Manifest, whole: str | None) -> dict[str, Part]:
     if "split" in opened.fields:
         values = {"train": choices.train, "validation": choices.validation, "test": choices.test}
         there = set(opened.column("split"))
+        for name, value in values.items():
+            if value not in there | {getattr(config.Manifest, name)}:
+                raise ValueError(
+                    f"manifest {choices.path}: Manifest.{name} = {value!r}, and no line has that split. "
+                    f"{kinds.nearest(value, there - {None})}"
+                )
         lines = {
             name: select(where={"split": value}) for name, value in values.items() if value in there or name == "train"
         }

@@ -30,7 +30,7 @@ def find(name: str) -> seqio.Task | seqio.Mixture:
     known = {**seqio.TaskRegistry._REGISTRY, **seqio.MixtureRegistry._REGISTRY}
     if name in known:
         return seqio.get_mixture_or_task(name)
-    near = difflib.get_close_matches(name, known, 1, 0.0)
+    near = difflib.get_close_matches(name, known, 1)
     hint = f" Nearest: '{near[0]}'." if near else ""
     raise ValueError(
         f"task '{name}' is not registered.{hint} Tasks are registered in tasks/; does the recipe name the module "
@@ -166,10 +166,22 @@ class Reader:
     ) -> tf.data.Dataset:
         task, source = self._task, source_of(self._task)
         dataset = source.at(self._split, positions, threads=threads, on_bad=on_bad, **self._order)
-        with seeds.position_seeds(self._seed, task.name):
-            dataset = task.preprocess_precache(dataset, seed=self._seed)
-            dataset = task.preprocess_postcache(dataset, sequence_length=None, seed=self._seed)
-        return task._validate_preprocessing(dataset)
+        try:
+            with seeds.position_seeds(self._seed, task.name):
+                dataset = task.preprocess_precache(dataset, seed=self._seed)
+                dataset = task.preprocess_postcache(dataset, sequence_length=None, seed=self._seed)
+        except ValueError as error:
+            # As it is, so that it still tells where it came up; what AutoGraph says goes over many lines.
+            if "\n" not in str(error):
+                error.args = (f"reading task '{task.name}': {error}",)
+            raise
+        try:
+            return task._validate_preprocessing(dataset)
+        except ValueError as error:
+            raise ValueError(
+                f"reading task '{task.name}': {error}. Its last preprocessor is to be preprocessors.lanes(), which "
+                "fills what the others leave empty."
+            ) from error
 
     def _blamed(self) -> str:
         """Which of the records that were read ahead a preprocessor fails on, in words: each is tried by itself."""

@@ -48,6 +48,13 @@ class Prefetch:
             raise error
         return element
 
+    def check(self) -> None:
+        """Raises the error that the thread has come upon, if there is no element before it. Waits for nothing."""
+        with self._queue.mutex:
+            error = self._queue.queue[0][1] if self._queue.queue else None
+        if error is not None and not isinstance(error, StopIteration):
+            raise error
+
     def close(self) -> None:
         """Stops the thread and waits for it; one that is still at work after `PATIENCE_SECONDS` is told to the log."""
         self._stop.set()

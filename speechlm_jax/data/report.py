@@ -97,8 +97,10 @@ def train_vocabulary(
     lines = texts.texts(data.stream.mixture, data.stream.split, fields)
     codes = tuple(languages) or vocabulary.LANGUAGES
     words = vocabulary.train(lines, data.vocabulary, size, kind=data.vocabulary_kind, languages=codes)
+    fewer = f" of the {size} asked for, for the texts yield no more" if words.size < size else ""
     runtime.say(
-        f"wrote {data.vocabulary}: {words.size} pieces, Model.vocabulary_size = {words.padded_size}, hash {words.hash}"
+        f"wrote {data.vocabulary}: {words.size} pieces{fewer}; Model.vocabulary_size = {words.padded_size}, "
+        f"hash {words.hash}"
     )
     return {"path": data.vocabulary, "size": words.size, "padded_size": words.padded_size, "hash": words.hash}
 
@@ -160,6 +162,8 @@ def _print(found: dict[str, Any]) -> None:
         if large["examples"]:
             rooms = ", ".join(f"{binding} ({count})" for binding, count in large["rooms"].items())
             print(f"    {large['examples']} of {large['of']} do not fit the row, and are skipped in training: {rooms}")
+    if not any(task["too_large"]["examples"] < task["too_large"]["of"] for task in found["tasks"].values()):
+        print("none of them fits the row: training would have nothing to learn from; --propose_row finds a row")
     print("useful share of each lane: " + "  ".join(f"{k} {v:.3f}" for k, v in found["useful_shares"].items()))
     bad = found["bad_records"]
     print(f"bad records: {bad['skipped']} of {bad['read']} read")

@@ -47,7 +47,10 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
             f"{run.folder}: {made.num_parameters:,} parameters on {made.mesh.size} {jax.default_backend()} devices; "
             "compiling the step"
         )
-        train_step = made.compile()
+        lowered = made.lower()
+        # What cannot be read is better known before the compiler's minutes.
+        ahead.check()
+        train_step = lowered.compile()
         beginning.end("compiling")
         evaluate = _evaluation(recipe, run, made)
         writer = parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps)))

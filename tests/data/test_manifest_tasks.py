@@ -130,6 +130,29 @@ def test_labels_may_be_numbers_and_are_known_from_all_splits(folder):
     assert recall(["0", "2", "2"], ["0", "2", "1"])["unweighted_average_recall"] == 0.75
 
 
+def test_labels_may_be_true_and_false(folder):
+    lines = [{"text": f"the house {n}", "label": n % 2 == 0, "split": "test" if n > 1 else "train"} for n in range(4)]
+    register(write(folder / "truths.jsonl", lines), "classification")
+    assert [example["targets_pretokenized"] for example in read(folder, "classification")] == [b"1", b"0"]
+
+
+def test_a_label_that_only_a_test_holds_is_told_once(folder, capsys):
+    lines = [*LINES, {**LINES[0], "id": "strange", "mood": "Wild", "split": "test"}]
+    for _ in range(2):
+        register(write(folder / "strange.jsonl", lines), "classification", label="mood")
+    told = capsys.readouterr().err
+    assert told.count("no line of the split 'train' has the mood Wild of 'test'") == 1
+    register(str(folder / "manifest.jsonl"), "classification", label="mood")
+    assert not capsys.readouterr().err
+
+
+def test_a_split_that_no_line_has_is_refused_where_it_was_asked_for(folder):
+    with pytest.raises(ValueError, match=r"Manifest\.validation = 'tset', and no line has.*Nearest: 'test'"):
+        register(str(folder / "manifest.jsonl"), "recognition", validation="tset")
+    # That there is none is no mistake.
+    register(str(folder / "manifest.jsonl"), "recognition")
+
+
 def test_a_vocabulary_is_trained_on_what_objectives_read_and_write(folder):
     register(str(folder / "manifest.jsonl"), "translation", "spoken_question_answering", **CHOICES)
     found = set(texts.texts("manifest"))

@@ -3,7 +3,17 @@
 import pytest
 import seqio
 
-from speechlm_jax.data import config, features, one_pass, paired_objectives, quarantine, sources
+from speechlm_jax import endings
+from speechlm_jax.data import (
+    config,
+    features,
+    objectives,
+    one_pass,
+    paired_objectives,
+    preprocessors,
+    quarantine,
+    sources,
+)
 
 
 @pytest.mark.usefixtures("words")
@@ -26,3 +36,20 @@ def test_a_label_that_there_is_not_is_told_with_its_record(split):
         f"reading task 'one_pass_moods', record {split}[{number}]: making an example of the classification 'mood': "
         "wanted a label of good, bad, found mürrisch 好"
     )
+
+
+@pytest.mark.usefixtures("words")
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([preprocessors.tokenize(targets="text")], r"reading task 'one_pass_wrong': .*preprocessors\.lanes\(\)"),
+        (objectives.recognition("txt"), r"reading task 'one_pass_wrong': .*no field 'txt', it has id, text\."),
+    ],
+    ids=["no lanes", "no such field"],
+)
+def test_what_is_wrong_with_preprocessors_is_told_with_their_task(steps, told):
+    source = sources.SequenceSource({"train": [{"id": "a", "text": "a b"}]})
+    task = seqio.Task("one_pass_wrong", source, features.OUTPUT_FEATURES, steps)
+    with pytest.raises(ValueError, match=told) as error:
+        list(one_pass.examples(task, "train", quarantine=quarantine.Quarantine(config.BadRecords())))
+    assert endings.raised_on_purpose(error.value)

@@ -29,6 +29,26 @@ def test_a_thread_that_does_not_end_is_told_to_the_log(caplog, monkeypatch):
     assert not caplog.text
 
 
+def test_an_error_can_be_asked_for_before_it_is_taken():
+    def elements(good):
+        yield from range(good)
+        raise ValueError("broken")
+
+    ahead = prefetch.Prefetch(elements(0), 1)
+    ahead._thread.join()
+    with pytest.raises(ValueError, match="broken"):
+        ahead.check()
+    with pytest.raises(ValueError, match="broken"):
+        next(ahead)
+    after = prefetch.Prefetch(elements(1), 2)
+    after._thread.join()
+    # What stands before the error is still to be had.
+    after.check()
+    assert next(after) == 0
+    with pytest.raises(ValueError, match="broken"):
+        after.check()
+
+
 FAILING = """
 import contextlib, time
 import seqio

@@ -76,6 +76,13 @@ def test_a_lane_without_room_is_reported_not_refused(words):
     assert any(text.startswith("Row.inputs = ") and text != "Row.inputs = 0" for text in found["proposal"]["bindings"])
 
 
+def test_a_row_that_holds_nothing_at_all_is_told(words, capsys):
+    reported(words, dataclasses.replace(ROW, inputs=0, audio_seconds=0.2))
+    assert "none of them fits the row" in capsys.readouterr().out
+    reported(words, dataclasses.replace(ROW, inputs=0))
+    assert "none of them fits the row" not in capsys.readouterr().out
+
+
 def test_lengths_are_those_of_augmented_speech(words):
     slow = reported(words, augmentation=config.Augmentation(speed=(0.5, 0.5)))
     assert slow["tasks"]["report_speech"]["lanes"]["audio"]["max"] == 8.0 / 0.04

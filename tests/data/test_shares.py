@@ -100,6 +100,12 @@ def test_a_bad_record_is_left_to_be_told_when_it_is_read():
     assert "u7" in ids(sources.Having(Broken(["train"]), "label"))
 
 
+def test_where_no_record_has_the_field_that_is_said():
+    empty = sources.SequenceSource({"train": [{"id": "a", "label": ""}, {"id": "b", "label": " "}]})
+    with pytest.raises(ValueError, match=r"none of the 2 of the split 'train' has a text in label"):
+        sources.Having(empty, "label").reader("train")
+
+
 def test_a_field_that_is_not_there_or_is_no_text_is_refused():
     with pytest.raises(ValueError, match=r"it has no text field 'lable'.*label"):
         sources.Having(HALF, "lable").reader("train")
