@@ -2,8 +2,8 @@
 
     python benchmarks/packing.py [--lengths FILE]
 
-FILE has one duration in seconds a line; without it lengths are drawn in the shape of LibriSpeech's (mean 12.3 s, most
-of them 13 to 16 s, at most 35 s). Gaps between utterances and alignment count as waste. The last line is JSON:
+FILE has one duration in seconds a line; without it lengths are drawn about as LibriSpeech's lie (a mean of 11.9 s, half
+of them from 13 to 16.5 s, at most 35 s). Gaps between utterances and alignment count as waste. The last line is JSON:
 pad_30s, buckets_16, packed (rows of 35 s), packed_60s, packed_mixed (the lane that binds in a mixture of recognition
 and text), packed_mixed_lanes (every lane), microseconds_per_example.
 """

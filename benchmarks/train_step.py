@@ -24,6 +24,7 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -176,10 +177,15 @@ def packed_rows(seconds: np.ndarray, row: batch.Row, rows: int) -> list[list[lis
     """Batches of rows of utterances, as the stream lays them."""
     packer: packing.Packer[float] = packing.Packer(packing.capacity(row), open_rows=16)
     closed: list[list[float]] = []
-    for second in seconds:
+    # A file may be sorted, whose first batches are not like the others.
+    for second in np.random.default_rng(0).permutation(seconds):
         full = packer.add(float(second), packing.demand(example(float(second)), row))
         if full:
             closed.append(full)
+    if len(closed) < rows * BATCHES:
+        sys.exit(
+            f"packing {len(seconds)} utterances: wanted {rows * BATCHES} full rows, found {len(closed)}. Add more."
+        )
     return [closed[n * rows : (n + 1) * rows] for n in range(BATCHES)]
 
 
