@@ -2,11 +2,13 @@
 
 A run's folder holds checkpoints/<step>/{state,stream,meta}. In `state` every array stands under its path, such as
 'params/encoder/stack/attention/query'; `meta` tells shape, dtype and words of each, so that parameters can be read
-without the program that wrote them.
+without the program that wrote them. Checksums of all files stand in a step before it bears its name, and no step is
+read that is not as they say.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +18,9 @@ from etils import epath
 from flax import nnx
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, SingleDeviceSharding
+from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
-from speechlm_jax import parameters, provenance, sharding
+from speechlm_jax import checksums, parameters, provenance, sharding
 
 SCHEMA = 1
 """The version of what stands in a step's folder."""
@@ -26,7 +29,9 @@ NAME = "checkpoints"
 """The folder in a run's folder."""
 
 _ITEMS = ("state", "stream", "meta")
-_WHOLE = ("_CHECKPOINT_METADATA", "state/_METADATA", "stream/metadata", "meta/metadata")
+_NOTES = ("_CHECKPOINT_METADATA", "commit_success.txt")
+"""What orbax writes while a step gets its name, behind the checksums of all else; nothing of it is needed here."""
+_WHOLE = (*_NOTES, checksums.NAME, "state/_METADATA", "stream/metadata", "meta/metadata")
 _log = logging.getLogger(__name__)
 
 
@@ -50,18 +55,32 @@ class Weights(NamedTuple):
 class Folder:
     """The checkpoints of a run, to write and to go on from. Every process of the run opens it."""
 
-    def __init__(self, folder: str | epath.PathLike, *, keep: int = 3):
-        """`folder`: the run's. Only the last `keep` steps are kept."""
-        if keep < 1:
-            raise ValueError(f"at least one checkpoint is kept, found {keep}. Set Checkpoints.keep.")
+    def __init__(self, folder: str | epath.PathLike, *, keep: int = 3, verified: float = 1.0, max_failed: int = 3):
+        """`folder`: the run's. Only the last `keep` steps are kept. Steps that are not whole, and the newest ones until
+        one is as it was written, are set aside.
+
+        verified: of the bytes of a step, the share whose content is compared before it is read. max_failed: so many
+        saves in a row that fail are an error; before that they are told, and the run goes on.
+        """
+        if keep < 3:
+            raise ValueError(
+                f"keeping checkpoints: wanted 3 or more, so that two stand whole while another is written, found "
+                f"{keep}. Set Checkpoints.keep."
+            )
         self.path = _absolute(folder) / NAME
-        _set_aside_broken(self.path)
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
+        self._share, self._max_failed, self._failed = verified, max_failed, 0
+        _set_aside_broken(self.path, verified)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=preservation.LatestN(keep),
+            cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._sum_up),
+        )
         self._manager = ocp.CheckpointManager(self.path, options=options, item_names=_ITEMS)
-        self._saved = self.latest()
+        self._saved = self._sealed = self.latest()
 
     def save(self, step: int, state: Any, *, stream: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-        """Saves in the background; the state may be donated as soon as this returns. A step is saved once.
+        """Saves in the background; the state may be donated as soon as this returns. A step is saved once. Raises
+        ValueError where this and the saves before it have failed.
 
         Args:
             state: any pytree of arrays; those of parameters stand under 'params' and 'ema'.
@@ -70,22 +89,67 @@ class Folder:
         """
         if step == self._saved:
             return
+        with self._surviving():
+            self.wait()
         leaves = parameters.by_path(state)
         arrays = {path: parameters.array(leaf) for path, leaf in leaves.items()}
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(_nested(arrays)),
-                stream=ocp.args.JsonSave(dict(stream)),
-                meta=ocp.args.JsonSave({**meta, **_own_meta(leaves)}),
-            ),
-            force=True,
+        items = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(_nested(arrays)),
+            stream=ocp.args.JsonSave(dict(stream)),
+            meta=ocp.args.JsonSave({**meta, **_own_meta(leaves)}),
         )
         self._saved = step
+        with self._surviving(), self._explained():
+            self._manager.save(step, args=items, force=True)
+
+    def _sum_up(self) -> None:
+        """Writes the checksums of the step that is being written; then orbax gives it its name."""
+        (folder,) = self.path.glob(f"{self._saved}.orbax-checkpoint-tmp*")
+        checksums.write(folder, without=_NOTES)
+
+    def tend(self) -> None:
+        """Looks after what is saved in the background; to be called between steps. Waits for nothing that takes long.
+        Raises as `save` does."""
+        if self._saved != self._sealed and not self._manager.is_saving_in_progress():
+            with self._surviving():
+                self.wait()
 
     def wait(self) -> None:
-        """Returns when what was saved is on disk; raises what went wrong in the background."""
-        self._manager.wait_until_finished()
+        """Returns when what was saved is on disk. Raises ValueError where it will never be."""
+        if self._saved == self._sealed:
+            return
+        with self._explained():
+            self._manager.wait_until_finished()
+            if jax.process_index() == 0:
+                # Orbax writes its notes on a step last.
+                checksums.add(self.path / str(self._saved), _NOTES)
+        self._sealed, self._failed = self._saved, 0
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Says of an error that a step was being saved, which then it is not."""
+        try:
+            yield
+        except Exception as error:
+            step, self._saved = self._saved, self._sealed
+            for left in self.path.glob(f"{step}.orbax-checkpoint-tmp*"):
+                # What was written of it may be what fills the disk.
+                left.rmtree(missing_ok=True)
+            raise ValueError(f"saving step {step} to {self.path}: {error}") from error
+
+    @contextlib.contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """Lets a run go on without a save that failed, but not for ever."""
+        try:
+            yield
+        except ValueError as error:
+            self._failed += 1
+            if self._failed >= self._max_failed:
+                raise ValueError(
+                    f"{error}. It is the failure number {self._failed} in a row. Make room there, or mend what keeps "
+                    "it from being written; Checkpoints.max_failed says how often a run goes on without."
+                ) from error
+            _log.error("%s. The run goes on without (%d of %d)", error, self._failed, self._max_failed)
 
     def latest(self, *, before: int | None = None) -> int | None:
         """The step to go on from; the last one before another, where that is given."""
@@ -97,6 +161,7 @@ class Folder:
         if step is None:
             raise ValueError(f"restoring from {self.path}: there is no checkpoint. Set Recipe.run_dir.")
         folder = self.path / str(step)
+        check(folder, self._share)
         meta = read_meta(folder)
         check_vocabulary(meta, vocabulary, doing=f"restoring {folder}")
         wanted = {path: parameters.describe(leaf) for path, leaf in parameters.by_path(abstract).items()}
@@ -125,7 +190,10 @@ class Folder:
 
     def close(self) -> None:
         """Waits, and frees the threads."""
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
 
 def latest(folder: str | epath.PathLike, *, before: int | None = None) -> int | None:
@@ -138,17 +206,18 @@ def find(path: str | epath.PathLike) -> epath.Path:
     """The folder of the step that `path` means: a run's folder, its checkpoints folder, or one step."""
     given = _absolute(path)
     if given.name.isdigit() and (given / "state").exists():
-        if not _is_whole(given):
-            raise ValueError(f"reading checkpoint {given}: it is not whole. Name another step.")
+        check(given)
         return given
     folder = given / NAME if (given / NAME).exists() else given
-    step = latest(folder)
-    if step is None:
-        raise ValueError(
-            f"reading a checkpoint from {given}: found none. Wanted a run's folder, its checkpoints folder, or one "
-            "step. Set Finetune.checkpoint, or --checkpoint."
-        )
-    return folder / str(step)
+    for step in reversed(_steps(folder)):
+        found = faults(folder / str(step))
+        if not found:
+            return folder / str(step)
+        _log.warning("checkpoint %s is passed over: %s", folder / str(step), _in_words(found))
+    raise ValueError(
+        f"reading a checkpoint from {given}: found none that is as it was written. Wanted a run's folder, its "
+        "checkpoints folder, or one step. Set Finetune.checkpoint, or --checkpoint."
+    )
 
 
 def restore_params(
@@ -196,8 +265,8 @@ def _absolute(path: str | epath.PathLike) -> epath.Path:
 
 def read_meta(folder: epath.Path) -> dict[str, Any]:
     """The meta of one step's folder. Raises ValueError where it was written by another version of this layer."""
-    if not _is_whole(folder):
-        raise ValueError(f"reading checkpoint {folder}: it is not there, or not whole.")
+    if missing := _missing(folder):
+        raise ValueError(f"reading checkpoint {folder}: it is not there, or not whole ({_in_words(missing)}).")
     meta = _read_json(folder / "meta")
     if meta.get("schema") != SCHEMA:
         raise ValueError(f"reading checkpoint {folder}: wanted schema {SCHEMA}, found {meta.get('schema')}.")
@@ -278,21 +347,47 @@ def _steps(folder: epath.Path) -> list[int]:
 
 
 def _is_whole(folder: epath.Path) -> bool:
-    whole = all((folder / part).exists() for part in _WHOLE)
+    whole = not _missing(folder)
     if not whole:
         _log.warning("checkpoint %s is not whole: it is passed over", folder)
     return whole
 
 
-def _set_aside_broken(folder: epath.Path) -> None:
-    """Renames steps that are not whole: orbax would count them as its latest, and delete good ones in their favour."""
+def _missing(folder: epath.Path) -> list[str]:
+    return [f"{part}: missing" for part in _WHOLE if not (folder / part).exists()]
+
+
+def faults(folder: epath.Path, share: float = 1.0) -> list[str]:
+    """What of a step's folder is not as it was written, a line for each file; of the bytes a share is compared."""
+    return _missing(folder) or checksums.differences(folder, share=share, without=_NOTES)
+
+
+def check(folder: epath.Path, share: float = 1.0) -> None:
+    """Raises ValueError where a step's folder is not as it was written."""
+    if found := faults(folder, share):
+        raise ValueError(
+            f"reading checkpoint {folder}: it is not as it was written ({_in_words(found)}). Name another step."
+        )
+
+
+def _in_words(found: Sequence[str]) -> str:
+    return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+
+
+def _set_aside_broken(folder: epath.Path, share: float) -> None:
+    """Renames steps that are not whole, which orbax would count as its latest, deleting good ones in their favour; and
+    from the newest on those that are not as they were written, until one is."""
     if jax.process_index() == 0:
-        for step in _steps(folder):
-            if not _is_whole(folder / str(step)):
-                name, number = f"{step}.broken", 1
-                while (folder / name).exists():
-                    name, number = f"{step}.broken{number}", number + 1
-                _log.warning("checkpoint %s is set aside as %s", folder / str(step), name)
-                (folder / str(step)).rename(folder / name)
+        newest_is_good = False
+        for step in reversed(_steps(folder)):
+            found = _missing(folder / str(step)) if newest_is_good else faults(folder / str(step), share)
+            if not found:
+                newest_is_good = True
+                continue
+            name, number = f"{step}.broken", 1
+            while (folder / name).exists():
+                name, number = f"{step}.broken{number}", number + 1
+            _log.warning("checkpoint %s is set aside as %s: %s", folder / str(step), name, _in_words(found))
+            (folder / str(step)).rename(folder / name)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"broken checkpoints of {folder} are set aside")

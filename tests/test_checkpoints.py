@@ -2,15 +2,20 @@
 
 import functools
 import logging
+import pathlib
+import re
+import shutil
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_model
+from etils import epath
 from flax import nnx
 
-from speechlm_jax import checkpoints, layout, parameters, sharding
+from speechlm_jax import checkpoints, checksums, layout, parameters, sharding
 from speechlm_jax.training import config, optimizers, state
 
 META = {"vocabulary": "abc123", "recipe": "Recipe.steps = 10", "model": {"width": 16}}
@@ -138,7 +143,7 @@ def test_parameters_are_read_onto_a_mesh_and_only_those_wanted(saved):
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path, run):
-    with pytest.raises(ValueError, match=r"found none\. Wanted a run's folder"):
+    with pytest.raises(ValueError, match=r"found none that is as it was written\. Wanted a run's folder"):
         checkpoints.restore_params(tmp_path)
     keeper = checkpoints.Folder(tmp_path)
     assert keeper.latest() is None
@@ -149,7 +154,7 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path, run):
 
 def test_the_last_steps_are_kept_and_a_broken_one_is_none_of_them(tmp_path, caplog):
     small = {"step": jnp.zeros((), jnp.int32)}
-    keeper = checkpoints.Folder(tmp_path, keep=2)
+    keeper = checkpoints.Folder(tmp_path)
     for number in (1, 2, 3):
         keeper.save(number, small, stream={}, meta=META)
     keeper.save(3, small, stream={}, meta=META)
@@ -158,16 +163,132 @@ def test_the_last_steps_are_kept_and_a_broken_one_is_none_of_them(tmp_path, capl
     with caplog.at_level(logging.WARNING):
         assert checkpoints.latest(tmp_path / "checkpoints") == 3
     assert "checkpoints/9 is not whole" in caplog.text
-    keeper = checkpoints.Folder(tmp_path, keep=2)
+    keeper = checkpoints.Folder(tmp_path)
     assert keeper.latest() == 3
     assert keeper.latest(before=3) == 2
-    assert keeper.latest(before=2) is None
+    assert keeper.latest(before=1) is None
     # The number of the broken step can be saved again, and the one before it is still kept.
     keeper.save(9, small, stream={}, meta=META)
     keeper.close()
     names = {entry.name for entry in (tmp_path / "checkpoints").iterdir()}
-    assert names == {"3", "9", "9.broken"}
+    assert names == {"2", "3", "9", "9.broken"}
     assert checkpoints.latest(tmp_path / "checkpoints") == 9
+
+
+def _corrupted(folder: pathlib.Path, name: str, how: str, random: np.random.Generator) -> None:
+    """Alters one file of a step."""
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    place = int(random.integers(len(content)))
+    if how == "flipped":
+        content[place] ^= 1 << int(random.integers(8))
+    elif how == "cut":
+        del content[place:]
+    elif how == "zeroed":
+        end = place + int(random.integers(1, 512))
+        content[place:end] = bytes(len(content[place:end]))
+    elif how == "swapped":
+        others = [other for other in folder.rglob("*") if other.is_file() and other.read_bytes() != content]
+        content = bytearray(others[int(random.integers(len(others)))].read_bytes())
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "zeroed", "swapped", "missing"])
+def test_whatever_is_altered_of_a_step_is_told_and_the_one_before_is_read(saved, tmp_path, how):
+    folder = tmp_path / "run"
+    shutil.copytree(saved[0], folder)
+    good, bad = folder / "checkpoints" / "1", folder / "checkpoints" / "2"
+    names = sorted(str(path.relative_to(bad)) for path in bad.rglob("*") if path.is_file())
+    assert {"CHECKSUMS.json", "_CHECKPOINT_METADATA", "commit_success.txt", "meta/metadata"} < {*names}
+    random = np.random.default_rng(0)
+    for name in names:
+        if not (bad / name).stat().st_size:
+            continue
+        kept = (bad / name).read_bytes()
+        _corrupted(bad, name, how, random)
+        if not (bad / name).exists() or (bad / name).read_bytes() != kept:
+            assert checkpoints.find(folder) == epath.Path(good), name
+            with pytest.raises(ValueError, match="it is not as it was written"):
+                checkpoints.find(bad)
+        (bad / name).write_bytes(kept)
+    assert checkpoints.find(folder) == epath.Path(bad)
+
+
+def test_a_step_that_was_altered_is_set_aside_and_its_number_is_saved_again(run, saved, tmp_path, caplog):
+    folder = tmp_path / "run"
+    shutil.copytree(saved[0], folder)
+    _corrupted(folder / "checkpoints" / "2", "state/manifest.ocdbt", "flipped", np.random.default_rng(0))
+    with caplog.at_level(logging.WARNING):
+        keeper = checkpoints.Folder(folder)
+    assert re.search(r"checkpoints/2 is set aside as 2\.broken: state/manifest\.ocdbt: its .* bytes", caplog.text)
+    restored = keeper.restore(run.plan)
+    assert restored.step == 1
+    keeper.save(2, restored.state, stream={}, meta=META)
+    keeper.close()
+    assert checkpoints.find(folder).name == "2"
+
+
+def test_a_step_older_than_the_last_is_compared_before_it_is_read(run, saved, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(saved[0], folder)
+    _corrupted(folder / "checkpoints" / "1", "stream/metadata", "flipped", np.random.default_rng(0))
+    keeper = checkpoints.Folder(folder)
+    with pytest.raises(ValueError, match=r"checkpoints/1: it is not as it was written \(stream/metadata: its"):
+        keeper.restore(run.plan, step=1)
+    assert keeper.restore(run.plan).step == 2
+    keeper.close()
+
+
+def test_checksums_stand_before_a_step_has_its_name(run, tmp_path, monkeypatch):
+    written = checksums.write
+
+    def late(folder, **choices):
+        assert not (tmp_path / "checkpoints" / "1").exists()
+        time.sleep(0.3)
+        written(folder, **choices)
+
+    monkeypatch.setattr(checksums, "write", late)
+    keeper = checkpoints.Folder(tmp_path)
+    keeper.save(1, {"step": jnp.zeros((), jnp.int32)}, stream={}, meta=META)
+    keeper.tend()
+    assert keeper.latest() is None
+    keeper.wait()
+    assert checksums.differences(tmp_path / "checkpoints" / "1") == []
+    keeper.close()
+
+
+def test_saves_that_fail_in_the_background_are_told_at_the_next_step_and_not_for_ever(tmp_path, monkeypatch, caplog):
+    def fail(folder, **choices):
+        raise OSError(28, "No space left on device")
+
+    def save(step):
+        keeper.save(step, {"step": jnp.zeros((), jnp.int32)}, stream={}, meta=META)
+        deadline = time.monotonic() + 10
+        while keeper._manager.is_saving_in_progress() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        keeper.tend()
+
+    keeper = checkpoints.Folder(tmp_path, max_failed=2)
+    with monkeypatch.context() as broken, caplog.at_level(logging.ERROR):
+        broken.setattr(checksums, "write", fail)
+        save(1)
+    told = [record.message for record in caplog.records if record.name == "speechlm_jax.checkpoints"]
+    assert len(told) == 1 and re.search(r"saving step 1 to .*No space left.*goes on without \(1 of 2\)", told[0])
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == []
+    # One that goes well begins the count anew, and the step that failed may be saved again.
+    save(1)
+    monkeypatch.setattr(checksums, "write", fail)
+    save(2)
+    with pytest.raises(ValueError, match=r"saving step 3 to .*number 2 in a row.*Checkpoints\.max_failed"):
+        save(3)
+    keeper.save(4, {"step": jnp.zeros((), jnp.int32)}, stream={}, meta=META)
+    with pytest.raises(ValueError, match=r"saving step 4 to .*No space left"):
+        keeper.wait()
+    keeper.close()
+    assert checkpoints.find(tmp_path).name == "1"
 
 
 def test_a_checkpoint_of_another_schema_is_refused(tmp_path, monkeypatch):

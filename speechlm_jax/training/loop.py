@@ -26,7 +26,8 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         preemption = parts.enter_context(runtime.Preemption())
         run = _open(recipe, parts)
         beginning.end("tasks")
-        saved = parts.enter_context(contextlib.closing(checkpoints.Folder(run.folder, keep=recipe.checkpoints.keep)))
+        choices = {name: getattr(recipe.checkpoints, name) for name in ("keep", "verified", "max_failed")}
+        saved = parts.enter_context(contextlib.closing(checkpoints.Folder(run.folder, **choices)))
         made = program.Program(recipe)
         if (saved.latest() or 0) >= recipe.steps:
             # Of another model, or of other data, these steps are not what is asked for.
@@ -66,6 +67,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
                     rows, shards_after = line.fetch(ahead)
                 now, metrics = train_step(now, rows)
                 done, shards = step, shards_after
+                saved.tend()
                 line.add(metrics)
                 writer.advance()
                 if line.skipped >= recipe.max_skipped_steps:

@@ -1,0 +1,106 @@
+"""Checksums of the files of a folder, written beside them: what was written is what is read, or it is told."""
+
+import hashlib
+import json
+import os
+import pathlib
+import random
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent import futures
+from typing import Any
+
+from speechlm_jax import provenance, whole_files
+
+NAME = "CHECKSUMS.json"
+"""The file of a folder that tells of its others."""
+
+_DIGEST = "sha256"
+
+
+def write(folder: str | os.PathLike[str], *, without: Collection[str] = ()) -> None:
+    """Writes NAME into a folder, which tells the size and the SHA-256 of every file below it, `without` some."""
+    root = pathlib.Path(folder)
+    _write(root, dict(_measured(root, _files(root) - {*without})))
+
+
+def add(folder: str | os.PathLike[str], names: Iterable[str]) -> None:
+    """Adds files to those that NAME tells of. Raises ValueError where it is not as it was written."""
+    root = pathlib.Path(folder)
+    _write(root, {**_table(root), **dict(_measured(root, names))})
+
+
+def _write(root: pathlib.Path, files: dict[str, Mapping[str, Any]]) -> None:
+    files = dict(sorted(files.items()))
+    whole_files.write_json(root / NAME, {"files": files, _DIGEST: _of_table(files)})
+
+
+def differences(
+    folder: str | os.PathLike[str], *, share: float = 1.0, seed: int = 0, without: Collection[str] = ()
+) -> list[str]:
+    """What is not as it was when `write` was called, a line for each file: missing, new, of another size or content.
+
+    share: of the bytes whose content is looked at, in whole files drawn by `seed`; names and sizes are compared in any
+    case. without: files that need not have been told of. A table that cannot be read is a difference, too.
+    """
+    root = pathlib.Path(folder)
+    try:
+        wanted = _table(root)
+    except (OSError, ValueError) as error:
+        return [f"{NAME}: {error}"]
+    there = _files(root) - ({*without} - wanted.keys())
+    found = [f"{name}: missing" for name in sorted(wanted.keys() - there)]
+    found += [f"{name}: not there when the others were written" for name in sorted(there - wanted.keys())]
+    sizes = {name: (root / name).stat().st_size for name in sorted(wanted.keys() & there)}
+    cut = {name for name, size in sizes.items() if size != wanted[name]["bytes"]}
+    found += [f"{name}: wanted {wanted[name]['bytes']:,} bytes, found {sizes[name]:,}" for name in sorted(cut)]
+    looked_at = _drawn({name: size for name, size in sizes.items() if name not in cut}, share, seed)
+    found += [
+        f"{name}: its {own['bytes']:,} bytes are not those that were written"
+        for name, own in _measured(root, looked_at)
+        if own[_DIGEST] != wanted[name][_DIGEST]
+    ]
+    return found
+
+
+def _table(root: pathlib.Path) -> dict[str, Mapping[str, Any]]:
+    """The files that NAME tells of. Raises ValueError where it is not as it was written."""
+    told = json.loads((root / NAME).read_text(encoding="utf-8"))
+    if not isinstance(told, dict) or not isinstance(told.get("files"), dict):
+        raise ValueError("it is no table of files")
+    if told.get(_DIGEST) != _of_table(told["files"]):
+        raise ValueError("its own content is not that which was written")
+    return told["files"]
+
+
+def _files(root: pathlib.Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path != root / NAME}
+
+
+def _drawn(sizes: Mapping[str, int], share: float, seed: int) -> list[str]:
+    """Files that hold about so much of the bytes, at least one."""
+    if share >= 1:
+        return list(sizes)
+    names, chosen, left = list(sizes), [], share * sum(sizes.values())
+    random.Random(seed).shuffle(names)
+    for name in names:
+        chosen.append(name)
+        left -= sizes[name]
+        if left <= 0:
+            break
+    return chosen
+
+
+def _measured(root: pathlib.Path, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each file with its size and digest; hashing holds no lock, so that threads share the processors."""
+
+    def of(name: str) -> tuple[str, dict[str, Any]]:
+        with open(root / name, "rb") as file:
+            digest = hashlib.file_digest(file, _DIGEST).hexdigest()
+            return name, {"bytes": file.tell(), _DIGEST: digest}
+
+    with futures.ThreadPoolExecutor(provenance.cpus()) as threads:
+        yield from threads.map(of, names)
+
+
+def _of_table(files: Mapping[str, Any]) -> str:
+    return hashlib.new(_DIGEST, json.dumps(files, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,76 @@
+"""A folder that was altered in any way is told so, and one that was not is not."""
+
+import random
+
+import pytest
+
+from speechlm_jax import checksums
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, content in (("a", b"abc" * 100), ("deep/b", bytes(range(256)) * 8), ("deep/er/c", b"")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    checksums.write(tmp_path)
+    return tmp_path
+
+
+def test_what_was_not_altered_is_as_it_was(folder):
+    assert checksums.differences(folder) == []
+    checksums.write(folder)
+    assert checksums.differences(folder) == []
+
+
+def test_any_bit_that_is_turned_is_told_be_it_of_the_table(folder):
+    rng = random.Random(0)
+    for name in ("a", "deep/b", checksums.NAME):
+        good = (folder / name).read_bytes()
+        for _ in range(60):
+            bad = bytearray(good)
+            bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
+            (folder / name).write_bytes(bad)
+            (found,) = checksums.differences(folder)
+            assert found.startswith(f"{name}: ")
+        (folder / name).write_bytes(good)
+    assert checksums.differences(folder) == []
+
+
+def test_files_that_are_missing_new_cut_or_swapped_are_told_by_name(folder):
+    (folder / "deep/er/c").unlink()
+    (folder / "new").write_bytes(b"x")
+    (folder / "deep/b").write_bytes(bytes(range(256)) * 7)
+    assert checksums.differences(folder) == [
+        "deep/er/c: missing",
+        "new: not there when the others were written",
+        "deep/b: wanted 2,048 bytes, found 1,792",
+    ]
+    (folder / checksums.NAME).unlink()
+    (found,) = checksums.differences(folder)
+    assert "CHECKSUMS.json: " in found and "No such file" in found
+
+
+def test_a_share_looks_at_some_content_and_at_all_sizes(tmp_path):
+    for number in range(20):
+        (tmp_path / str(number)).write_bytes(bytes([number]) * 1000)
+    checksums.write(tmp_path)
+    for number in range(20):
+        (tmp_path / str(number)).write_bytes(bytes(1000) if number else bytes([1]) * 1000)
+    assert len(checksums.differences(tmp_path)) == 20
+    half = checksums.differences(tmp_path, share=0.5)
+    assert len(half) == 10 and half != checksums.differences(tmp_path, share=0.5, seed=1)
+    assert len(checksums.differences(tmp_path, share=0.0)) == 1
+    (tmp_path / "3").write_bytes(b"")
+    assert "3: wanted 1,000 bytes, found 0" in checksums.differences(tmp_path, share=0.0)
+
+
+def test_files_may_be_added_later_and_are_not_missed_until_then(tmp_path):
+    for name in ("a", "late"):
+        (tmp_path / name).write_text(name)
+    checksums.write(tmp_path, without=["late"])
+    assert checksums.differences(tmp_path, without=["late"]) == []
+    assert checksums.differences(tmp_path) == ["late: not there when the others were written"]
+    checksums.add(tmp_path, ["late"])
+    assert checksums.differences(tmp_path, without=["late"]) == []
+    (tmp_path / "late").write_text("ate")
+    assert checksums.differences(tmp_path, without=["late"]) == ["late: wanted 4 bytes, found 3"]
