@@ -47,7 +47,9 @@ def read(file: str | os.PathLike | io.IOBase, *, max_seconds: float = MAX_SECOND
                 _check_bytes(opened, name)
         else:
             _check_bytes(source, name)
-        with soundfile.SoundFile(source) as sound:
+        # As bytes, which a name need not be text to have.
+        path: Any = os.fsencode(source) if isinstance(source, str) else source
+        with soundfile.SoundFile(path) as sound:
             return _decode(sound, name, max_seconds)
     except AudioError:
         raise

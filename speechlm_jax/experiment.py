@@ -53,8 +53,8 @@ def run(
         pieces = 0
     if recogniser is not None:
         there.check_checkpoint(recogniser)
+    there.check_run_dir(recipe.run_dir)
     there.check_data(recipe.data, with_vocabulary=not pieces)
-    whole_files.check_folder(recipe.run_dir, "Recipe.run_dir")
     started, cpu = time.monotonic(), time.process_time()
     resumed = there.has_checkpoints(recipe.run_dir)
     runtime.hide_accelerators_from_tensorflow()
@@ -66,6 +66,10 @@ def run(
     # Told before all the training.
     registration.register(recipe.data, bind_vocabulary=False)
     scoring.subtasks(names, examples)
+    if recipe.evaluation is not None:
+        from speechlm_jax.training import validation
+
+        validation.chosen(recipe)
     if pieces and not os.path.exists(recipe.data.vocabulary):
         from speechlm_jax.data import report
 

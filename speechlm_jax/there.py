@@ -2,7 +2,7 @@
 
 import os
 
-from speechlm_jax import vocabulary
+from speechlm_jax import vocabulary, whole_files
 from speechlm_jax.data import config
 
 
@@ -23,6 +23,16 @@ def _check_manifest(data: config.Data) -> None:
         )
     if data.manifest is not None and not os.path.isfile(data.manifest.path):
         raise ValueError(f"manifest {data.manifest.path}: there is no such file. Set Manifest.path.")
+
+
+def check_run_dir(run_dir: str) -> None:
+    """Raises ValueError where no folder is named for a run, or it could not be written to."""
+    if not run_dir:
+        raise ValueError(
+            "starting a run: wanted a folder for it, found none. Give a recipe, "
+            "--gin_file=gin_configs/recipes/NAME.gin, or set Recipe.run_dir."
+        )
+    whole_files.check_folder(run_dir, "Recipe.run_dir")
 
 
 def has_checkpoints(run_dir: str) -> bool:

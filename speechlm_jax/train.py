@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from speechlm_jax import runtime, whole_files
+from speechlm_jax import runtime
 from speechlm_jax.training import config
 
 
@@ -15,12 +15,7 @@ def run(*, recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """
     from speechlm_jax import there
 
-    if not recipe.run_dir:
-        raise ValueError(
-            "starting a run: wanted a folder for it, found none. Give a recipe, "
-            "--gin_file=gin_configs/recipes/NAME.gin, or set Recipe.run_dir."
-        )
-    whole_files.check_folder(recipe.run_dir, "Recipe.run_dir")
+    there.check_run_dir(recipe.run_dir)
     reads_tasks = recipe.evaluation is not None or not recipe.data.stream.written
     there.check_data(recipe.data, with_manifest=reads_tasks)
     runtime.initialize()

@@ -1,6 +1,7 @@
 """Recordings of any format become the same samples, broken ones say why, and slots hold librosa's frames."""
 
 import io
+import os
 import struct
 import tracemalloc
 
@@ -274,3 +275,11 @@ def test_a_slot_refuses_what_it_would_spoil():
         audio.slot_into(np.zeros(1_280, np.int16), np.ones(900, np.float32))
     with pytest.raises(ValueError, match="its room 640"):
         audio.slot_into(np.zeros(640, np.int16), np.ones(900, np.int16))
+
+
+def test_a_name_that_is_no_text_is_read_as_any_other(tmp_path):
+    samples = np.random.default_rng(0).integers(-3000, 3000, 4000).astype(np.int16)
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
+    soundfile.write(tmp_path / "plain.wav", samples, 16_000)
+    os.rename(tmp_path / "plain.wav", path)
+    np.testing.assert_array_equal(audio.read(path), samples)

@@ -45,6 +45,8 @@ def test_a_recipe_becomes_a_summary_of_every_task_beside_a_guess(tmp_path, capsy
         (["--gin.Recipe.finetune=@Finetune()", "--gin.Finetune.checkpoint=nowhere"], "'nowhere' does not exist"),
         (["--recogniser=nowhere"], "'nowhere' does not exist"),
         (["--split=autumn"], "has no split 'autumn'"),
+        (["--gin.Recipe.run_dir=''"], "wanted a folder for it, found none"),
+        (["--gin.Evaluation.split='autumn'"], "choosing what is scored while training"),
     ],
 )
 def test_what_would_end_it_after_the_training_ends_it_before(tmp_path, capsys, words, told):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from speechlm_jax import audio, runtime
-from speechlm_jax.data import config, manifest, pipeline, registration
+from speechlm_jax.data import config, manifest, others, pipeline, registration, sources
 from speechlm_jax.data import fields as kinds
 
 MANIFEST = "manifest.jsonl"
@@ -28,12 +28,12 @@ def export(data: config.Data, folder: str | os.PathLike, *, limit: int | None = 
         raise ValueError(f"exporting records: '{path}' is there already. Name another folder, or remove it.")
     registration.register(data, bind_vocabulary=False)
     tasks, _ = pipeline.tasks_and_rates(data.stream.mixture, data.stream.split)
-    sources = {id(source): source for source in map(pipeline.source_of, tasks)}
+    drawn_from = {id(source): source for source in map(_of_records, map(pipeline.source_of, tasks))}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     ids, stems, bad = set[str](), set[str](), 0
     with part.open("w", encoding="utf-8") as lines:
-        for source in sources.values():
+        for source in drawn_from.values():
             reader = source.reader(data.stream.split)
             number = min(limit or len(reader), len(reader))
             with runtime.Progress("exporting", total=number, unit="records") as progress:
@@ -52,6 +52,13 @@ def export(data: config.Data, folder: str | os.PathLike, *, limit: int | None = 
     part.replace(path)
     runtime.say(f"wrote {len(ids)} records to {path}")
     return {"manifest": str(path), "records": len(ids), "bad": bad}
+
+
+def _of_records(source: sources.RandomAccessSource) -> sources.RandomAccessSource:
+    """The source of whose records a task draws some, or all with others beside them."""
+    while isinstance(source, sources.Having | others.WithOthers):
+        source = source.source
+    return source
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -108,8 +108,9 @@ class Manifest:
         found = set(self._columns[field])
         for value in values - found:
             there = (str(known) for known in found if known is not None)
+            mend = " Manifest.train, .validation and .test say what splits are called." if field == "split" else ""
             raise ValueError(
-                f"manifest {self.path}: no line has {field} = {value!r}. {kinds.nearest(str(value), there)}"
+                f"manifest {self.path}: no line has {field} = {value!r}. {kinds.nearest(str(value), there)}{mend}"
             )
         return np.fromiter((value in values for value in self._columns[field]), bool, len(self))
 

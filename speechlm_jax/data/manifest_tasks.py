@@ -32,6 +32,12 @@ def register(choices: config.Manifest, *, whole: str | None = None) -> None:
     single splits are not read. Raises ValueError where a manifest cannot be read, lacks a field that an objective
     reads, or an objective is not known.
     """
+    names = [objective for objective, _ in choices.objectives]
+    if len({*names}) < len(names) or not any(rate for _, rate in choices.objectives):
+        raise ValueError(
+            f"registering the tasks of {choices.path}: wanted objectives, each once, and some at a rate above 0, found "
+            f"{choices.objectives}. Set Manifest.objectives."
+        )
     parts = _parts(choices, whole)
     for objective, _ in choices.objectives:
         if objective not in known.OBJECTIVES:
@@ -92,9 +98,10 @@ def _check_fields(opened: manifest.Manifest, choices: config.Manifest, objective
                 f"would be 0. Write labels as text, or set Manifest.label to another field."
             )
         texts = [name for name, kind in opened.fields.items() if kind == "text"]
+        own = f"'{field}' is {kind}, and text is" if kind is not None else "text"
         code = f", such as Manifest.{binding} = 'en'" if binding in known.LANGUAGES else ""
         raise ValueError(
-            f"{doing} wants a field '{field}' of text, found text in {texts}. Set Manifest.{binding}{code}."
+            f"{doing} wants a field '{field}' of text, found {own} in {texts}. Set Manifest.{binding}{code}."
         )
 
 
@@ -163,6 +170,11 @@ def _parts(choices: config.Manifest, whole: str | None) -> dict[str, Part]:
                     f"manifest {choices.path}: Manifest.{name} = {value!r}, and no line has that split. "
                     f"{kinds.nearest(value, there - {None})}"
                 )
+        if strange := sorted(there - {*values.values()} - {None}):
+            _say_once(
+                f"manifest {choices.path}: lines whose split is {', '.join(strange)} are in none of its splits; "
+                "Manifest.train, .validation and .test say what these are called."
+            )
         lines = {
             name: select(where={"split": value}) for name, value in values.items() if value in there or name == "train"
         }

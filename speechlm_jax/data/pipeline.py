@@ -50,6 +50,8 @@ def tasks_and_rates(name: str, split: str) -> tuple[list[seqio.Task], list[float
     }
     if min(rates.values()) < 0:
         raise ValueError(f"mixing '{name}': a rate is a positive number, found {rates}.")
+    if not any(rates.values()):
+        raise ValueError(f"mixing '{name}': wanted a task at a rate above 0, found {rates}.")
     tasks = [task for task in seqio.get_subtasks(mixture) if split in task.splits and rates[task.name]]
     if not tasks:
         splits = sorted({split for task in seqio.get_subtasks(mixture) for split in task.splits})

@@ -270,6 +270,14 @@ def wanted(task: seqio.Task, text: str, example: Mapping[str, Any]) -> Any:
     return [postprocess(task, one_pass.text_of(one), example, True) for one in example["accepted"]]
 
 
+def check_metrics(task: seqio.Task) -> None:
+    """Raises ValueError where a metric function of a task does not take what it would be given."""
+    try:
+        _ = task.predict_metric_fns, task.score_metric_fns
+    except ValueError as error:
+        raise ValueError(f"scoring task '{task.name}': {error}") from error
+
+
 def run_metrics(task: seqio.Task, targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, Any]:
     """What the task's own metrics say of predictions."""
     scores: dict[str, Any] = {}

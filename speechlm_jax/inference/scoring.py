@@ -70,6 +70,7 @@ def subtasks(names: Sequence[str], examples: Examples) -> dict[str, seqio.Task]:
     split = examples.split
     tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
     for task in tasks.values():
+        evaluation.check_metrics(task)
         if split not in task.splits:
             raise ValueError(
                 f"scoring task '{task.name}': it has no split '{split}', it has {sorted(task.splits)}. Name one of "

@@ -13,10 +13,15 @@ from speechlm_jax.training import config, program
 
 
 def find(recipe: config.Recipe) -> dict[str, seqio.Task]:
+    """`chosen`, once the tasks are registered."""
+    registration.register(recipe.data)
+    return chosen(recipe)
+
+
+def chosen(recipe: config.Recipe) -> dict[str, seqio.Task]:
     """The tasks that have the split which is scored while training, by name. Raises ValueError where none has."""
     choices = recipe.evaluation
     assert choices is not None
-    registration.register(recipe.data)
     names = choices.tasks or (recipe.data.stream.mixture,)
     tasks = {task.name: task for name in names for task in seqio.get_subtasks(pipeline.find(name))}
     found = {name: task for name, task in tasks.items() if choices.split in task.splits}
@@ -26,6 +31,8 @@ def find(recipe: config.Recipe) -> dict[str, seqio.Task]:
             f"choosing what is scored while training: wanted tasks with the split '{choices.split}', found {splits} "
             f"in {', '.join(names)}. Set Evaluation.split, or Recipe.evaluation = None."
         )
+    for task in found.values():
+        evaluation.check_metrics(task)
     return found
 
 

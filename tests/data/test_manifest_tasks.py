@@ -153,6 +153,22 @@ def test_a_split_that_no_line_has_is_refused_where_it_was_asked_for(folder):
     register(str(folder / "manifest.jsonl"), "recognition")
 
 
+@pytest.mark.parametrize(
+    "objectives", [(), (("recognition", 0.0),), (("recognition", 1.0), ("recognition", 2.0))], ids=str
+)
+def test_objectives_that_make_no_mixture_are_refused(folder, objectives):
+    with pytest.raises(ValueError, match=r"wanted objectives, each once, .*Set Manifest\.objectives"):
+        manifest_tasks.register(config.Manifest(str(folder / "manifest.jsonl"), objectives=objectives))
+
+
+def test_lines_of_a_split_that_has_another_name_are_told(folder, capsys):
+    lines = [{**line, "split": "dev"} if line["split"] == "test" else line for line in LINES]
+    register(write(folder / "dev.jsonl", lines), "recognition")
+    assert "lines whose split is dev are in none of its splits" in capsys.readouterr().err
+    register(str(folder / "dev.jsonl"), "recognition", validation="dev")
+    assert not capsys.readouterr().err
+
+
 def test_a_vocabulary_is_trained_on_what_objectives_read_and_write(folder):
     register(str(folder / "manifest.jsonl"), "translation", "spoken_question_answering", **CHOICES)
     found = set(texts.texts("manifest"))
@@ -197,6 +213,7 @@ def test_a_file_for_a_split_stands_beside_a_field_for_the_others(folder):
         ("question_answering", {}, r"a field 'passage' of text, found text in \['id', 'text'.*Set Manifest\.passage\."),
         ("text_to_speech", {"speaker": "voice"}, r"a field 'voice' of text.*Set Manifest\.speaker\."),
         ("recognition", {"text": "digit"}, r"'recognition' wants a field 'digit' of text.*Set Manifest\.text\."),
+        ("recognition", {"text": "digit"}, r"found 'digit' is int, and text is in"),
         ("dictation", {}, r"no objective 'dictation', wanted one of recognition, .*Set Manifest\.objectives\."),
     ],
 )

@@ -10,10 +10,13 @@ import sys
 
 import numpy as np
 import pytest
+import seqio
 import tiny_evaluation
 import tiny_text
 
 from speechlm_jax import cli, label_metrics, vocabulary
+from speechlm_jax.data import features, sources
+from speechlm_jax.inference import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +127,15 @@ def test_processes_that_evaluate_together_have_the_scores_of_one(words, alone):
     assert found[0].keys() == alone.keys()
     for name, value in alone.items():
         assert found[0][name] == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value), name
+
+
+def test_a_metric_that_does_not_take_what_it_would_be_given_is_told_with_its_task():
+    task = seqio.Task(
+        "evaluation_strange",
+        source=sources.SequenceSource({"test": [{"id": "a", "text": "a b"}]}),
+        output_features=features.OUTPUT_FEATURES,
+        preprocessors=[],
+        metric_fns=[lambda t, p: {}],
+    )
+    with pytest.raises(ValueError, match=r"scoring task 'evaluation_strange': .*targets.*predictions"):
+        evaluation.check_metrics(task)
