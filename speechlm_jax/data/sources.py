@@ -328,13 +328,7 @@ class Having(RandomAccessSource):
             if reader.fields.get(name) != "text":
                 near = kinds.nearest(name, [field for field, kind in reader.fields.items() if kind == "text"])
                 raise ValueError(f"choosing records of {self.source!r}: it has no text field '{name}'. {near}")
-        chosen = [index for index in range(len(reader)) if self._has(reader, index)]
-        if not chosen:
-            raise ValueError(
-                f"choosing records of {self.source!r}: none of the {len(reader):,} of the split '{split}' has a text "
-                f"in {' and '.join(self._names)}."
-            )
-        return _Chosen(reader, chosen, f"having {self._names}")
+        return _Chosen(reader, [i for i in range(len(reader)) if self._has(reader, i)], f"having {self._names}")
 
     def left_out(self, split: str) -> int:
         """Those that lack one of the fields, too."""
@@ -348,7 +342,7 @@ class Having(RandomAccessSource):
         return all(values.get(name) is not None and values[name].strip() for name in self._names)
 
     def __repr__(self) -> str:
-        return f"Having({self.source!r}, {', '.join(self._names)})"
+        return f"{self.source!r} with a text in {' and '.join(self._names)}"
 
 
 class _Chosen:

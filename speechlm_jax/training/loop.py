@@ -26,8 +26,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         preemption = parts.enter_context(runtime.Preemption())
         run = _open(recipe, parts)
         beginning.end("tasks")
-        choices = {name: getattr(recipe.checkpoints, name) for name in ("keep", "verified", "max_failed")}
-        saved = parts.enter_context(contextlib.closing(checkpoints.Folder(run.folder, **choices)))
+        saved = parts.enter_context(contextlib.closing(_checkpoints(recipe, run)))
         made = program.Program(recipe)
         if (saved.latest() or 0) >= recipe.steps:
             # Of another model, or of other data, these steps are not what is asked for.
@@ -43,15 +42,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source)))
         # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
         parts.callback(source.close)
-        # The first batches are read while the step is compiled.
-        runtime.say(
-            f"{run.folder}: {made.num_parameters:,} parameters on {made.mesh.size} {jax.default_backend()} devices; "
-            "compiling the step"
-        )
-        lowered = made.lower()
-        # What cannot be read is better known before the compiler's minutes.
-        ahead.check()
-        train_step = lowered.compile()
+        train_step = _compiled(run, made, ahead)
         beginning.end("compiling")
         evaluate = _evaluation(recipe, run, made)
         writer = parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps)))
@@ -137,6 +128,23 @@ def _open(recipe: config.Recipe, parts: contextlib.ExitStack) -> _Run:
 
         evaluated = validation.find(recipe)
     return _Run(folder, words, feed, evaluated)
+
+
+def _checkpoints(recipe: config.Recipe, run: _Run) -> checkpoints.Folder:
+    choices = recipe.checkpoints
+    return checkpoints.Folder(run.folder, keep=choices.keep, verified=choices.verified, max_failed=choices.max_failed)
+
+
+def _compiled(run: _Run, made: program.Program, ahead: prefetch.Prefetch) -> Any:
+    """The step; the first batches are read meanwhile."""
+    runtime.say(
+        f"{run.folder}: {made.num_parameters:,} parameters on {made.mesh.size} {jax.default_backend()} devices; "
+        "compiling the step"
+    )
+    lowered = made.lower()
+    # What cannot be read is better known before the compiler's minutes.
+    ahead.check()
+    return lowered.compile()
 
 
 def _start(

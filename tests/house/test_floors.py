@@ -37,6 +37,7 @@ FLOORS = [
             "translation_metrics",
             "sharding",
             "checkpoints",
+            "checksums",
             "low_rank",
             "parameters",
         },
