@@ -76,7 +76,8 @@ class Folder:
             async_options=ocp.AsyncOptions(post_finalization_callback=self._sum_up),
         )
         self._manager = ocp.CheckpointManager(self.path, options=options, item_names=_ITEMS)
-        self._saved = self._sealed = self.latest()
+        # The newest that is left has just been compared.
+        self._saved = self._sealed = self._compared = self.latest()
 
     def save(self, step: int, state: Any, *, stream: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         """Saves in the background; the state may be donated as soon as this returns. A step is saved once. Raises
@@ -161,7 +162,8 @@ class Folder:
         if step is None:
             raise ValueError(f"restoring from {self.path}: there is no checkpoint. Set Recipe.run_dir.")
         folder = self.path / str(step)
-        check(folder, self._share)
+        if step != self._compared:
+            check(folder, self._share)
         meta = read_meta(folder)
         check_vocabulary(meta, vocabulary, doing=f"restoring {folder}")
         wanted = {path: parameters.describe(leaf) for path, leaf in parameters.by_path(abstract).items()}
@@ -203,7 +205,8 @@ def latest(folder: str | epath.PathLike, *, before: int | None = None) -> int | 
 
 
 def find(path: str | epath.PathLike) -> epath.Path:
-    """The folder of the step that `path` means: a run's folder, its checkpoints folder, or one step."""
+    """The folder of the step that `path` means, which is as it was written: a run's folder, its checkpoints folder, or
+    one step. Of a folder it is the newest such. Raises ValueError where there is none."""
     given = _absolute(path)
     if given.name.isdigit() and (given / "state").exists():
         check(given)
@@ -221,7 +224,7 @@ def find(path: str | epath.PathLike) -> epath.Path:
 
 
 def restore_params(
-    path: str | epath.PathLike,
+    folder: epath.Path,
     *,
     mesh: Mesh | None = None,
     use_ema: bool = True,
@@ -230,12 +233,11 @@ def restore_params(
     """The parameters of a checkpoint, without the rest of its state; the program that wrote them is not needed.
 
     Args:
-        path: a run's folder, its checkpoints folder, or one step.
+        folder: of one step, as `find` gives it.
         mesh: where they are laid out; None: on one device.
         use_ema: the moving average, of the parameters that have one.
         only: the paths that are read.
     """
-    folder = find(path)
     meta = read_meta(folder)
     leaves, chosen = meta["leaves"], {}
     for name in leaves:

@@ -118,7 +118,7 @@ def test_another_vocabulary_is_refused_and_both_are_named(run, saved):
 @pytest.mark.parametrize("part", ["", "checkpoints", "checkpoints/2"])
 def test_parameters_are_read_on_one_device_without_the_program(saved, part):
     folder, states = saved
-    weights = checkpoints.restore_params(folder / part)
+    weights = checkpoints.restore_params(checkpoints.find(folder / part))
     assert weights.step == 2
     values = tiny_model.values(weights.params)
     wanted = {p.removeprefix("ema/"): v for p, v in states[2].items() if p.startswith("ema/")}
@@ -133,7 +133,10 @@ def test_parameters_are_read_onto_a_mesh_and_only_those_wanted(saved):
     folder, states = saved
     mesh = sharding.make_mesh(layout.Layout(1, 4, 2))
     weights = checkpoints.restore_params(
-        folder / "checkpoints" / "1", mesh=mesh, use_ema=False, only=lambda path: path.startswith("text")
+        checkpoints.find(folder / "checkpoints" / "1"),
+        mesh=mesh,
+        use_ema=False,
+        only=lambda path: path.startswith("text"),
     )
     assert weights.step == 1
     assert parameters.by_path(weights.params).keys() == {"text/table_VD"}
@@ -144,7 +147,7 @@ def test_parameters_are_read_onto_a_mesh_and_only_those_wanted(saved):
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path, run):
     with pytest.raises(ValueError, match=r"found none that is as it was written\. Wanted a run's folder"):
-        checkpoints.restore_params(tmp_path)
+        checkpoints.restore_params(checkpoints.find(tmp_path))
     keeper = checkpoints.Folder(tmp_path)
     assert keeper.latest() is None
     with pytest.raises(ValueError, match=r"there is no checkpoint\. Set Recipe\.run_dir"):
@@ -298,4 +301,4 @@ def test_a_checkpoint_of_another_schema_is_refused(tmp_path, monkeypatch):
     keeper.close()
     monkeypatch.undo()
     with pytest.raises(ValueError, match="wanted schema 1, found 2"):
-        checkpoints.restore_params(tmp_path)
+        checkpoints.restore_params(checkpoints.find(tmp_path))

@@ -5,6 +5,7 @@ are put in a row with `gap_ms` milliseconds of silence before, between and after
 """
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,14 +90,20 @@ class Manifest:
         for field, unwanted in lines.exclude.items():
             keep_N &= ~self._has(field, unwanted)
         if lines.share != (0.0, 1.0):
-            places = (order.uniform(order.key("share", name), 0) for name in self._columns["id"])
-            keep_N &= np.fromiter((lines.share[0] <= place < lines.share[1] for place in places), bool, len(self))
+            low, high = lines.share
+            keep_N &= (low <= self._places_N) & (self._places_N < high)
         if not keep_N.any():
             raise ValueError(
                 f"manifest {self.path}: none of its {len(self)} lines is one {lines.in_words()}. Choose others, by "
                 "Manifest.train, .validation, .test and .held_out where a recipe reads it, or mend the manifest."
             )
         return np.flatnonzero(keep_N)[: lines.limit]
+
+    @functools.cached_property
+    def _places_N(self) -> np.ndarray:
+        """A hash of each line's id in [0, 1): every split that is cut by it asks for all of them."""
+        places = (order.uniform(order.key("share", name), 0) for name in self._columns["id"])
+        return np.fromiter(places, np.float64, len(self))
 
     def _has(self, field: str, wanted: Any) -> np.ndarray:
         known = [name for name, kind in self.fields.items() if kind in _SCALARS]

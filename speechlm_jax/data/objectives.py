@@ -138,15 +138,15 @@ def masked_language_model(
         words = features.current()
         tokens, (number_draw,), orders = _window(example[_TOKENS], max_tokens, 1, seed)
         size = tf.size(tokens)
-        begins = tf.ones([size], tf.bool)
+        draws, word = orders[:size], None
         if whole_words:
+            # A share of the words is the same of their tokens in the mean, and chooses long ones as often as short.
             begins = tf.concat([[True], tf.gather(tf.constant(words.begins_word), tokens[1:])], 0)
-        # A share of the words is the same share of their tokens in the mean, and chooses long ones as often as short.
-        draws = tf.boolean_mask(orders[:size], begins)
+            draws, word = tf.boolean_mask(draws, begins), tf.cumsum(tf.cast(begins, tf.int32)) - 1
         number = _round(tf.cast(tf.size(draws), tf.float32) * share, number_draw, 1, tf.size(draws))
-        least = tf.math.top_k(draws, number).values[-1]
-        word = tf.cumsum(tf.cast(begins, tf.int32)) - 1
-        chosen = tf.gather(tf.cast(draws >= least, tf.float32), word)
+        chosen = tf.cast(draws >= tf.math.top_k(draws, number).values[-1], tf.float32)
+        if word is not None:
+            chosen = tf.gather(chosen, word)
         # The order of a token is independent of the order of its namesake in the second half.
         fate = orders[size : 2 * size]
         other = _other(words, (fate - 0.8) * 10)

@@ -256,12 +256,9 @@ def _check_lanes(spec: Mapping[str, Any]) -> None:
 def field(example: Example, name: str, doing: str) -> tf.Tensor:
     """A field of an example. Raises ValueError, while the dataset is built, where it has none of this name."""
     if name not in example:
-        raise ValueError(f"{doing}: an example has no field '{name}', it has {_named(example)}.")
+        there = ", ".join(sorted({*example} - {"_pos"}))
+        raise ValueError(f"{doing}: an example has no field '{name}', it has {there}.")
     return example[name]
-
-
-def _named(example: Example) -> str:
-    return ", ".join(sorted(name for name in example if name != "_pos"))
 
 
 def with_eos(ids: tf.Tensor) -> tf.Tensor:

@@ -227,10 +227,10 @@ def _column(path: Path, name: str, kind: str, rows: list[dict[str, Any]], lines:
             if value is not None and not _fits(value if isinstance(value, list) else [value], dtype)
         )
         raise _error(path, lines[bad], f"the field '{name}' is {column[bad]!r:.60}, which no {np.dtype(dtype)} holds")
+    if kind != "int":
+        return column
     # JSON's true is a number, and reads as one.
-    return (
-        [int(value) if isinstance(value, bool) else value for value in column] if bool in map(type, column) else column
-    )
+    return [int(value) if isinstance(value, bool) else value for value in column]
 
 
 def _fits(values: list, dtype: type) -> bool:
