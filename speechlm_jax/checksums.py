@@ -73,7 +73,9 @@ def _table(root: pathlib.Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _files(root: pathlib.Path) -> set[str]:
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path != root / NAME}
+    """All but the table itself, and what is left of one whose writer was killed."""
+    files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} - {NAME}
+    return {name for name in files if not (name.startswith(f".{NAME}.") and whole_files.PART.fullmatch(name))}
 
 
 def _drawn(sizes: Mapping[str, int], share: float, seed: int) -> list[str]:

@@ -74,3 +74,11 @@ def test_files_may_be_added_later_and_are_not_missed_until_then(tmp_path):
     assert checksums.differences(tmp_path, without=["late"]) == []
     (tmp_path / "late").write_text("ate")
     assert checksums.differences(tmp_path, without=["late"]) == ["late: wanted 4 bytes, found 3"]
+
+
+def test_a_table_whose_writer_was_killed_leaves_the_one_before_good(folder):
+    (folder / f".{checksums.NAME}.{'0f' * 16}.part").write_text("{")
+    assert checksums.differences(folder) == []
+    checksums.add(folder, [])
+    (folder / f".a.{'0f' * 16}.part").write_text("{")
+    assert len(checksums.differences(folder)) == 1
