@@ -71,9 +71,7 @@ def run(
     data = dataclasses.replace(
         data,
         task_modules=tuple(dict.fromkeys((*data.task_modules, *task_module))),
-        manifest=data.manifest
-        if manifest is None
-        else dataclasses.replace(data.manifest or config.Manifest(), path=manifest),
+        manifest=data.manifest if manifest is None else (data.manifest or config.Manifest()).at(manifest, name),
         stream=dataclasses.replace(data.stream, mixture=name),
     )
     there.check_data(data, with_vocabulary=False)

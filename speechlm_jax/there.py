@@ -21,8 +21,11 @@ def _check_manifest(data: config.Data) -> None:
             "reading a manifest: none is named. Set Manifest.path; the recipes for recordings of one's own take "
             "--gin.MANIFEST=PATH."
         )
-    if data.manifest is not None and not os.path.isfile(data.manifest.path):
-        raise ValueError(f"manifest {data.manifest.path}: there is no such file. Set Manifest.path.")
+    for name in ("path", "validation_path", "test_path") if data.manifest is not None else ():
+        path = getattr(data.manifest, name)
+        if path and not os.path.isfile(path):
+            found = "it is a folder" if os.path.isdir(path) else "there is no such file"
+            raise ValueError(f"manifest {path}: {found}. Set Manifest.{name} to a .jsonl, .tsv or .txt file.")
 
 
 def check_run_dir(run_dir: str) -> None:

@@ -227,7 +227,7 @@ def train(
         )
     lines = _sample((line for text in texts for line in text.splitlines() if line.strip()), max_lines, seed)
     if not lines:
-        raise ValueError(f"{doing}: no text was found.")
+        raise ValueError(f"{doing}: no text was found: it is empty in all records, or no record is left.")
     if kind != "unigram":
         lines = [_apart(line, words=kind == "words") for line in lines]
     model = io.BytesIO()
@@ -258,7 +258,8 @@ def train(
         if not smallest:
             raise
         reason = (
-            f"special tokens, bytes and single characters alone are {smallest[1]}. Ask for more pieces, or for "
+            f"special tokens, bytes and single characters alone are {smallest[1]}. Ask for more pieces "
+            f"(--train_vocabulary, or experiment.run.pieces), or for "
             f"less than character_coverage={character_coverage}."
         )
         raise ValueError(f"{doing}: {reason}") from None

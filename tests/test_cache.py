@@ -18,6 +18,7 @@ from speechlm_jax import cli
         (["--out=out", "--task=some", "--workers=-1"], "wanted --workers of 1 or more, found -1."),
         (["--out=out", "--task=some", "--beam_option=a=b"], "Give --beam_runner, too."),
         (["--out=out", "--task=some", "--manifest=no.jsonl"], "manifest no.jsonl: there is no such file."),
+        (["--out=out", "--task=some", "--manifest=."], "manifest .: it is a folder. Set Manifest.path to a .jsonl"),
         (["--out=out", "--task=manifest"], "reading a manifest: none is named."),
     ],
 )

@@ -93,6 +93,13 @@ class Manifest:
         limits.at_least(self, 1, "limit")
         limits.at_least(self, 0, "max_seconds")
 
+    def at(self, path: str, task: str = "") -> "Manifest":
+        """The same choices for another manifest. task: one of its tasks, such as `manifest_classification`: where it is
+        none of the objectives, it is the only one."""
+        prefix, _, objective = task.partition("_")
+        asked = prefix == "manifest" and objective and objective not in dict(self.objectives)
+        return dataclasses.replace(self, path=path, objectives=((objective, 1.0),) if asked else self.objectives)
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:

@@ -21,11 +21,13 @@ def export(data: config.Data, folder: str | os.PathLike, *, limit: int | None = 
     share once. Of sounds, those that a manifest can name are written: `audio` and `target_audio`.
 
     limit: at most so many of each source. Returns {"manifest", "records", "bad"}. A record that cannot be read is
-    told and left out. Raises ValueError for a folder that has a manifest.
+    told and left out. Raises ValueError for a folder that has other files.
     """
     path = pathlib.Path(folder) / MANIFEST
-    if path.exists():
-        raise ValueError(f"exporting records: '{path}' is there already. Name another folder, or remove it.")
+    if path.parent.exists() and (there := sorted(file.name for file in path.parent.iterdir())):
+        raise ValueError(
+            f"exporting records: wanted a folder that is new or empty, found '{there[0]}' in {folder}. Name another."
+        )
     registration.register(data, bind_vocabulary=False)
     tasks, _ = pipeline.tasks_and_rates(data.stream.mixture, data.stream.split)
     drawn_from = {id(source): source for source in map(_of_records, map(pipeline.source_of, tasks))}

@@ -119,6 +119,11 @@ def _labels(parts: Mapping[str, Part], choices: config.Manifest) -> list[str]:
         raise ValueError(
             f"reading manifest {choices.path}: the field '{choices.label}' is empty in every line. Set Manifest.label."
         )
+    if len(found) == 1:
+        _say_once(
+            f"manifest {choices.path}: every line has the same {choices.label}, {found.copy().pop()}: there is nothing "
+            "to tell apart."
+        )
     if "train" in parts:
         taught = among(parts["train"].opened, _chosen(parts["train"]))
         for split, part in parts.items():
@@ -159,6 +164,7 @@ def _parts(choices: config.Manifest, whole: str | None) -> dict[str, Part]:
         if "split" not in opened.fields:
             return {whole: Part(opened, manifest.Lines())}
     own = {"validation": choices.validation_path, "test": choices.test_path}
+    _check_split_names(opened, choices)
     exclude = dict(choices.held_out)
     select = functools.partial(manifest.Lines, exclude=exclude, limit=choices.limit)
     if "split" in opened.fields:
@@ -189,6 +195,17 @@ def _parts(choices: config.Manifest, whole: str | None) -> dict[str, Part]:
         split: Part(manifest.Manifest(path), manifest.Lines(limit=choices.limit)) for split, path in own.items() if path
     }
     return parts | of_files
+
+
+def _check_split_names(opened: manifest.Manifest, choices: config.Manifest) -> None:
+    """Raises ValueError where splits are given names, and the manifest names none."""
+    changed = [name for name in SHARES if getattr(choices, name) != getattr(config.Manifest, name)]
+    if changed and "split" not in opened.fields:
+        raise ValueError(
+            f"manifest {opened.path}: Manifest.{changed[0]} = {getattr(choices, changed[0])!r} is a value of the field "
+            "'split', and there is no such field. Add it, or give splits their own files: Manifest.validation_path, "
+            "Manifest.test_path."
+        )
 
 
 def _texts(part: Part, choices: config.Manifest) -> list[dict[str, Any]]:

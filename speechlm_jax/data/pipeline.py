@@ -19,7 +19,16 @@ KEPT = (*LANES, *preprocessors.CARRIED, *preprocessors.KEEPABLE)
 """Features of an example that outlive the preprocessors."""
 
 LOST = 20_000
-"""Records in a row that may yield nothing before a task is called empty."""
+"""Records in a row that may yield nothing before a task is called empty; of a small source, a few passes of it."""
+_PASSES, _LEAST_LOST = 4, 1_000
+
+_FAILURES = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.UnknownError,
+    tf.errors.UnimplementedError,
+    tf.errors.ResourceExhaustedError,
+)
+"""How TensorFlow hands on what an operation, or Python that one calls, has raised."""
 
 _SUSPECTS = 64
 """Records that are tried, each by itself, after an error: it is of one of the next that were read ahead."""
@@ -55,7 +64,9 @@ def tasks_and_rates(name: str, split: str) -> tuple[list[seqio.Task], list[float
     tasks = [task for task in seqio.get_subtasks(mixture) if split in task.splits and rates[task.name]]
     if not tasks:
         splits = sorted({split for task in seqio.get_subtasks(mixture) for split in task.splits})
-        raise ValueError(f"reading '{name}': no task of it has a split '{split}', found {splits}. Set Stream.split.")
+        raise ValueError(
+            f"reading '{name}': no task of it has a split '{split}', found {splits}. Give --split, or set Stream.split."
+        )
     for task in tasks:
         source_of(task)
     total = sum(rates[task.name] for task in tasks)
@@ -96,6 +107,8 @@ class Reader:
     ):
         self._task, self._quarantine = task, quarantine
         self._asked = self._answered = 0
+        passes = _PASSES * source_of(task).num_input_examples(split)
+        self._most_lost = min(LOST, max(passes, _LEAST_LOST))
         self._endless, self._lost = endless, False
         self._closed = closed or threading.Event()
         self._pending = collections.deque[int]()
@@ -143,8 +156,8 @@ class Reader:
             self._quarantine.check()
             if self._lost:
                 raise ValueError(
-                    f"reading task '{self._task.name}': none of {LOST} records in a row passed its preprocessors. "
-                    "Does a filter drop everything, or is a text field empty?"
+                    f"reading task '{self._task.name}': none of {self._most_lost} records in a row passed its "
+                    "preprocessors. Does a filter drop everything, or is a text field empty?"
                 )
             if self._endless and not self._closed.is_set():
                 raise ValueError(
@@ -156,7 +169,7 @@ class Reader:
     def _next(self) -> dict[str, Any] | None:
         try:
             example = next(self._iterator, None)
-        except tf.errors.InvalidArgumentError as error:
+        except _FAILURES as error:
             raise ValueError(f"reading task '{self._task.name}'{self._blamed()}: {_said(error)}") from error
         self._answered = self._asked
         while example is not None and self._pending and self._pending[0] != example["_pos"]:
@@ -191,7 +204,7 @@ class Reader:
             alone = self._preprocessed(lambda at=position: iter([at]), threads=0, on_bad=lambda *told: None)
             try:
                 collections.deque(alone.as_numpy_iterator(), maxlen=0)
-            except tf.errors.InvalidArgumentError:
+            except _FAILURES:
                 records = source_of(self._task).reader(self._split)
                 return f", record {records.name(order.record(position, len(records), **self._order))}"
         return ""
@@ -199,7 +212,7 @@ class Reader:
     def _watch(self, positions: Iterator[int]) -> Iterator[int]:
         """Ends the positions when nothing comes of them, instead of looking for an example for ever."""
         for position in positions:
-            self._lost = self._asked - self._answered >= LOST
+            self._lost = self._asked - self._answered >= self._most_lost
             if self._lost or self._closed.is_set() or self._quarantine.over_budget:
                 return
             self._asked += 1
@@ -208,9 +221,15 @@ class Reader:
             yield position
 
 
-def _said(error: tf.errors.InvalidArgumentError) -> str:
-    """What an assertion of a preprocessor says, without where in TensorFlow it stands."""
-    first = str(error.message).replace("\n", " ").partition("[[{{")[0]
+_WHERE = re.compile(r"^\{\{function_node .*?\}\} |Error in user-defined function .*? iterator: \S+: ")
+
+
+def _said(error: tf.errors.OpError) -> str:
+    """What an assertion of a preprocessor, or Python that it calls, says, without where in TensorFlow it stands."""
+    raised, stack, _ = str(error.message).partition("\nTraceback (most recent call last)")
+    if stack:
+        return _WHERE.sub("", raised).strip()
+    first = raised.replace("\n", " ").partition("[[{{")[0]
     _, asserted, parts = first.partition("assertion failed: ")
     if not asserted:
         return first.strip()

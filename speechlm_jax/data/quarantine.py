@@ -96,6 +96,11 @@ class Quarantine:
         return self._skipped_of.total()
 
     @property
+    def different(self) -> int:
+        """Records that were skipped, each once."""
+        return len(self._told)
+
+    @property
     def over_budget(self) -> bool:
         """Whether more was skipped than may be: once it was, for good. Readers stop at that, and one that stopped must
         not be forgotten because the others read on."""
@@ -112,7 +117,7 @@ class Quarantine:
         named = "; ".join(f"{len(alike)}x such as {alike[0].id}: {alike[0].reason}" for alike in commonest)
         too_large = any("Row." in alike[0].reason for alike in commonest)
         raise TooManyBadRecords(
-            f"reading records: {self.skipped} of {self.read} could not be used, {len(self._told)} different ones; the "
+            f"reading records: {self.skipped} of {self.read} could not be used, {self.different} different ones; the "
             f"budget is {self._budget.grace} and {self._budget.max_share:.1%}. Most often: {named}. "
             + ("`speechlm data --propose_row` says how much room is wanted; or mend" if too_large else "Mend")
             + " the data, or raise BadRecords.max_share."

@@ -1,6 +1,5 @@
 """Making the tasks of a run known to SeqIO: its task modules, its manifest, its vocabulary."""
 
-import dataclasses
 import difflib
 import importlib
 import os
@@ -43,8 +42,3 @@ def import_tasks(name: str) -> None:
             f"importing task module '{name}': there is no such module. Nearest: '{near[0] if near else ''}'. "
             "Set Data.task_modules to modules that Python can import, such as my_tasks.py in this folder."
         ) from None
-
-
-def manifest_at(path: str, choices: config.Manifest | None) -> config.Manifest:
-    """The same choices for another manifest; defaults where there are none."""
-    return dataclasses.replace(choices or config.Manifest(), path=path)

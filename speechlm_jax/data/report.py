@@ -67,6 +67,7 @@ def report(
         "bad_records": {
             "skipped": bad.skipped,
             "read": bad.read,
+            "different": bad.different,
             "reasons": dict(collections.Counter(record.reason for record in bad.records)),
             "first": [dataclasses.asdict(record) for record in bad.records[:5]],
         },
@@ -166,7 +167,8 @@ def _print(found: dict[str, Any]) -> None:
         print("none of them fits the row: training would have nothing to learn from; --propose_row finds a row")
     print("useful share of each lane: " + "  ".join(f"{k} {v:.3f}" for k, v in found["useful_shares"].items()))
     bad = found["bad_records"]
-    print(f"bad records: {bad['skipped']} of {bad['read']} read")
+    different = f", {bad['different']} different" if bad["different"] < bad["skipped"] else ""
+    print(f"bad records: {bad['skipped']} of {bad['read']} read{different}")
     for reason, count in bad["reasons"].items():
         print(f"  {count}x {reason}")
     if "proposal" in found:

@@ -194,7 +194,11 @@ def _kind(path: Path, name: str, seen: _Seen) -> str:
     if kind is None:
         first, *others = sorted(found, key=lambda seen_kind: found[seen_kind])
         other = next(other for other in others if _widest({first, other}) is None) if len(others) > 1 else others[0]
-        raise _error(path, found[other], f"the field '{name}' is {other}, and {first} in line {found[first]}")
+        raise _error(
+            path,
+            found[other],
+            f"the field '{name}' is {other}, and {first} in line {found[first]}. Write one kind in all lines",
+        )
     return kind
 
 

@@ -11,8 +11,8 @@ import seqio
 from flax import nnx
 
 from speechlm_jax import batch, runtime
+from speechlm_jax.data import config, manifest_tasks, pipeline, registration
 from speechlm_jax.data import manifest as manifests
-from speechlm_jax.data import manifest_tasks, pipeline, registration
 from speechlm_jax.inference import evaluation, guesses, listening, loading
 from speechlm_jax.losses import heads as loss_heads
 
@@ -120,7 +120,8 @@ def register(loaded: loading.Loaded, examples: Examples) -> None:
     trained_on = data.manifest.path if data.manifest is not None else ""
     # The manifest of training keeps its splits: all of its lines would be those that the model has learned.
     is_new = not trained_on or pathlib.Path(trained_on).resolve() != pathlib.Path(manifest).resolve()
-    manifest_tasks.register(registration.manifest_at(manifest, data.manifest), whole=examples.split if is_new else None)
+    choices = (data.manifest or config.Manifest()).at(manifest)
+    manifest_tasks.register(choices, whole=examples.split if is_new else None)
 
 
 def _tell_lines(manifest: str, tasks: Mapping[str, seqio.Task], split: str) -> None:

@@ -73,9 +73,9 @@ def test_a_record_that_cannot_be_read_is_told_and_left_out(data, tmp_path, capsy
     assert "the disk is gone" in capsys.readouterr().err
 
 
-def test_a_folder_that_has_a_manifest_is_left_alone(data, tmp_path):
-    exports.export(data("exported"), tmp_path)
-    before = (tmp_path / "manifest.jsonl").read_bytes()
-    with pytest.raises(ValueError, match=r"exporting records: '.*manifest.jsonl' is there already"):
+def test_a_folder_that_has_other_files_is_left_alone(data, tmp_path):
+    (tmp_path / "a.wav").write_text("mine")
+    with pytest.raises(ValueError, match=r"wanted a folder that is new or empty, found 'a\.wav' in"):
         exports.export(data("exported"), tmp_path)
-    assert (tmp_path / "manifest.jsonl").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.wav"]
+    assert (tmp_path / "a.wav").read_text() == "mine"

@@ -153,6 +153,26 @@ def test_a_split_that_no_line_has_is_refused_where_it_was_asked_for(folder):
     register(str(folder / "manifest.jsonl"), "recognition")
 
 
+def test_a_name_for_a_split_is_refused_where_lines_name_none(folder):
+    lines = [{name: value for name, value in line.items() if name != "split"} for line in LINES]
+    with pytest.raises(
+        ValueError, match=r"Manifest\.test = 'tset' is a value of the field 'split', and there is no such"
+    ):
+        register(write(folder / "uncut.jsonl", lines), "recognition", test="tset")
+
+
+def test_a_manifest_with_one_label_alone_is_told(folder, capsys):
+    register(write(folder / "glad.jsonl", [{**line, "mood": "Glad"} for line in LINES]), "classification", label="mood")
+    assert "every line has the same mood, Glad: there is nothing to tell apart" in capsys.readouterr().err
+
+
+def test_a_task_that_is_asked_for_stands_in_for_objectives_that_a_manifest_cannot_serve():
+    choices = config.Manifest(objectives=(("recognition", 1.0), ("matching", 2.0)), text="words")
+    assert choices.at("m.jsonl", "manifest_translation").objectives == (("translation", 1.0),)
+    for task in ("", "manifest", "manifest_matching", "digits"):
+        assert choices.at("m.jsonl", task) == config.Manifest("m.jsonl", objectives=choices.objectives, text="words")
+
+
 @pytest.mark.parametrize(
     "objectives", [(), (("recognition", 0.0),), (("recognition", 1.0), ("recognition", 2.0))], ids=str
 )

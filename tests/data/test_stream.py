@@ -218,6 +218,33 @@ def test_a_filter_that_drops_everything_is_an_error(monkeypatch):
         source.draw(1)
 
 
+def test_of_a_small_source_a_few_passes_are_enough_to_tell_that_nothing_passes():
+    drop = preprocessors.keep_where(lambda example: tf.constant(False))
+    texts = {"train": [{"id": f"{i}", "text": "red green blue"} for i in range(300)]}
+    add("stream_small_nothing", sources.SequenceSource(texts), [drop, *objectives.masked_language_model()])
+    source = opened(dataclasses.replace(SETTINGS, mixture="stream_small_nothing"))
+    with pytest.raises(ValueError, match="none of 1200 records in a row passed"):
+        source.draw(1)
+
+
+def test_what_python_raises_in_a_preprocessor_is_told_with_its_task_and_record():
+    def broken(dataset: tf.data.Dataset) -> tf.data.Dataset:
+        def read(name: tf.Tensor) -> tf.Tensor:
+            if name.numpy() == b"two":
+                raise RuntimeError("the dictionary is gone")
+            return name
+
+        return dataset.map(
+            lambda one: {**one, "text": tf.ensure_shape(tf.py_function(read, [one["text"]], "string"), ())}
+        )
+
+    texts = {"train": [{"id": name, "text": name} for name in ("one", "two")]}
+    add("stream_broken", sources.SequenceSource(texts), [broken, *objectives.masked_language_model()])
+    told = r"task 'stream_broken', record train\[1\]: RuntimeError: the dictionary is gone$"
+    with pytest.raises(ValueError, match=told):
+        opened(dataclasses.replace(SETTINGS, mixture="stream_broken")).draw(2)
+
+
 def test_a_task_whose_examples_end_is_an_error():
     def few(dataset: tf.data.Dataset) -> tf.data.Dataset:
         return dataset.take(5)
