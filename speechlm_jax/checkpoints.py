@@ -8,7 +8,7 @@ read that is not as they say.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,22 +16,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from flax import nnx
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, SingleDeviceSharding
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
-from speechlm_jax import checksums, parameters, provenance, sharding
+from speechlm_jax import checkpoint_steps, checksums, parameters, provenance, sharding
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of what stands in a step's folder."""
 
-NAME = "checkpoints"
-"""The folder in a run's folder."""
-
 _ITEMS = ("state", "stream", "meta")
-_NOTES = ("_CHECKPOINT_METADATA", "commit_success.txt")
-"""What orbax writes while a step gets its name, behind the checksums of all else; nothing of it is needed here."""
-_WHOLE = (*_NOTES, checksums.NAME, "state/_METADATA", "stream/metadata", "meta/metadata")
 _log = logging.getLogger(__name__)
 
 
@@ -57,19 +50,20 @@ class Folder:
 
     def __init__(self, folder: str | epath.PathLike, *, keep: int = 3, verified: float = 1.0, max_failed: int = 3):
         """`folder`: the run's. Only the last `keep` steps are kept. Steps that are not whole, and the newest ones until
-        one is as it was written, are set aside.
+        one is as it was written, are set aside; raises ValueError where that leaves none.
 
         verified: of the bytes of a step, the share whose content is compared before it is read. max_failed: so many
         saves in a row that fail are an error; before that they are told, and the run goes on.
         """
-        if keep < 3:
+        if keep < 2:
             raise ValueError(
-                f"keeping checkpoints: wanted 3 or more, so that two stand whole while another is written, found "
-                f"{keep}. Set Checkpoints.keep."
+                f"keeping checkpoints: wanted 2 or more, so that two stand while the next is written, found {keep}. "
+                "Set Checkpoints.keep."
             )
-        self.path = _absolute(folder) / NAME
+        self.path = checkpoint_steps.absolute(folder) / checkpoint_steps.NAME
         self._share, self._max_failed, self._failed = verified, max_failed, 0
-        _set_aside_broken(self.path, verified)
+        self._lost: ValueError | None = None
+        checkpoint_steps.set_aside_broken(self.path, verified)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preservation.LatestN(keep),
             cleanup_tmp_directories=True,
@@ -91,7 +85,8 @@ class Folder:
         if step == self._saved:
             return
         with self._surviving():
-            self.wait()
+            self._finish()
+        self._lost = None
         leaves = parameters.by_path(state)
         arrays = {path: parameters.array(leaf) for path, leaf in leaves.items()}
         items = ocp.args.Composite(
@@ -106,24 +101,33 @@ class Folder:
     def _sum_up(self) -> None:
         """Writes the checksums of the step that is being written; then orbax gives it its name."""
         (folder,) = self.path.glob(f"{self._saved}.orbax-checkpoint-tmp*")
-        checksums.write(folder, without=_NOTES)
+        checksums.write(folder, without=checkpoint_steps.NOTES)
 
     def tend(self) -> None:
         """Looks after what is saved in the background; to be called between steps. Waits for nothing that takes long.
         Raises as `save` does."""
         if self._saved != self._sealed and not self._manager.is_saving_in_progress():
             with self._surviving():
-                self.wait()
+                self._finish()
 
     def wait(self) -> None:
-        """Returns when what was saved is on disk. Raises ValueError where it will never be."""
+        """Returns when the last step that was to be saved is on disk. Raises ValueError where it will never be."""
+        self._finish()
+        if self._lost is not None:
+            raise self._lost
+
+    def _finish(self) -> None:
+        """Waits for the step that is being saved, if one is."""
         if self._saved == self._sealed:
             return
         with self._explained():
             self._manager.wait_until_finished()
-            if jax.process_index() == 0:
-                # Orbax writes its notes on a step last.
-                checksums.add(self.path / str(self._saved), _NOTES)
+        if jax.process_index() == 0:
+            # Orbax writes its notes on a step last. It is whole without them in the table.
+            try:
+                checksums.add(self.path / str(self._saved), checkpoint_steps.NOTES)
+            except (OSError, ValueError) as error:
+                _log.warning("adding to the checksums of step %d in %s: %s", self._saved, self.path, error)
         self._sealed, self._failed = self._saved, 0
 
     @contextlib.contextmanager
@@ -133,10 +137,16 @@ class Folder:
             yield
         except Exception as error:
             step, self._saved = self._saved, self._sealed
-            for left in self.path.glob(f"{step}.orbax-checkpoint-tmp*"):
+            if jax.process_index() == 0:
                 # What was written of it may be what fills the disk.
-                left.rmtree(missing_ok=True)
-            raise ValueError(f"saving step {step} to {self.path}: {error}") from error
+                with contextlib.suppress(OSError):
+                    for left in self.path.glob(f"{step}.orbax-checkpoint-tmp*"):
+                        left.rmtree(missing_ok=True)
+            # Orbax has struck off what it would have removed once this step was there.
+            self._manager.reload()
+            raise ValueError(
+                f"saving step {step} to {self.path}: {error}. Make room there, or mend what keeps it from being written"
+            ) from error
 
     @contextlib.contextmanager
     def _surviving(self) -> Iterator[None]:
@@ -144,17 +154,17 @@ class Folder:
         try:
             yield
         except ValueError as error:
-            self._failed += 1
+            self._failed, self._lost = self._failed + 1, error
             if self._failed >= self._max_failed:
                 raise ValueError(
-                    f"{error}. It is the failure number {self._failed} in a row. Make room there, or mend what keeps "
-                    "it from being written; Checkpoints.max_failed says how often a run goes on without."
+                    f"{error}. It is the failure number {self._failed} in a row; Checkpoints.max_failed says how often "
+                    "a run goes on without."
                 ) from error
             _log.error("%s. The run goes on without (%d of %d)", error, self._failed, self._max_failed)
 
     def latest(self, *, before: int | None = None) -> int | None:
         """The step to go on from; the last one before another, where that is given."""
-        return latest(self.path, before=before)
+        return checkpoint_steps.latest(self.path, before=before)
 
     def told(self, abstract: Any, *, step: int | None = None, vocabulary: str | None = None) -> Restored:
         """A step as `restore` gives it, and with what that raises, but for the arrays: the state is `abstract`."""
@@ -163,7 +173,7 @@ class Folder:
             raise ValueError(f"restoring from {self.path}: there is no checkpoint. Set Recipe.run_dir.")
         folder = self.path / str(step)
         if step != self._compared:
-            check(folder, self._share)
+            checkpoint_steps.check(folder, self._share)
         meta = read_meta(folder)
         check_vocabulary(meta, vocabulary, doing=f"restoring {folder}")
         wanted = {path: parameters.describe(leaf) for path, leaf in parameters.by_path(abstract).items()}
@@ -193,34 +203,9 @@ class Folder:
     def close(self) -> None:
         """Waits, and frees the threads."""
         try:
-            self.wait()
+            self._finish()
         finally:
             self._manager.close()
-
-
-def latest(folder: str | epath.PathLike, *, before: int | None = None) -> int | None:
-    """The newest step in a checkpoints folder that can be restored: the one place which decides."""
-    steps = [step for step in _steps(epath.Path(folder)) if before is None or step < before]
-    return max((step for step in steps if _is_whole(epath.Path(folder) / str(step))), default=None)
-
-
-def find(path: str | epath.PathLike) -> epath.Path:
-    """The folder of the step that `path` means, which is as it was written: a run's folder, its checkpoints folder, or
-    one step. Of a folder it is the newest such. Raises ValueError where there is none."""
-    given = _absolute(path)
-    if given.name.isdigit() and (given / "state").exists():
-        check(given)
-        return given
-    folder = given / NAME if (given / NAME).exists() else given
-    for step in reversed(_steps(folder)):
-        found = faults(folder / str(step))
-        if not found:
-            return folder / str(step)
-        _log.warning("checkpoint %s is passed over: %s", folder / str(step), _in_words(found))
-    raise ValueError(
-        f"reading a checkpoint from {given}: found none that is as it was written. Wanted a run's folder, its "
-        "checkpoints folder, or one step. Set Finetune.checkpoint, or --checkpoint."
-    )
 
 
 def restore_params(
@@ -233,7 +218,7 @@ def restore_params(
     """The parameters of a checkpoint, without the rest of its state; the program that wrote them is not needed.
 
     Args:
-        folder: of one step, as `find` gives it.
+        folder: of one step, as `checkpoint_steps.find` gives it.
         mesh: where they are laid out; None: on one device.
         use_ema: the moving average, of the parameters that have one.
         only: the paths that are read.
@@ -260,15 +245,12 @@ def restore_params(
     return Weights(int(folder.name), parameters.from_paths(params), meta)
 
 
-def _absolute(path: str | epath.PathLike) -> epath.Path:
-    """Orbax wants whole paths; those with a scheme, such as gs://, are."""
-    return epath.Path(path) if "://" in str(path) else epath.Path(path).absolute()
-
-
 def read_meta(folder: epath.Path) -> dict[str, Any]:
     """The meta of one step's folder. Raises ValueError where it was written by another version of this layer."""
-    if missing := _missing(folder):
-        raise ValueError(f"reading checkpoint {folder}: it is not there, or not whole ({_in_words(missing)}).")
+    if missing := checkpoint_steps.missing(folder):
+        raise ValueError(
+            f"reading checkpoint {folder}: it is not there, or not whole ({checkpoint_steps.in_words(missing)})."
+        )
     meta = _read_json(folder / "meta")
     if meta.get("schema") != SCHEMA:
         raise ValueError(f"reading checkpoint {folder}: wanted schema {SCHEMA}, found {meta.get('schema')}.")
@@ -339,57 +321,3 @@ def _read(folder: epath.Path, wanted: Mapping[str, Any], stored: Mapping[str, An
 def _read_json(folder: epath.Path) -> dict[str, Any]:
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
         return reader.restore(folder)
-
-
-def _steps(folder: epath.Path) -> list[int]:
-    """Folders named as a step, whole or not."""
-    if not folder.exists():
-        return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
-
-
-def _is_whole(folder: epath.Path) -> bool:
-    whole = not _missing(folder)
-    if not whole:
-        _log.warning("checkpoint %s is not whole: it is passed over", folder)
-    return whole
-
-
-def _missing(folder: epath.Path) -> list[str]:
-    return [f"{part}: missing" for part in _WHOLE if not (folder / part).exists()]
-
-
-def faults(folder: epath.Path, share: float = 1.0) -> list[str]:
-    """What of a step's folder is not as it was written, a line for each file; of the bytes a share is compared."""
-    return _missing(folder) or checksums.differences(folder, share=share, without=_NOTES)
-
-
-def check(folder: epath.Path, share: float = 1.0) -> None:
-    """Raises ValueError where a step's folder is not as it was written."""
-    if found := faults(folder, share):
-        raise ValueError(
-            f"reading checkpoint {folder}: it is not as it was written ({_in_words(found)}). Name another step."
-        )
-
-
-def _in_words(found: Sequence[str]) -> str:
-    return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
-
-
-def _set_aside_broken(folder: epath.Path, share: float) -> None:
-    """Renames steps that are not whole, which orbax would count as its latest, deleting good ones in their favour; and
-    from the newest on those that are not as they were written, until one is."""
-    if jax.process_index() == 0:
-        newest_is_good = False
-        for step in reversed(_steps(folder)):
-            found = _missing(folder / str(step)) if newest_is_good else faults(folder / str(step), share)
-            if not found:
-                newest_is_good = True
-                continue
-            name, number = f"{step}.broken", 1
-            while (folder / name).exists():
-                name, number = f"{step}.broken{number}", number + 1
-            _log.warning("checkpoint %s is set aside as %s: %s", folder / str(step), name, _in_words(found))
-            (folder / str(step)).rename(folder / name)
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"broken checkpoints of {folder} are set aside")

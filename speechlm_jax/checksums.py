@@ -35,12 +35,13 @@ def _write(root: pathlib.Path, files: dict[str, Mapping[str, Any]]) -> None:
 
 
 def differences(
-    folder: str | os.PathLike[str], *, share: float = 1.0, seed: int = 0, without: Collection[str] = ()
+    folder: str | os.PathLike[str], *, share: float = 1.0, seed: int | None = None, without: Collection[str] = ()
 ) -> list[str]:
     """What is not as it was when `write` was called, a line for each file: missing, new, of another size or content.
 
-    share: of the bytes whose content is looked at, in whole files drawn by `seed`; names and sizes are compared in any
-    case. without: files that need not have been told of. A table that cannot be read is a difference, too.
+    share: of the bytes whose content is looked at, in whole files drawn by `seed` (None: others each time); names and
+    sizes are compared in any case. without: files that need not have been told of. What cannot be read is a
+    difference, too.
     """
     root = pathlib.Path(folder)
     try:
@@ -50,16 +51,27 @@ def differences(
     there = _files(root) - ({*without} - wanted.keys())
     found = [f"{name}: missing" for name in sorted(wanted.keys() - there)]
     found += [f"{name}: not there when the others were written" for name in sorted(there - wanted.keys())]
-    sizes = {name: (root / name).stat().st_size for name in sorted(wanted.keys() & there)}
+    sizes: dict[str, int] = {}
+    for name in sorted(wanted.keys() & there):
+        try:
+            sizes[name] = (root / name).stat().st_size
+        except OSError as error:
+            found.append(f"{name}: {error.strerror}")
     cut = {name for name, size in sizes.items() if size != wanted[name]["bytes"]}
     found += [f"{name}: wanted {wanted[name]['bytes']:,} bytes, found {sizes[name]:,}" for name in sorted(cut)]
     looked_at = _drawn({name: size for name, size in sizes.items() if name not in cut}, share, seed)
-    found += [
-        f"{name}: its {own['bytes']:,} bytes are not those that were written"
-        for name, own in _measured(root, looked_at)
-        if own[_DIGEST] != wanted[name][_DIGEST]
-    ]
-    return found
+    with futures.ThreadPoolExecutor(provenance.cpus()) as threads:
+        judged = threads.map(lambda name: _difference(root, name, wanted[name]), looked_at)
+        return found + [told for told in judged if told]
+
+
+def _difference(root: pathlib.Path, name: str, wanted: Mapping[str, Any]) -> str:
+    """What is wrong with the content of a file, if anything."""
+    try:
+        own = _digest(root, name)
+    except OSError as error:
+        return f"{name}: {error.strerror}"
+    return "" if own == wanted else f"{name}: its {own['bytes']:,} bytes are not those that were written"
 
 
 def _table(root: pathlib.Path) -> dict[str, Mapping[str, Any]]:
@@ -78,7 +90,7 @@ def _files(root: pathlib.Path) -> set[str]:
     return {name for name in files if not (name.startswith(f".{NAME}.") and whole_files.PART.fullmatch(name))}
 
 
-def _drawn(sizes: Mapping[str, int], share: float, seed: int) -> list[str]:
+def _drawn(sizes: Mapping[str, int], share: float, seed: int | None) -> list[str]:
     """Files that hold about so much of the bytes, at least one."""
     if share >= 1:
         return list(sizes)
@@ -94,14 +106,16 @@ def _drawn(sizes: Mapping[str, int], share: float, seed: int) -> list[str]:
 
 def _measured(root: pathlib.Path, names: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each file with its size and digest; hashing holds no lock, so that threads share the processors."""
-
-    def of(name: str) -> tuple[str, dict[str, Any]]:
-        with open(root / name, "rb") as file:
-            digest = hashlib.file_digest(file, _DIGEST).hexdigest()
-            return name, {"bytes": file.tell(), _DIGEST: digest}
-
+    names = list(names)
     with futures.ThreadPoolExecutor(provenance.cpus()) as threads:
-        yield from threads.map(of, names)
+        yield from zip(names, threads.map(lambda name: _digest(root, name), names), strict=True)
+
+
+def _digest(root: pathlib.Path, name: str) -> dict[str, Any]:
+    """The size and digest of a file."""
+    with open(root / name, "rb") as file:
+        digest = hashlib.file_digest(file, _DIGEST).hexdigest()
+        return {"bytes": file.tell(), _DIGEST: digest}
 
 
 def _of_table(files: Mapping[str, Any]) -> str:

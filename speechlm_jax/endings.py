@@ -15,14 +15,15 @@ import sysconfig
 import traceback
 import types
 
-from speechlm_jax import runtime
+from speechlm_jax import preemption
 
-DONE, FAULT, MISTAKE, PREEMPTED, INTERRUPTED = 0, 1, 2, 42, 130
-"""Done; a fault of the program; the user's mistake; saved, start me again; stopped from the keyboard."""
+DONE, FAULT, MISTAKE = 0, 1, 2
+"""Done; a fault of the program; the user's mistake."""
+PREEMPTED, INTERRUPTED = preemption.PREEMPTED, preemption.INTERRUPTED
 
 CODES = (
     "exit codes: 0 done, 1 fault of the program, 2 mistake in what was asked or in a module of one's own,\n"
-    "42 preempted and saved: start again, 130 stopped from the keyboard.\n"
+    "42 told to stop, and nothing lost that was saved: start again, 130 stopped from the keyboard.\n"
     "SPEECHLM_TRACEBACK=1 shows the stack above every message."
 )
 
@@ -44,7 +45,7 @@ def told(error: BaseException, speaker: str) -> int:
 def _judged(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "stopped from the keyboard."
-    if isinstance(error, runtime.Preempted):
+    if isinstance(error, preemption.Preempted):
         return PREEMPTED, str(error)
     if isinstance(error, _FILE_MISTAKES):
         return MISTAKE, f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)

@@ -4,7 +4,6 @@ import contextlib
 import os
 import pathlib
 import re
-import signal
 import sys
 import threading
 import time
@@ -13,10 +12,6 @@ from typing import Any
 
 BEGAN = time.monotonic()
 """When this process began, or soon after: the front door imports this before anything slow."""
-
-
-class Preempted(Exception):
-    """The process was told to stop and has saved its state: the same command, started again, goes on from there."""
 
 
 def quiet() -> None:
@@ -193,66 +188,6 @@ def _membership(environment: Any) -> tuple[str, int, int] | None:
 
 
 _ALONE = {"SPEECHLM_PROCESSES": "1", "SPEECHLM_PROCESS_ID": "0"}
-
-
-class Preemption:
-    """The notice to stop, SIGTERM or a first Ctrl-C. While this is open it ends nothing by itself, so that the state
-    can be saved first; a second Ctrl-C does.
-
-    with runtime.Preemption() as preemption:
-        for step in range(steps):
-            with preemption.at_once():
-                batch = next(batches)
-            state = train_step(state, batch)
-            preemption.check(step)
-
-    Processes that joined a group stop at the same step, whichever of them is told; JAX agrees on it.
-    """
-
-    def __init__(self) -> None:
-        self._told = self._at_once = False
-        self._former: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> "Preemption":
-        import jax
-
-        # In a group JAX watches for the signal itself. Only the main thread may set a handler.
-        if not jax.distributed.is_initialized() and threading.current_thread() is threading.main_thread():
-            for notice in (signal.SIGTERM, signal.SIGINT):
-                self._former[notice] = signal.signal(notice, self._tell) or signal.SIG_DFL
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for notice, former in self._former.items():
-            signal.signal(notice, former)
-
-    def check(self, step: int) -> None:
-        """Raises Preempted where the process is to stop; every process of a group asks once after every step."""
-        from jax.experimental import multihost_utils
-
-        # The second is False for a process alone.
-        if self._told or multihost_utils.reached_preemption_sync_point(step):
-            raise Preempted
-
-    @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """For work that may take long and has nothing to lose: the notice ends it wherever it stands, by Preempted.
-        A process of a group goes on until all can stop."""
-        self._at_once = True
-        try:
-            if self._told:
-                raise Preempted
-            yield
-        finally:
-            self._at_once = False
-
-    def _tell(self, *_: object) -> None:
-        self._told = True
-        if signal.SIGINT in self._former:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self._at_once:
-            self._at_once = False
-            raise Preempted
 
 
 def keep_compiled(folder: str) -> None:

@@ -11,7 +11,7 @@ def run(*, recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
 
     config_text: the recipe as gin read it, kept in the run's folder and in every checkpoint.
     Raises ValueError where the recipe contradicts itself, its vocabulary, or the checkpoint it goes on from, and
-    runtime.Preempted where the process was told to stop and its state is saved.
+    preemption.Preempted where the process was told to stop and its state is saved.
     """
     from speechlm_jax import there
 

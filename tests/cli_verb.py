@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from typing import Any, Literal
 
-from speechlm_jax import limits, runtime, whole_files
+from speechlm_jax import limits, preemption, whole_files
 
 RECEIVED: list[dict[str, Any]] = []
 
@@ -79,6 +79,6 @@ def run(*, whole: Whole, ending: str = "", count: int = 0, config_text: str = ""
     if ending == "fault":
         limits.at_least(Part(), 0, "no_such_field")
     if ending == "preempted":
-        raise runtime.Preempted("saved at step 3; start the same command again.")
+        raise preemption.Preempted("saved at step 3; start the same command again.")
     if ending == "interrupted":
         raise KeyboardInterrupt

@@ -15,7 +15,7 @@ import tiny_model
 from etils import epath
 from flax import nnx
 
-from speechlm_jax import checkpoints, checksums, layout, parameters, sharding
+from speechlm_jax import checkpoint_steps, checkpoints, checksums, layout, parameters, sharding
 from speechlm_jax.training import config, optimizers, state
 
 META = {"vocabulary": "abc123", "recipe": "Recipe.steps = 10", "model": {"width": 16}}
@@ -86,7 +86,7 @@ def test_a_state_is_restored_onto_another_mesh(saved, mesh):
 
 def test_meta_tells_every_array_and_what_wrote_it(saved):
     folder, states = saved
-    meta = checkpoints.read_meta(checkpoints.find(folder))
+    meta = checkpoints.read_meta(checkpoint_steps.find(folder))
     assert meta["leaves"].keys() == states[2].keys()
     assert meta["leaves"]["params/text/table_VD"] == {"array": "float32[64,16]", "axes": ["vocabulary", "embed"]}
     assert meta["leaves"]["step"] == {"array": "int32[]", "axes": []}
@@ -118,7 +118,7 @@ def test_another_vocabulary_is_refused_and_both_are_named(run, saved):
 @pytest.mark.parametrize("part", ["", "checkpoints", "checkpoints/2"])
 def test_parameters_are_read_on_one_device_without_the_program(saved, part):
     folder, states = saved
-    weights = checkpoints.restore_params(checkpoints.find(folder / part))
+    weights = checkpoints.restore_params(checkpoint_steps.find(folder / part))
     assert weights.step == 2
     values = tiny_model.values(weights.params)
     wanted = {p.removeprefix("ema/"): v for p, v in states[2].items() if p.startswith("ema/")}
@@ -133,7 +133,7 @@ def test_parameters_are_read_onto_a_mesh_and_only_those_wanted(saved):
     folder, states = saved
     mesh = sharding.make_mesh(layout.Layout(1, 4, 2))
     weights = checkpoints.restore_params(
-        checkpoints.find(folder / "checkpoints" / "1"),
+        checkpoint_steps.find(folder / "checkpoints" / "1"),
         mesh=mesh,
         use_ema=False,
         only=lambda path: path.startswith("text"),
@@ -147,7 +147,7 @@ def test_parameters_are_read_onto_a_mesh_and_only_those_wanted(saved):
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path, run):
     with pytest.raises(ValueError, match=r"found none that is as it was written\. Wanted a run's folder"):
-        checkpoints.restore_params(checkpoints.find(tmp_path))
+        checkpoints.restore_params(checkpoint_steps.find(tmp_path))
     keeper = checkpoints.Folder(tmp_path)
     assert keeper.latest() is None
     with pytest.raises(ValueError, match=r"there is no checkpoint\. Set Recipe\.run_dir"):
@@ -164,7 +164,7 @@ def test_the_last_steps_are_kept_and_a_broken_one_is_none_of_them(tmp_path, capl
     keeper.close()
     (tmp_path / "checkpoints" / "9").mkdir()
     with caplog.at_level(logging.WARNING):
-        assert checkpoints.latest(tmp_path / "checkpoints") == 3
+        assert checkpoint_steps.latest(tmp_path / "checkpoints") == 3
     assert "checkpoints/9 is not whole" in caplog.text
     keeper = checkpoints.Folder(tmp_path)
     assert keeper.latest() == 3
@@ -175,7 +175,7 @@ def test_the_last_steps_are_kept_and_a_broken_one_is_none_of_them(tmp_path, capl
     keeper.close()
     names = {entry.name for entry in (tmp_path / "checkpoints").iterdir()}
     assert names == {"2", "3", "9", "9.broken"}
-    assert checkpoints.latest(tmp_path / "checkpoints") == 9
+    assert checkpoint_steps.latest(tmp_path / "checkpoints") == 9
 
 
 def _corrupted(folder: pathlib.Path, name: str, how: str, random: np.random.Generator) -> None:
@@ -213,11 +213,11 @@ def test_whatever_is_altered_of_a_step_is_told_and_the_one_before_is_read(saved,
         kept = (bad / name).read_bytes()
         _corrupted(bad, name, how, random)
         if not (bad / name).exists() or (bad / name).read_bytes() != kept:
-            assert checkpoints.find(folder) == epath.Path(good), name
+            assert checkpoint_steps.find(folder) == epath.Path(good), name
             with pytest.raises(ValueError, match="it is not as it was written"):
-                checkpoints.find(bad)
+                checkpoint_steps.find(bad)
         (bad / name).write_bytes(kept)
-    assert checkpoints.find(folder) == epath.Path(bad)
+    assert checkpoint_steps.find(folder) == epath.Path(bad)
 
 
 def test_a_step_that_was_altered_is_set_aside_and_its_number_is_saved_again(run, saved, tmp_path, caplog):
@@ -231,7 +231,7 @@ def test_a_step_that_was_altered_is_set_aside_and_its_number_is_saved_again(run,
     assert restored.step == 1
     keeper.save(2, restored.state, stream={}, meta=META)
     keeper.close()
-    assert checkpoints.find(folder).name == "2"
+    assert checkpoint_steps.find(folder).name == "2"
 
 
 def test_a_step_older_than_the_last_is_compared_before_it_is_read(run, saved, tmp_path):
@@ -291,14 +291,87 @@ def test_saves_that_fail_in_the_background_are_told_at_the_next_step_and_not_for
     with pytest.raises(ValueError, match=r"saving step 4 to .*No space left"):
         keeper.wait()
     keeper.close()
-    assert checkpoints.find(tmp_path).name == "1"
+    assert checkpoint_steps.find(tmp_path).name == "1"
+
+
+def full(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+SMALL = {"step": jnp.zeros((), jnp.int32)}
+
+
+def save(keeper, *steps):
+    for step in steps:
+        keeper.save(step, SMALL, stream={}, meta=META)
+
+
+def test_the_last_save_is_not_lost_without_an_error(tmp_path, monkeypatch):
+    keeper = checkpoints.Folder(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(keeper._manager, "save", full)
+        save(keeper, 1)
+    with pytest.raises(ValueError, match=r"saving step 1 to .*No space left.*Make room there"):
+        keeper.wait()
+    save(keeper, 2)
+    keeper.wait()
+    keeper.close()
+    assert checkpoint_steps.find(tmp_path).name == "2"
+
+
+def test_what_a_save_that_failed_was_to_replace_does_not_stay_for_ever(tmp_path, monkeypatch):
+    keeper = checkpoints.Folder(tmp_path)
+    save(keeper, 1, 2, 3)
+    keeper.wait()
+    with monkeypatch.context() as broken:
+        broken.setattr(checksums, "write", full)
+        save(keeper, 4)
+        with pytest.raises(ValueError, match="saving step 4"):
+            keeper.wait()
+    save(keeper, 6, 7, 8)
+    keeper.close()
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["6", "7", "8"]
+
+
+def test_a_step_whose_notes_find_no_place_in_its_checksums_is_whole(tmp_path, monkeypatch, caplog):
+    keeper = checkpoints.Folder(tmp_path)
+    monkeypatch.setattr(checksums, "add", full)
+    save(keeper, 1)
+    keeper.wait()
+    keeper.close()
+    assert "adding to the checksums of step 1" in caplog.text and "No space left" in caplog.text
+    assert checkpoint_steps.find(tmp_path).name == "1"
+
+
+def test_remains_that_cannot_be_removed_do_not_end_a_run(tmp_path, monkeypatch, caplog):
+    keeper = checkpoints.Folder(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(checksums, "write", full)
+        broken.setattr(type(keeper.path), "rmtree", full)
+        save(keeper, 1)
+        keeper._manager.wait_until_finished = full
+        keeper.tend()
+        with pytest.raises(ValueError, match="saving step 1"):
+            keeper.wait()
+
+
+def test_a_run_of_which_no_step_is_good_does_not_begin_anew(saved, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(saved[0], folder)
+    for step in (1, 2):
+        (folder / "checkpoints" / str(step) / checksums.NAME).unlink()
+    with pytest.raises(
+        ValueError, match=r"none of its steps is as it was written \(2: CHECKSUMS.*; 1: CHECK.*Recipe\.run"
+    ):
+        checkpoints.Folder(folder)
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["1", "2"]
 
 
 def test_a_checkpoint_of_another_schema_is_refused(tmp_path, monkeypatch):
     keeper = checkpoints.Folder(tmp_path)
-    monkeypatch.setattr(checkpoints, "SCHEMA", 2)
+    monkeypatch.setattr(checkpoints, "SCHEMA", checkpoints.SCHEMA + 1)
     keeper.save(1, {"params": {"scale": nnx.Param(jnp.ones(3), axes=(None,))}}, stream={}, meta=META)
     keeper.close()
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="wanted schema 1, found 2"):
-        checkpoints.restore_params(checkpoints.find(tmp_path))
+    with pytest.raises(ValueError, match="wanted schema 2, found 3"):
+        checkpoints.restore_params(checkpoint_steps.find(tmp_path))

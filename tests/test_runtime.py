@@ -2,13 +2,9 @@
 
 import os
 import pathlib
-import queue
-import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
@@ -73,40 +69,6 @@ def test_only_notes_on_loading_are_dropped():
         cwd=pathlib.Path(__file__).parents[1],
     )
     assert done.stderr == "before\nbetween\nE0000 trouble\nrest after\n"
-
-
-def test_the_notice_to_stop_is_told_at_the_next_check_and_stands_no_longer_than_the_work():
-    former = signal.getsignal(signal.SIGTERM)
-    with runtime.Preemption() as preemption:
-        preemption.check(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(runtime.Preempted):
-            preemption.check(2)
-        with pytest.raises(runtime.Preempted), preemption.at_once():
-            pytest.fail("the notice had come before")
-    assert signal.getsignal(signal.SIGTERM) == former
-
-
-def test_the_notice_to_stop_ends_a_wait_at_once_and_another_ends_nothing_more():
-    with runtime.Preemption() as preemption:
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        with pytest.raises(runtime.Preempted), preemption.at_once():
-            queue.Queue().get(timeout=60)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.01)
-
-
-def test_a_thread_that_may_set_no_handler_trains_without_one():
-    def work():
-        with runtime.Preemption() as preemption:
-            preemption.check(1)
-        done.append(True)
-
-    done = []
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert done
 
 
 def free_port():

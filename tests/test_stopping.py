@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import process_group
 import pytest
 import small_run
 
-from speechlm_jax import checkpoints, cli, endings, limits
+from speechlm_jax import checkpoint_steps, checkpoints, cli, endings, limits
 from speechlm_jax.data import config
 from speechlm_jax.inference import evaluation
 
@@ -64,12 +65,27 @@ def test_a_run_that_is_stopped_from_the_keyboard_saves_too(folder):
     saved.close()
 
 
+@pytest.mark.parametrize(("notice", "code"), [(signal.SIGTERM, 42), (signal.SIGINT, 130)])
+def test_a_run_that_is_stopped_while_it_compiles_ends_at_once_and_can_be_started_again(folder, notice, code):
+    run = f"compiling{code}"
+    process = start(words(folder, run, *LONG))
+    assert process.stdout is not None
+    assert any("compiling the step" in line for line in process.stdout)
+    process.send_signal(notice)
+    told = time.monotonic()
+    said = process.communicate(timeout=60)[0]
+    assert (process.returncode, time.monotonic() - told < 5) == (code, True)
+    assert "told to stop before its first step" in said
+    assert checkpoint_steps.latest(folder / run / "checkpoints") is None
+    assert cli.main(words(folder, run, "--gin.Recipe.steps=2", *LONG[1:])) == 0
+
+
 def test_a_run_that_is_told_to_stop_saves_ends_with_42_and_goes_on_bit_for_bit(folder):
     assert cli.main(words(folder, "whole", *LONG)) == 0
     (said,) = stopped(folder / "parts", [start(words(folder, "parts", *LONG))])
-    step = checkpoints.latest(folder / "parts" / "checkpoints")
+    step = checkpoint_steps.latest(folder / "parts" / "checkpoints")
     assert step is not None and 3 <= step < 30
-    assert f"stands at step {step} of 30" in said
+    assert re.search(rf"stands at step {step} of 30, \d+\.\d s after it was told", said)
     assert list(small_run.losses(folder / "parts"))[-1] == step
     assert cli.main(words(folder, "parts", *LONG)) == 0
     assert small_run.losses(folder / "parts") == small_run.losses(folder / "whole")
@@ -77,8 +93,9 @@ def test_a_run_that_is_told_to_stop_saves_ends_with_42_and_goes_on_bit_for_bit(f
 
 def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
     group = [start(words(folder, "group", *LONG), **told) for told in process_group.environments(2)]
-    said = stopped(folder / "group", group)
-    step = checkpoints.latest(folder / "group" / "checkpoints")
+    # Ctrl-C is passed on as what JAX listens to.
+    said = stopped(folder / "group", group, signal.SIGINT)
+    step = checkpoint_steps.latest(folder / "group" / "checkpoints")
     assert step is not None and all(f"stands at step {step} of 30" in text for text in said)
     assert cli.main(words(folder, "group", *LONG)) == 0
     alone = small_run.losses(folder / "whole")
@@ -92,11 +109,11 @@ def test_a_fault_in_an_evaluation_does_not_cost_the_steps_before_it(folder, monk
     with monkeypatch.context() as broken:
         broken.setattr(evaluation.Evaluator, "score", fail)
         assert cli.main(words(folder, "fault", "--gin.Evaluation.every=3")) == 1
-    assert checkpoints.latest(folder / "fault" / "checkpoints") == 2
+    assert checkpoint_steps.latest(folder / "fault" / "checkpoints") == 2
     with monkeypatch.context() as broken:
         broken.setattr(evaluation.Evaluator, "score", fail)
         assert cli.main(words(folder, "fault", "--gin.Evaluation.every=4")) == 1
-    assert checkpoints.latest(folder / "fault" / "checkpoints") == 4
+    assert checkpoint_steps.latest(folder / "fault" / "checkpoints") == 4
     capsys.readouterr()
     assert cli.main(words(folder, "fault")) == 0
     assert "Evaluation.every: 4 -> 6" in capsys.readouterr().err

@@ -17,8 +17,9 @@ MANIFEST = "manifest.jsonl"
 
 
 def export(data: config.Data, folder: str | os.PathLike, *, limit: int | None = None) -> dict[str, Any]:
-    """Writes the records of Data.stream's mixture and split, in their order; those of a source that several tasks
-    share once. Of sounds, those that a manifest can name are written: `audio` and `target_audio`.
+    """Writes all records of the sources that Data.stream's mixture reads, of its split and in their order: those of a
+    source that several tasks share once, and those too that no task of it draws. Of sounds, those that a
+    manifest can name are written: `audio` and `target_audio`.
 
     limit: at most so many of each source. Returns {"manifest", "records", "bad"}. A record that cannot be read is
     told and left out. Raises ValueError for a folder that has other files.

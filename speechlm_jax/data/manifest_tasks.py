@@ -171,12 +171,12 @@ def _parts(choices: config.Manifest, whole: str | None) -> dict[str, Part]:
         values = {"train": choices.train, "validation": choices.validation, "test": choices.test}
         there = set(opened.column("split"))
         for name, value in values.items():
-            if value not in there | {getattr(config.Manifest, name)}:
+            if whole is None and value not in there | {getattr(config.Manifest, name)}:
                 raise ValueError(
                     f"manifest {choices.path}: Manifest.{name} = {value!r}, and no line has that split. "
                     f"{kinds.nearest(value, there - {None})}"
                 )
-        if strange := sorted(there - {*values.values()} - {None}):
+        if strange := sorted(map(repr, there - {*values.values()} - {None})):
             _say_once(
                 f"manifest {choices.path}: lines whose split is {', '.join(strange)} are in none of its splits; "
                 "Manifest.train, .validation and .test say what these are called."

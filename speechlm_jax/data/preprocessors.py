@@ -81,7 +81,7 @@ def keep_where(condition: Callable[[Example], tf.Tensor]) -> Preprocessor:
     """Keeps the examples for which `condition`, a function of TensorFlow operations, is true."""
 
     def preprocessor(dataset: tf.data.Dataset) -> tf.data.Dataset:
-        return dataset.filter(tf.autograph.experimental.do_not_convert(condition))
+        return dataset.filter(condition)
 
     return preprocessor
 
@@ -94,6 +94,7 @@ def drop_empty(*fields: str) -> Preprocessor:
             return tf.reduce_any(has_text(value))
         return tf.size(value) > 0
 
+    @tf.autograph.experimental.do_not_convert
     def condition(example: Example) -> tf.Tensor:
         return tf.reduce_all([full(field(example, name, "dropping empty examples")) for name in fields])
 
@@ -105,7 +106,7 @@ def has_text(texts: tf.Tensor) -> tf.Tensor:
     return tf.logical_not(tf.strings.regex_full_match(texts, f"{_SPACE}*"))
 
 
-_SPACE = r"[\s\p{Z}]"
+_SPACE = r"[\s\p{Z}\x0b\x1c-\x1f\x{85}]"
 _EAST_ASIAN = r"[\p{Han}\p{Hiragana}\p{Katakana}]"
 _MARKS = r"[^\p{L}\p{M}\p{N}\s]+"
 _NOT_WORD = r"[^\p{L}\p{M}\p{N}]"

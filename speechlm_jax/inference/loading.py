@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from speechlm_jax import checkpoints, layout, low_rank, settings, sharding, vocabulary
+from speechlm_jax import checkpoint_steps, checkpoints, layout, low_rank, settings, sharding, vocabulary
 from speechlm_jax.data import config as data_config
 from speechlm_jax.losses import heads as loss_heads
 from speechlm_jax.models import config as model_config
@@ -51,7 +51,7 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
         ValueError: there is none, it was written by another version, or its vocabulary is neither in the run's folder
             nor where it was.
     """
-    folder = checkpoints.find(checkpoint)
+    folder = checkpoint_steps.find(checkpoint)
     meta = checkpoints.read_meta(folder)
     versions = ", ".join(f"{library} {version}" for library, version in meta["versions"].items())
     doing = f"loading {folder}, written with {versions}"

@@ -94,7 +94,7 @@ class Checkpoints:
 
     every: int = 1000
     keep: int = 3
-    """The last so many; three or more, so that two stand whole while another is written."""
+    """The last so many; two or more, so that two stand while the next is written."""
     verified: float = 1.0
     """Of the bytes of a checkpoint, the share that is compared with their checksums before a run goes on from it. Sizes
     and names are compared in any case."""
@@ -103,7 +103,7 @@ class Checkpoints:
 
     def __post_init__(self):
         limits.at_least(self, 1, "every", "max_failed")
-        limits.at_least(self, 3, "keep")
+        limits.at_least(self, 2, "keep")
         limits.at_least(self, 0, "verified")
         limits.at_most(self, 1, "verified")
 

@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from speechlm_jax import axes, checkpoints, low_rank, parameters, sharding
+from speechlm_jax import axes, checkpoint_steps, checkpoints, low_rank, parameters, sharding
 from speechlm_jax.training import config, lora
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def take(
         path: leaf for path, leaf in paths.items() if path not in fresh and not path.startswith(f"{low_rank.ROOT}/")
     }
     doing = f"taking parameters from {choices.checkpoint}"
-    folder = checkpoints.find(choices.checkpoint)
+    folder = checkpoint_steps.find(choices.checkpoint)
     meta = checkpoints.read_meta(folder)
     if any(axes.VOCABULARY in parameters.words(leaf) for leaf in wanted.values()):
         checkpoints.check_vocabulary(meta, vocabulary, doing=doing)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from speechlm_jax import batch, checkpoints, runtime, sharding, vocabulary, whole_files
+from speechlm_jax import batch, checkpoints, preemption, runtime, sharding, vocabulary, whole_files
 from speechlm_jax.data import prefetch, quarantine, stream_position
 from speechlm_jax.training import config, feeds, kept_recipe, monitor, program, startup, state, window
 
@@ -23,7 +23,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     started, beginning = time.monotonic(), startup.Startup()
     scores: dict[str, Any] = {}
     with contextlib.ExitStack() as parts:
-        preemption = parts.enter_context(runtime.Preemption())
+        notice = parts.enter_context(preemption.Preemption())
         run = _open(recipe, parts)
         beginning.end("tasks")
         saved = parts.enter_context(contextlib.closing(_checkpoints(recipe, run)))
@@ -52,9 +52,10 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
             position = {"fingerprint": run.feed.fingerprint, "shards": _gather(shards)}
             saved.save(done, now, stream=position, meta=made.meta(run.words.hash, config_text))
 
+        notice.begin()
         try:
             for step in range(done + 1, recipe.steps + 1):
-                with preemption.at_once():
+                with notice.at_once():
                     rows, shards_after = line.fetch(ahead)
                 now, metrics = train_step(now, rows)
                 done, shards = step, shards_after
@@ -75,21 +76,23 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
                         runtime.say(f"step {step}: {remark}")
                     writer.write(step, numbers)
                     writer.show(step, numbers)
-                preemption.check(step)
+                notice.check(step)
                 # What follows may fail, and the run must be able to go on behind it.
                 if last or step % recipe.checkpoints.every == 0:
                     save()
                 if recipe.evaluation is not None and (last or step % recipe.evaluation.every == 0):
                     runtime.say(f"evaluating {', '.join(run.evaluated)} on {recipe.evaluation.split}")
-                    with line.aside(), preemption.at_once():
+                    with line.aside(), notice.at_once():
                         scores = evaluate(state.evaluation_params(now))
                     _tell(writer, step, scores)
-        except runtime.Preempted:
+        except preemption.Preempted:
             if done > first:
                 save()
                 saved.wait()
-            raise runtime.Preempted(
-                f"told to stop: {run.folder} stands at step {done} of {recipe.steps}; the same command goes on from it."
+            after = "" if notice.age is None else f", {notice.age:.1f} s after it was told"
+            raise preemption.Preempted(
+                f"told to stop: {run.folder} stands at step {done} of {recipe.steps}{after}; the same command goes on "
+                "from it."
             ) from None
         saved.wait()
     return {"scores": scores, "seconds": time.monotonic() - started, "skipped": source.bad_records.skipped}
@@ -141,10 +144,7 @@ def _compiled(run: _Run, made: program.Program, ahead: prefetch.Prefetch) -> Any
         f"{run.folder}: {made.num_parameters:,} parameters on {made.mesh.size} {jax.default_backend()} devices; "
         "compiling the step"
     )
-    lowered = made.lower()
-    # What cannot be read is better known before the compiler's minutes.
-    ahead.check()
-    return lowered.compile()
+    return made.compile(ahead.check)
 
 
 def _start(

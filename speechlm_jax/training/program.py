@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -63,9 +64,12 @@ class Program:
             batch.empty(self.recipe.data.row, self.recipe.data.rows),
         )
 
-    def compile(self) -> Any:
-        """The compiled step: (state, batch) -> (state, Metrics)."""
-        return self.lower().compile()
+    def compile(self, check: Callable[[], None] = lambda: None) -> Any:
+        """The compiled step: (state, batch) -> (state, Metrics). `check` is called when it is traced: what it raises is
+        known before the compiler's minutes."""
+        lowered = self.lower()
+        check()
+        return lowered.compile()
 
     def lower(self) -> Any:
         """The step as lowered by JAX, before it is compiled."""

@@ -11,7 +11,16 @@ import soundfile
 from tiny_text import corpus
 
 from speechlm_jax import vocabulary
-from speechlm_jax.data import config, features, manifest_objectives, manifest_tasks, one_pass, quarantine, texts
+from speechlm_jax.data import (
+    config,
+    features,
+    manifest_objectives,
+    manifest_tasks,
+    one_pass,
+    pipeline,
+    quarantine,
+    texts,
+)
 
 LINES = [
     {
@@ -161,6 +170,19 @@ def test_a_name_for_a_split_is_refused_where_lines_name_none(folder):
         register(write(folder / "uncut.jsonl", lines), "recognition", test="tset")
 
 
+def test_all_of_a_new_manifest_may_be_one_split_whatever_splits_were_called_before(folder):
+    path = write(folder / "new.jsonl", [{**line, "split": "test"} for line in LINES])
+    choices = config.Manifest(train="training", validation="dev", objectives=(("recognition", 1.0),))
+    manifest_tasks.register(choices.at(path), whole="test")
+    assert pipeline.source_of(pipeline.find("manifest_recognition")).num_input_examples("test") == len(LINES)
+
+
+def test_a_split_field_of_numbers_is_told(folder, capsys):
+    path = write(folder / "numbers.jsonl", [{**line, "split": index % 2} for index, line in enumerate(LINES)])
+    register(path, "recognition")
+    assert "lines whose split is 0, 1 are in none of its splits" in capsys.readouterr().err
+
+
 def test_a_manifest_with_one_label_alone_is_told(folder, capsys):
     register(write(folder / "glad.jsonl", [{**line, "mood": "Glad"} for line in LINES]), "classification", label="mood")
     assert "every line has the same mood, Glad: there is nothing to tell apart" in capsys.readouterr().err
@@ -184,7 +206,7 @@ def test_objectives_that_make_no_mixture_are_refused(folder, objectives):
 def test_lines_of_a_split_that_has_another_name_are_told(folder, capsys):
     lines = [{**line, "split": "dev"} if line["split"] == "test" else line for line in LINES]
     register(write(folder / "dev.jsonl", lines), "recognition")
-    assert "lines whose split is dev are in none of its splits" in capsys.readouterr().err
+    assert "lines whose split is 'dev' are in none of its splits" in capsys.readouterr().err
     register(str(folder / "dev.jsonl"), "recognition", validation="dev")
     assert not capsys.readouterr().err
 

@@ -37,11 +37,13 @@ FLOORS = [
             "translation_metrics",
             "sharding",
             "checkpoints",
+            "checkpoint_steps",
             "checksums",
             "low_rank",
             "parameters",
         },
-        *{"runtime", "provenance", "endings", "settings", "configurables", "recipe_text", "flags", "whole_files"},
+        *{"runtime", "preemption", "provenance", "endings", "settings", "configurables", "recipe_text", "flags"},
+        "whole_files",
     },
 ]
 """From the top of the house to the ground; a room is a folder or a file of the package."""

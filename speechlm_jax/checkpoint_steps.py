@@ -1,0 +1,125 @@
+"""The steps of a checkpoints folder: which are there, which are whole, and which are as they were written."""
+
+import logging
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
+from speechlm_jax import checksums
+
+NAME = "checkpoints"
+"""The folder in a run's folder."""
+
+NOTES = ("_CHECKPOINT_METADATA", "commit_success.txt")
+"""What orbax writes while a step gets its name, when the checksums of all else stand already."""
+_WHOLE = (*NOTES, checksums.NAME, "state/_METADATA", "stream/metadata", "meta/metadata")
+_log = logging.getLogger(__name__)
+
+
+def absolute(path: str | epath.PathLike) -> epath.Path:
+    """Orbax wants whole paths; those with a scheme, such as gs://, are."""
+    return epath.Path(path) if "://" in str(path) else epath.Path(path).absolute()
+
+
+def latest(folder: str | epath.PathLike, *, before: int | None = None) -> int | None:
+    """The newest step in a checkpoints folder whose files are all there; what they hold is not looked at."""
+    steps = [step for step in _numbers(epath.Path(folder)) if before is None or step < before]
+    return max((step for step in steps if _is_whole(epath.Path(folder) / str(step))), default=None)
+
+
+def find(path: str | epath.PathLike) -> epath.Path:
+    """The folder of the step that `path` means, which is as it was written: a run's folder, its checkpoints folder, or
+    one step. Of a folder it is the newest such. Raises ValueError where there is none."""
+    given = absolute(path)
+    if given.name.isdigit() and (given / "state").exists():
+        check(given)
+        return given
+    folder = given / NAME if (given / NAME).exists() else given
+    for step in reversed(_numbers(folder)):
+        found = faults(folder / str(step))
+        if not found:
+            return folder / str(step)
+        _log.warning("checkpoint %s is passed over: %s", folder / str(step), in_words(found))
+    raise ValueError(
+        f"reading a checkpoint from {given}: found none that is as it was written. Wanted a run's folder, its "
+        "checkpoints folder, or one step. Set Finetune.checkpoint, or --checkpoint."
+    )
+
+
+def _numbers(folder: epath.Path) -> list[int]:
+    """Folders named as a step, whole or not."""
+    if not folder.exists():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+
+
+def _is_whole(folder: epath.Path) -> bool:
+    whole = not missing(folder)
+    if not whole:
+        _log.warning("checkpoint %s is not whole: it is passed over", folder)
+    return whole
+
+
+def missing(folder: epath.Path) -> list[str]:
+    """What a step's folder lacks, a line for each file."""
+    return [f"{part}: missing" for part in _WHOLE if not (folder / part).exists()]
+
+
+def faults(folder: epath.Path, share: float = 1.0) -> list[str]:
+    """What of a step's folder is not as it was written, a line for each file; of the bytes a share is compared."""
+    return missing(folder) or checksums.differences(folder, share=share, without=NOTES)
+
+
+def check(folder: epath.Path, share: float = 1.0) -> None:
+    """Raises ValueError where a step's folder is not as it was written."""
+    if found := faults(folder, share):
+        raise ValueError(
+            f"reading checkpoint {folder}: it is not as it was written ({in_words(found)}). Name another step."
+        )
+
+
+def in_words(found: Sequence[str]) -> str:
+    """The first few faults, on one line."""
+    return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+
+
+def set_aside_broken(folder: epath.Path, share: float) -> None:
+    """Renames steps that are not whole, which orbax would count as its latest, deleting good ones in their favour; and
+    from the newest on those that are not as they were written, until one is. Every process of a run calls it.
+
+    Raises ValueError, and renames nothing, where there are steps and none is as it was written: the run would begin
+    anew where somebody thinks that it goes on.
+    """
+    broken, good = _judged(folder, share) if jax.process_index() == 0 else ({}, True)
+    if jax.process_count() > 1:
+        good = bool(multihost_utils.broadcast_one_to_all(np.array(good)))
+    if not good:
+        told = "; ".join(f"{step}: {in_words(found)}" for step, found in list(broken.items())[:3])
+        raise ValueError(
+            f"going on from {folder}: none of its steps is as it was written ({told or 'the first process says why'}). "
+            "Bring back what it was, set Recipe.run_dir to another folder, or remove this one to begin anew."
+        )
+    for step, found in broken.items():
+        name, number = f"{step}.broken", 1
+        while (folder / name).exists():
+            name, number = f"{step}.broken{number}", number + 1
+        _log.warning("checkpoint %s is set aside as %s: %s", folder / str(step), name, in_words(found))
+        (folder / str(step)).rename(folder / name)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"broken checkpoints of {folder} are set aside")
+
+
+def _judged(folder: epath.Path, share: float) -> tuple[dict[int, list[str]], bool]:
+    """What is wrong with which steps, from the newest on, and whether there is a good one, or none at all."""
+    broken: dict[int, list[str]] = {}
+    newest_is_good = False
+    for step in reversed(_numbers(folder)):
+        found = missing(folder / str(step)) if newest_is_good else faults(folder / str(step), share)
+        if found:
+            broken[step] = found
+        else:
+            newest_is_good = True
+    return broken, newest_is_good or not broken
