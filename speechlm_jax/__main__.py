@@ -3,13 +3,19 @@
 import os
 import sys
 
-from speechlm_jax import cli, endings
+from speechlm_jax import preemption
 
 
 def start() -> None:
     """Runs the command line and ends the process."""
-    code = cli.main()
-    if code == endings.INTERRUPTED:
+    try:
+        from speechlm_jax import cli
+
+        code = cli.main()
+    except KeyboardInterrupt:  # While the modules of the front door were read.
+        code = preemption.INTERRUPTED
+        sys.stderr.write("speechlm: stopped from the keyboard.\n")
+    if code == preemption.INTERRUPTED:
         # TensorFlow's threads may still be at work in what Python would take down under them.
         sys.stdout.flush()
         os._exit(code)

@@ -38,14 +38,20 @@ def find(path: str | epath.PathLike) -> epath.Path:
         check(given)
         return given
     folder = given / NAME if (given / NAME).exists() else given
-    for step in reversed(_numbers(folder)):
+    steps = _numbers(folder)
+    if not steps:
+        raise ValueError(
+            f"reading a checkpoint from {given}: found none, or none yet. Wanted a run's folder, its checkpoints "
+            "folder, or one step."
+        )
+    for step in reversed(steps):
         found = faults(folder / str(step))
         if not found:
             return folder / str(step)
         _log.warning("checkpoint %s is passed over: %s", folder / str(step), in_words(found))
     raise ValueError(
-        f"reading a checkpoint from {given}: found none that is as it was written. Wanted a run's folder, its "
-        "checkpoints folder, or one step. Set Finetune.checkpoint, or --checkpoint."
+        f"reading a checkpoint from {given}: none of its {len(steps)} steps is as it was written. Bring back what they "
+        "were, or name another run."
     )
 
 

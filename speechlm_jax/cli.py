@@ -295,5 +295,6 @@ def _gin_message(error: BaseException, known: Mapping[str, Any]) -> str:
     elif found := re.match(r"Unable to open file: (.+?)\. Searched config paths: (.+)\.", message):
         files = [str(path.relative_to(ROOT)) for path in ROOT.glob("gin_configs/**/*.gin")]
         places = ", ".join(place or "this folder" for place in dict.fromkeys(ast.literal_eval(found[2])))
-        message = f"there is no gin file {found[1]}. Looked in: {places}.{settings.nearest(found[1], files)}"
+        there = "a folder, not a gin file, is" if os.path.isdir(found[1]) else "there is no gin file"
+        message = f"{there} {found[1]}. Looked in: {places}.{settings.nearest(found[1], files)}"
     return f"{message}{where}"

@@ -36,6 +36,8 @@ _FILE_MISTAKES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADir
 def told(error: BaseException, speaker: str) -> int:
     """Says on standard error, in the speaker's name, why a command stopped, and returns its exit code."""
     code, message = _judged(error)
+    for note in getattr(error, "__notes__", ()):
+        message = f"{message.rstrip('.')}. {note}"
     if code == FAULT or os.environ.get("SPEECHLM_TRACEBACK") == "1":
         traceback.print_exception(error)
     print(f"{speaker}: {message}", file=sys.stderr, flush=True)

@@ -17,7 +17,11 @@ def at_most(choices: Any, most: float, *fields: str) -> None:
 def _check(choices: Any, fields: Sequence[str], keeps: Callable[[float], bool], wanted: str) -> None:
     for field in fields:
         found = getattr(choices, field)
-        if found is not None and not (isinstance(found, int | float) and keeps(found)):
+        if found is not None and not isinstance(found, int | float):
+            raise ValueError(
+                f"reading the recipe: wanted a number for {type(choices).__name__}.{field}, found {found!r}."
+            )
+        if found is not None and not keeps(found):
             raise ValueError(
                 f"reading the recipe: wanted {type(choices).__name__}.{field} of {wanted}, found {found!r}."
             )

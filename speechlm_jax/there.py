@@ -55,5 +55,7 @@ def check_new_vocabulary(path: str) -> None:
 
 def check_checkpoint(path: str) -> None:
     """Raises ValueError where nothing bears the name of a checkpoint."""
+    if os.path.isfile(path):
+        raise ValueError(f"looking for a checkpoint: '{path}' is a file. Name a run's folder, or one step of it.")
     if not os.path.exists(path):
         raise ValueError(f"looking for a checkpoint: '{path}' does not exist. Name a run's folder, or one step of it.")

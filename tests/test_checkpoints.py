@@ -146,7 +146,7 @@ def test_parameters_are_read_onto_a_mesh_and_only_those_wanted(saved):
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path, run):
-    with pytest.raises(ValueError, match=r"found none that is as it was written\. Wanted a run's folder"):
+    with pytest.raises(ValueError, match=r"found none, or none yet\. Wanted a run's folder"):
         checkpoints.restore_params(checkpoint_steps.find(tmp_path))
     keeper = checkpoints.Folder(tmp_path)
     assert keeper.latest() is None

@@ -1,16 +1,14 @@
-"""The front door: what a command line means, what is said when it is wrong, and how it ends."""
+"""The front door: what a command line means, and what is said when it is wrong."""
 
-import importlib
 import os
+import pathlib
 import subprocess
 import sys
 
 import cli_verb
 import pytest
-import tensorflow as tf
 
-from speechlm_jax import cli, endings
-from speechlm_jax.data import registration
+from speechlm_jax import cli
 
 VERBS = {**cli.VERBS, "try": ("cli_verb", "keeps what it is given")}
 HEAD = "from __gin__ import dynamic_registration\nimport cli_verb\n"
@@ -243,6 +241,10 @@ def test_a_gin_file_that_is_not_there_is_named(capsys):
     assert "there is no gin file no.gin. Looked in: this folder" in refused(capsys, "try", "--gin_file=no.gin")
 
 
+def test_a_folder_that_is_given_as_a_gin_file_is_told(capsys, tmp_path):
+    assert f"a folder, not a gin file, is {tmp_path}. Looked in" in refused(capsys, "try", f"--gin_file={tmp_path}")
+
+
 def test_a_binding_without_a_value_is_refused(capsys):
     assert "wanted --gin.NAME=VALUE, in one word" in refused(capsys, "try", "--gin.Whole.steps", "3")
 
@@ -251,6 +253,8 @@ def test_a_required_setting_that_nothing_sets_is_named(capsys):
     assert "--checkpoint, --task must be set, and nothing sets it." in refused(capsys, "evaluate")
     assert refused(capsys, "evaluate", "--checkpoint=x").endswith(": --task must be set, and nothing sets it.\n")
     assert "'y' does not exist" in refused(capsys, "evaluate", "--checkpoint=.", "--before=y")
+    pathlib.Path("z").write_text("")
+    assert "'z' is a file. Name a run's folder" in refused(capsys, "evaluate", "--checkpoint=z", "--task=t")
 
 
 @pytest.mark.parametrize(
@@ -265,90 +269,6 @@ def test_a_required_setting_that_nothing_sets_is_named(capsys):
 )
 def test_a_use_without_what_it_needs_is_refused(capsys, told, message):
     assert message in refused(capsys, "infer", "--checkpoint=.", *told)
-
-
-# How it ends
-
-
-@pytest.mark.parametrize(
-    ("ending", "code", "last", "trace"),
-    [
-        ("", 0, "", False),
-        ("mistake", 2, "speechlm try: doing this, wanted that, found neither. Set Whole.steps.", False),
-        ("chained mistake", 2, "speechlm try: seven is no number", False),
-        (
-            "own code",
-            2,
-            f"{cli_verb.__file__}, line 76: ValueError: invalid literal for int() with base 10: 'seven'. "
-            "SPEECHLM_TRACEBACK=1 shows the stack.",
-            False,
-        ),
-        ("file", 2, "speechlm try: no/such/file: No such file or directory", False),
-        ("library", 1, "speechlm try: stopped by a fault of the program; the stack above says where.", True),
-        ("fault", 1, "speechlm try: stopped by a fault of the program; the stack above says where.", True),
-        ("preempted", 42, "speechlm try: saved at step 3; start the same command again.", False),
-        ("interrupted", 130, "speechlm try: stopped from the keyboard.", False),
-    ],
-)
-def test_each_ending_has_its_code_and_its_message(capsys, ending, code, last, trace):
-    assert cli.main(["try", f"--ending={ending}"], VERBS) == code
-    err = capsys.readouterr().err
-    assert err.strip().endswith(last)
-    assert ("Traceback" in err) == trace
-
-
-OWN_TASKS = {
-    "broken": ("import seqio\nseqio.no_such_name\n", 2, "AttributeError: module 'seqio' has no attribute"),
-    "unread": ("x = (\n", 1, "SyntaxError: '(' was never closed"),
-    "mapped": ("def f(x):\n    return x['text']\n\n\ndef g(ds):\n    return ds.map(f)\n", 2, "KeyError: 'text'"),
-    "each": (
-        "import seqio\n\n\n@seqio.map_over_dataset\ndef g(x):\n    return {'text': x['name']}\n",
-        6,
-        "KeyError: 'name'",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", OWN_TASKS)
-def test_an_error_in_a_task_module_of_ones_own_is_told_by_its_line(tmp_path, monkeypatch, capsys, name):
-    text, line, told = OWN_TASKS[name]
-    (tmp_path / f"{name}_tasks.py").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def run(**_):
-        registration.import_tasks(f"{name}_tasks")
-        importlib.import_module(f"{name}_tasks").g(tf.data.Dataset.from_tensors({"id": "a"}))
-
-    with monkeypatch.context() as changed:
-        changed.setattr(cli_verb, "end", run)
-        assert cli.main(["try", "--ending=called"], VERBS) == 2
-    err = capsys.readouterr().err
-    assert f"{name}_tasks.py, line {line}: {told}" in err and "Traceback" not in err
-
-
-@pytest.mark.parametrize(
-    ("path", "own"),
-    [
-        ("/home/me/my_tasks.py", True),
-        ("/home/me/.local/lib/python3.11/site-packages/jax/core.py", False),
-        ("/usr/lib/python3/dist-packages/yaml/reader.py", False),
-        ("/tmp/__autograph_generated_file1.py", False),
-        (endings.__file__, False),
-        (str(cli.ROOT / "speechlm_jax_tasks.py"), True),
-        ("<stdin>", False),
-    ],
-)
-def test_what_is_installed_is_nobodys_own(path, own):
-    assert endings._is_own_file(path) == own
-
-
-def test_the_stack_of_a_mistake_is_shown_on_request(capsys, monkeypatch):
-    monkeypatch.setenv("SPEECHLM_TRACEBACK", "1")
-    assert cli.main(["try", "--ending=mistake"], VERBS) == 2
-    err = capsys.readouterr().err
-    assert "Traceback" in err
-    assert err.strip().endswith("Set Whole.steps.")
 
 
 def test_help_tells_what_a_verb_can_be_told(capsys):

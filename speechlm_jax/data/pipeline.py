@@ -43,7 +43,7 @@ def find(name: str) -> seqio.Task | seqio.Mixture:
     hint = f" Nearest: '{near[0]}'." if near else ""
     raise ValueError(
         f"task '{name}' is not registered.{hint} Tasks are registered in tasks/; does the recipe name the module "
-        "(Data.task_modules; to score, --task_module, too)?"
+        "(Data.task_modules), or --task_module?"
     )
 
 

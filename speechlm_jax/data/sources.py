@@ -82,7 +82,7 @@ class RandomAccessSource(seqio.DataSource):
                     raise ValueError(f"no split '{split}' in {self!r}. {kinds.nearest(split, self.splits)}")
                 reader = self.open(split)
                 if not len(reader):
-                    raise ValueError(f"split '{split}' of {self!r} has no records.")
+                    raise ValueError(f"split '{split}' of {self!r} has no records. Fill it, or read another.")
                 kinds.check(reader.fields)
                 self._readers[split] = reader
             return self._readers[split]

@@ -64,7 +64,7 @@ def read(path: str | os.PathLike) -> Table:
         rows.append(row)
         lines.append(number)
     if not rows:
-        raise ValueError(f"manifest {path}: there is no example in it.")
+        raise ValueError(f"manifest {path}: there is no example in it. Write one on each line.")
     fields = {name: _kind(path, name, seen) for name in _without_absent_maps(path, seen)}
     columns = {name: _column(path, name, kind, rows, lines) for name, kind in fields.items()}
     fields = {name: "text" if kind == _NESTED else kind for name, kind in fields.items()}

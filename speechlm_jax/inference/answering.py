@@ -128,7 +128,8 @@ def _plain(trained_on: config.Manifest | None) -> Callable[[str], str]:
     """Texts as the tasks of the manifest made them that a model was trained on."""
     if trained_on is None or not trained_on.plain:
         return lambda text: text
-    from speechlm_jax.data import manifest_objectives
+    with runtime.without_loading_notes():
+        from speechlm_jax.data import manifest_objectives
 
     return manifest_objectives.plain
 

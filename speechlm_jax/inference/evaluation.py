@@ -282,5 +282,16 @@ def run_metrics(task: seqio.Task, targets: Sequence[Any], predictions: Sequence[
     """What the task's own metrics say of predictions."""
     scores: dict[str, Any] = {}
     for function in task.predict_metric_fns:
-        scores |= function(targets=targets, predictions=predictions)
+        name = getattr(function, "__name__", repr(function))
+        try:
+            found = function(targets=targets, predictions=predictions)
+        except Exception as error:
+            error.add_note(f"That was the metric {name} of the task '{task.name}'.")
+            raise
+        if not isinstance(found, Mapping):
+            raise ValueError(
+                f"scoring task '{task.name}': wanted a score by name of its metric {name}, found {found!r:.60}. Have "
+                "it return {name: score}."
+            )
+        scores |= found
     return scores

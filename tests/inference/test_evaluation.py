@@ -14,7 +14,7 @@ import seqio
 import tiny_evaluation
 import tiny_text
 
-from speechlm_jax import cli, label_metrics, vocabulary
+from speechlm_jax import cli, endings, label_metrics, vocabulary
 from speechlm_jax.data import features, sources
 from speechlm_jax.inference import evaluation
 
@@ -139,3 +139,34 @@ def test_a_metric_that_does_not_take_what_it_would_be_given_is_told_with_its_tas
     )
     with pytest.raises(ValueError, match=r"scoring task 'evaluation_strange': .*targets.*predictions"):
         evaluation.check_metrics(task)
+
+
+def told_metric(metric) -> seqio.Task:
+    return seqio.Task(
+        "evaluation_told",
+        source=sources.SequenceSource({"test": [{"id": "a", "text": "a b"}]}),
+        output_features=features.OUTPUT_FEATURES,
+        preprocessors=[],
+        metric_fns=[metric],
+    )
+
+
+def test_a_metric_that_gives_no_scores_is_named():
+    def praise(targets, predictions):
+        return "great"
+
+    with pytest.raises(
+        ValueError, match=r"task 'evaluation_told': .* of its metric praise, found 'great'\. Have it ret"
+    ):
+        evaluation.run_metrics(told_metric(praise), ["a"], ["a"])
+
+
+def test_a_metric_that_fails_is_named_behind_what_it_says(capsys):
+    def fall(targets, predictions):
+        raise ValueError("no such word")
+
+    with pytest.raises(ValueError, match="no such word") as failed:
+        evaluation.run_metrics(told_metric(fall), ["a"], ["a"])
+    assert endings.told(failed.value, "speechlm evaluate") == endings.MISTAKE
+    told = capsys.readouterr().err
+    assert told.endswith("no such word. That was the metric fall of the task 'evaluation_told'.\n")

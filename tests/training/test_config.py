@@ -4,6 +4,7 @@ import pytest
 
 from speechlm_jax import batch
 from speechlm_jax.data import config as data_config
+from speechlm_jax.models import config as models
 from speechlm_jax.training import config
 
 WRONG = [
@@ -24,6 +25,9 @@ WRONG = [
     (config.Optimizer, "clip_norm", -1.0),
     (config.Schedule, "warmup_steps", -1),
     (config.Lora, "rank", 0),
+    (config.Recipe, "steps", "many"),
+    (models.Model, "dropout", 3.0),
+    (models.SpeechOut, "dropout", -0.1),
     (config.Finetune, "checkpoint", ""),
     (data_config.Data, "rows", 0),
     (data_config.Stream, "data_shards", 0),
