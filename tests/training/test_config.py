@@ -1,8 +1,10 @@
 """A number that cannot be meant is refused when the recipe is read, by its name."""
 
+import types
+
 import pytest
 
-from speechlm_jax import batch
+from speechlm_jax import batch, limits
 from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as models
 from speechlm_jax.training import config
@@ -25,7 +27,6 @@ WRONG = [
     (config.Optimizer, "clip_norm", -1.0),
     (config.Schedule, "warmup_steps", -1),
     (config.Lora, "rank", 0),
-    (config.Recipe, "steps", "many"),
     (models.Model, "dropout", 3.0),
     (models.SpeechOut, "dropout", -0.1),
     (config.Finetune, "checkpoint", ""),
@@ -43,6 +44,11 @@ WRONG = [
 def test_a_number_that_cannot_be_meant_is_refused_by_name(kind, field, value):
     with pytest.raises(ValueError, match=rf"{kind.__name__}\.{field}"):
         kind(**{field: value})
+
+
+def test_what_is_no_number_is_told_as_such():
+    with pytest.raises(ValueError, match="wanted a number for SimpleNamespace.steps, found 'many'"):
+        limits.at_least(types.SimpleNamespace(steps="many"), 1, "steps")
 
 
 def test_a_row_has_room_for_an_example():
