@@ -26,7 +26,7 @@ def absolute(path: str | epath.PathLike) -> epath.Path:
 
 def latest(folder: str | epath.PathLike, *, before: int | None = None) -> int | None:
     """The newest step in a checkpoints folder whose files are all there; what they hold is not looked at."""
-    steps = [step for step in _numbers(epath.Path(folder)) if before is None or step < before]
+    steps = [step for step in numbers(epath.Path(folder)) if before is None or step < before]
     return max((step for step in steps if _is_whole(epath.Path(folder) / str(step))), default=None)
 
 
@@ -38,7 +38,7 @@ def find(path: str | epath.PathLike) -> epath.Path:
         check(given)
         return given
     folder = given / NAME if (given / NAME).exists() else given
-    steps = _numbers(folder)
+    steps = numbers(folder)
     if not steps:
         raise ValueError(
             f"reading a checkpoint from {given}: found none, or none yet. Wanted a run's folder, its checkpoints "
@@ -55,7 +55,7 @@ def find(path: str | epath.PathLike) -> epath.Path:
     )
 
 
-def _numbers(folder: epath.Path) -> list[int]:
+def numbers(folder: epath.Path) -> list[int]:
     """Folders named as a step, whole or not."""
     if not folder.exists():
         return []
@@ -122,7 +122,7 @@ def _judged(folder: epath.Path, share: float) -> tuple[dict[int, list[str]], boo
     """What is wrong with which steps, from the newest on, and whether there is a good one, or none at all."""
     broken: dict[int, list[str]] = {}
     newest_is_good = False
-    for step in reversed(_numbers(folder)):
+    for step in reversed(numbers(folder)):
         found = missing(folder / str(step)) if newest_is_good else faults(folder / str(step), share)
         if found:
             broken[step] = found

@@ -90,7 +90,7 @@ class Folder:
         leaves = parameters.by_path(state)
         arrays = {path: parameters.array(leaf) for path, leaf in leaves.items()}
         items = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(_nested(arrays)),
+            state=ocp.args.PyTreeSave(nested(arrays)),
             stream=ocp.args.JsonSave(dict(stream)),
             meta=ocp.args.JsonSave({**meta, **_own_meta(leaves)}),
         )
@@ -288,7 +288,8 @@ def _abstract(leaf: Mapping[str, Any]) -> nnx.Param:
     return nnx.Param(jax.ShapeDtypeStruct(shape, np.dtype(dtype)), axes=tuple(leaf["axes"]))
 
 
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Path -> value, as dictionaries in one another."""
     tree: dict[str, Any] = {}
     for path, value in values.items():
         *parents, last = path.split("/")
@@ -310,7 +311,7 @@ def _read(folder: epath.Path, wanted: Mapping[str, Any], stored: Mapping[str, An
     }
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         restored = reader.restore(
-            folder / "state", args=ocp.args.PyTreeRestore(_nested(items), restore_args=_nested(places))
+            folder / "state", args=ocp.args.PyTreeRestore(nested(items), restore_args=nested(places))
         )
     arrays = parameters.by_path(restored)
     lost = [path for path in wanted if not isinstance(arrays.get(path), jax.Array)]

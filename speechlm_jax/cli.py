@@ -28,6 +28,7 @@ VERBS = {
     "evaluate": ("speechlm_jax.evaluate", "measure a checkpoint on tasks"),
     "experiment": ("speechlm_jax.experiment", "train a recipe, score it, and set the scores beside simple guesses"),
     "infer": ("speechlm_jax.infer", "write a model's answers to speech and text"),
+    "checkpoint": ("speechlm_jax.checkpoint_verb", "tell of, verify, compare and prune what a run has saved"),
     "export": ("speechlm_jax.export", "write a checkpoint in another format"),
     "plan": ("speechlm_jax.plan", "compile a recipe for hardware that is not at hand: memory, FLOPs, collectives"),
     "data": ("speechlm_jax.data_verb", "look into, measure and prepare data"),

@@ -131,6 +131,15 @@ def test_a_split_that_cannot_be_scored_is_told_and_the_run_goes_on(folder, capsy
     assert "evaluation at step 6: manifest_masked_language_model/" in told
 
 
+def test_weights_that_are_not_finite_are_never_saved(folder, capsys):
+    broken = ("--gin.Schedule.peak=1e38", "--gin.Checkpoints.every=1", *LONG[:2])
+    assert cli.main(words(folder, "overflow", *broken)) == 2
+    told = capsys.readouterr().err
+    step = int(re.search(r"the norm of the weights is not finite after step (\d+), which is not saved", told)[1])
+    assert checkpoints.Folder(folder / "overflow").latest() == (step - 1 or None)
+    assert "Lower Schedule.peak" in told
+
+
 def test_a_run_whose_steps_are_all_skipped_stops_and_names_the_first(folder, capsys):
     broken = ("--gin.Schedule.peak=1e38", "--gin.Recipe.max_skipped_steps=3", *LONG[:2])
     assert cli.main(words(folder, "broken", *broken)) == 2

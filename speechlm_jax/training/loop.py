@@ -49,6 +49,9 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         line, remarks = window.Window(beginning), monitor.Remarks(list(made.heads))
 
         def save() -> None:
+            # Of a step that was skipped it is 0: the weights are those of the step before.
+            if not np.isfinite(jax.device_get(metrics.parameter_norm)):
+                raise ValueError(_not_finite(saved, step=done))
             position = {"fingerprint": run.feed.fingerprint, "shards": _gather(shards)}
             saved.save(done, now, stream=position, meta=made.meta(run.words.hash, config_text))
 
@@ -181,14 +184,27 @@ def _ahead(recipe: config.Recipe, made: program.Program, source: feeds.Source) -
     )
 
 
+def _not_finite(saved: checkpoints.Folder, *, step: int) -> str:
+    """What is said of weights that nobody may go on from: an update overflowed though its gradients had not."""
+    return (
+        f"training: the norm of the weights is not finite after step {step}, which is not saved; "
+        f"{_before(saved, step)}. Lower Schedule.peak or Optimizer.clip_norm, or look into the data."
+    )
+
+
+def _before(saved: checkpoints.Folder, step: int) -> str:
+    """Where a run could go on from that went wrong in a step."""
+    saved.wait()
+    before = saved.latest(before=step)
+    there = "there is no checkpoint before it" if before is None else f"the last checkpoint before it is {before}"
+    return f"{there} in {saved.path}"
+
+
 def _only_skipping(saved: checkpoints.Folder, *, first: int, count: int) -> str:
     """What is said of a run whose steps change nothing any more."""
-    saved.wait()
-    before = saved.latest(before=first)
-    there = "there is no checkpoint before it" if before is None else f"the last checkpoint before it is {before}"
     return (
-        f"training: the loss or a gradient was not finite in {count} steps in a row, from step {first} on; {there} in "
-        f"{saved.path}. Lower Schedule.peak or Optimizer.clip_norm, look into the data, or raise "
+        f"training: the loss or a gradient was not finite in {count} steps in a row, from step {first} on; "
+        f"{_before(saved, first)}. Lower Schedule.peak or Optimizer.clip_norm, look into the data, or raise "
         "Recipe.max_skipped_steps."
     )
 

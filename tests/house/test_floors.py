@@ -15,7 +15,18 @@ from speechlm_jax import cli, configurables
 
 FLOORS = [
     {"cli", "__main__", "quickstart", "transfer", "in_order"},
-    {"train", "experiment", "evaluate", "infer", "export", "plan", "data_verb", "cache", "materialise"},
+    {
+        "train",
+        "experiment",
+        "evaluate",
+        "infer",
+        "export",
+        "plan",
+        "data_verb",
+        "checkpoint_verb",
+        "cache",
+        "materialise",
+    },
     {"planning"},
     {"training", "inference", "exporters", "there"},
     {"losses"},
@@ -38,6 +49,7 @@ FLOORS = [
             "sharding",
             "checkpoints",
             "checkpoint_steps",
+            "checkpoint_report",
             "checksums",
             "low_rank",
             "parameters",

@@ -1,0 +1,177 @@
+"""What there is to know of checkpoints from their files alone, as JSON and as lines for people ('lines')."""
+
+import difflib
+import math
+import pathlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from speechlm_jax import checkpoint_steps, checkpoints, parameters, whole_files
+
+_AT_ONCE_BYTES = 1 << 30
+"""Arrays that are compared are read about so much at a time, of each checkpoint."""
+
+
+def inspect(path: str) -> dict[str, Any]:
+    """The steps that are there, and what the newest good one, or the one that is named, holds."""
+    folder = checkpoint_steps.find(path)
+    meta = checkpoints.read_meta(folder)
+    leaves = meta["leaves"]
+    sizes = {name: _size(leaf["array"]) for name, leaf in leaves.items()}
+    roots: dict[str, list[str]] = {}
+    for name in leaves:
+        roots.setdefault(name.partition("/")[0], []).append(name)
+    steps = {step: _files(folder.parent / str(step)) for step in checkpoint_steps.numbers(folder.parent)}
+    lines = [f"{folder.parent}"]
+    for step, own in steps.items():
+        here = "  <- this one" if step == int(folder.name) else ""
+        lines.append(f"  step {step:>9}  {own['saved']}  {own['bytes'] / 1e6:>12,.1f} MB{here}")
+    lines += [f"  {name}, set aside or left over" for name in _others(folder.parent)]
+    lines.append(f"step {folder.name}, written with " + ", ".join(f"{k} {v}" for k, v in meta["versions"].items()))
+    lines.append(
+        f"  schema {meta['schema']}, mesh {_mesh(meta)}, {meta['processes']} processes, vocabulary {meta['vocabulary']}"
+    )
+    lines.append("  model: " + ", ".join(f"{k} {v}" for k, v in meta["model"].items()))
+    for root, names in roots.items():
+        numbers, size = (sum(sizes[name][k] for name in names) for k in (0, 1))
+        lines.append(f"  {root}: {len(names)} arrays, {numbers:,} numbers, {size / 1e6:,.1f} MB")
+        for name in names:
+            words = " ".join(word or "-" for word in leaves[name]["axes"])
+            lines.append(f"    {name:<72} {leaves[name]['array']:<24} {words}".rstrip())
+    return {"folder": str(folder), "step": int(folder.name), "steps": steps, "meta": meta, "lines": lines}
+
+
+def verify(path: str) -> dict[str, Any]:
+    """Each step's content against its checksums, of the newest first."""
+    folders = _folders(path)
+    steps = {int(folder.name): checkpoint_steps.faults(folder) for folder in reversed(folders)}
+    lines = []
+    for step, found in steps.items():
+        lines.append(f"step {step}: " + ("as it was written" if not found else f"{len(found)} files are not"))
+        lines += [f"  {fault}" for fault in found]
+    return {"steps": steps, "broken": [step for step, found in steps.items() if found], "lines": lines}
+
+
+def diff(path: str, other: str, *, values: bool) -> dict[str, Any]:
+    """In what two checkpoints differ; the first is what was wanted, the second what was found."""
+    folders = [checkpoint_steps.find(one) for one in (path, other)]
+    metas = [checkpoints.read_meta(folder) for folder in folders]
+    described = [{name: leaf["array"] for name, leaf in meta["leaves"].items()} for meta in metas]
+    arrays = parameters.differences(*described)
+    found: dict[str, Any] = {"folders": [*map(str, folders)], "arrays": arrays}
+    lines = [f"- {folders[0]}", f"+ {folders[1]}", *arrays]
+    for key in ("schema", "vocabulary", "versions", "mesh", "processes", "losses"):
+        pair = [meta.get(key) for meta in metas]
+        if pair[0] != pair[1]:
+            found[key] = pair
+            lines.append(f"{key}: {pair[0]} -> {pair[1]}")
+    texts = [meta.get("recipe", "").splitlines() for meta in metas]
+    recipe = [line for line in difflib.unified_diff(*texts, n=0, lineterm="") if line[:2] not in ("--", "++", "@@")]
+    found["recipe"] = recipe
+    lines += recipe
+    if values:
+        alike = [name for name in described[0] if described[0][name] == described[1].get(name)]
+        changed = dict(_changes(folders, metas, alike))
+        found["values"] = {"compared": len(alike), "changed": changed}
+        lines.append(f"{len(alike) - len(changed)} of {len(alike)} arrays hold the same numbers")
+        lines += [f"  {name}: differs by up to {one:.3g}" for name, one in changed.items()]
+    if len(lines) == 2:
+        lines.append("no difference" + ("" if values else " but, perhaps, in their numbers: --values"))
+    return {**found, "lines": lines}
+
+
+def prune(path: str, *, keep: int, remove: bool) -> dict[str, Any]:
+    """Removes, or tells, what is not among the `keep` newest good steps of a run, unless there is no good one."""
+    given = checkpoint_steps.absolute(path)
+    folder = given / checkpoint_steps.NAME if (given / checkpoint_steps.NAME).exists() else given
+    numbers = checkpoint_steps.numbers(folder)
+    if given.name.isdigit() or not numbers:
+        raise ValueError(f"pruning {given}: wanted a run's folder or its checkpoints folder, found no steps in it.")
+    with whole_files.alone(pathlib.Path(folder.parent), "pruning the checkpoints of"):
+        good: list[int] = []
+        for step in reversed(numbers):
+            if len(good) < keep and not checkpoint_steps.faults(folder / str(step)):
+                good.append(step)
+        if not good:
+            raise ValueError(
+                f"pruning {folder}: none of its {len(numbers)} steps is as it was written; nothing is removed."
+            )
+        going = [*(str(step) for step in numbers if step not in good), *_others(folder)]
+        size = sum(_files(folder / name)["bytes"] for name in going)
+        for name in going if remove else ():
+            (folder / name).rmtree()
+    lines = [f"{'removed' if remove else 'would remove'} {name}" for name in going]
+    lines.append(f"{size / 1e6:,.1f} MB; steps that stay: {', '.join(map(str, sorted(good)))}")
+    if going and not remove:
+        lines.append("--remove does it")
+    return {"kept": sorted(good), "gone": going, "bytes": size, "removed": remove, "lines": lines}
+
+
+def _folders(path: str) -> list[epath.Path]:
+    given = checkpoint_steps.absolute(path)
+    if given.name.isdigit() and (given / "state").exists():
+        return [given]
+    folder = given / checkpoint_steps.NAME if (given / checkpoint_steps.NAME).exists() else given
+    folders = [folder / str(step) for step in checkpoint_steps.numbers(folder)]
+    if not folders:
+        raise ValueError(f"verifying {given}: found no step. Name a run's folder, its checkpoints folder, or one step.")
+    return folders
+
+
+def _files(folder: epath.Path) -> dict[str, Any]:
+    files = [path.stat() for path in pathlib.Path(folder).rglob("*") if path.is_file()]
+    newest = max((file.st_mtime for file in files), default=0)
+    return {
+        "bytes": sum(file.st_size for file in files),
+        "saved": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(newest)),
+    }
+
+
+def _others(folder: epath.Path) -> list[str]:
+    """What is no step: steps that were set aside, and what is left of saves that failed."""
+    kinds = (".broken", ".orbax-checkpoint-tmp")
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and any(kind in path.name for kind in kinds))
+
+
+def _size(described: str) -> tuple[int, int]:
+    """(numbers, bytes) of an array such as 'float32[512,2048]'."""
+    dtype, _, sizes = described.rstrip("]").partition("[")
+    numbers = math.prod(int(size) for size in sizes.split(",") if size)
+    return numbers, numbers * np.dtype(dtype).itemsize
+
+
+def _mesh(meta: Mapping[str, Any]) -> str:
+    return " x ".join(f"{axis} {size}" for axis, size in meta["mesh"].items()) or "of one device"
+
+
+def _changes(folders: list[epath.Path], metas: list[dict[str, Any]], names: list[str]) -> Iterator[tuple[str, float]]:
+    """(array, largest difference) of those whose numbers differ; NaN counts as the same as NaN."""
+    part: list[str] = []
+    size = 0
+    for place, name in enumerate(names, 1):
+        part.append(name)
+        size += _size(metas[0]["leaves"][name]["array"])[1]
+        if size < _AT_ONCE_BYTES and place < len(names):
+            continue
+        one, other = (_read(folder, part, meta["leaves"]) for folder, meta in zip(folders, metas, strict=True))
+        for name in part:
+            first, second = (np.asarray(arrays[name], np.float64) for arrays in (one, other))
+            if not np.array_equal(first, second, equal_nan=True):
+                yield name, float(np.max(np.abs(first - second)))
+        part, size = [], 0
+
+
+def _read(folder: epath.Path, names: list[str], leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Some arrays of a step, on the host."""
+    wanted = {*names}
+    items = {name: np.zeros(()) if name in wanted else ocp.PLACEHOLDER for name in leaves}
+    kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in leaves}
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        args = ocp.args.PyTreeRestore(checkpoints.nested(items), restore_args=checkpoints.nested(kinds))
+        restored = parameters.by_path(reader.restore(folder / "state", args=args))
+    return {name: restored[name] for name in names}
