@@ -49,9 +49,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         line, remarks = window.Window(beginning), monitor.Remarks(list(made.heads))
 
         def save() -> None:
-            # Of a step that was skipped it is 0: the weights are those of the step before.
-            if not np.isfinite(jax.device_get(metrics.parameter_norm)):
-                raise ValueError(_not_finite(saved, step=done))
+            _check_weights(metrics.parameter_norm, saved, step=done)
             position = {"fingerprint": run.feed.fingerprint, "shards": _gather(shards)}
             saved.save(done, now, stream=position, meta=made.meta(run.words.hash, config_text))
 
@@ -184,12 +182,14 @@ def _ahead(recipe: config.Recipe, made: program.Program, source: feeds.Source) -
     )
 
 
-def _not_finite(saved: checkpoints.Folder, *, step: int) -> str:
-    """What is said of weights that nobody may go on from: an update overflowed though its gradients had not."""
-    return (
-        f"training: the norm of the weights is not finite after step {step}, which is not saved; "
-        f"{_before(saved, step)}. Lower Schedule.peak or Optimizer.clip_norm, or look into the data."
-    )
+def _check_weights(norm: Any, saved: checkpoints.Folder, *, step: int) -> None:
+    """Raises ValueError for weights that nobody may go on from: an update overflowed though its gradients had not."""
+    # Of a step that was skipped it is 0: the weights are those of the step before.
+    if not np.isfinite(jax.device_get(norm)):
+        raise ValueError(
+            f"training: the norm of the weights is not finite after step {step}, which is not saved; "
+            f"{_before(saved, step)}. Lower Schedule.peak or Optimizer.clip_norm, or look into the data."
+        )
 
 
 def _before(saved: checkpoints.Folder, step: int) -> str:
