@@ -137,13 +137,12 @@ class Folder:
             yield
         except Exception as error:
             step, self._saved = self._saved, self._sealed
-            if jax.process_index() == 0:
+            with contextlib.suppress(OSError):
+                # Orbax has struck off what it would have removed once this step was there.
+                self._manager.reload()
                 # What was written of it may be what fills the disk.
-                with contextlib.suppress(OSError):
-                    for left in self.path.glob(f"{step}.orbax-checkpoint-tmp*"):
-                        left.rmtree(missing_ok=True)
-            # Orbax has struck off what it would have removed once this step was there.
-            self._manager.reload()
+                for left in self.path.glob(f"{step}.orbax-checkpoint-tmp*") if jax.process_index() == 0 else ():
+                    left.rmtree(missing_ok=True)
             raise ValueError(
                 f"saving step {step} to {self.path}: {error}. Make room there, or mend what keeps it from being written"
             ) from error

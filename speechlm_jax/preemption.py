@@ -108,7 +108,7 @@ class Preemption:
 
     def _tell(self, *_: object) -> None:
         """What Python does in the main thread, as soon as it is there again."""
-        if not self._alone or not self._begun:
+        if not self._alone:
             return
         self._told = True
         if self._at_once:

@@ -194,7 +194,8 @@ def _check_weights(norm: Any, saved: checkpoints.Folder, *, step: int) -> None:
 
 def _before(saved: checkpoints.Folder, step: int) -> str:
     """Where a run could go on from that went wrong in a step."""
-    saved.wait()
+    with contextlib.suppress(ValueError):  # A save that failed is not what is told here.
+        saved.wait()
     before = saved.latest(before=step)
     there = "there is no checkpoint before it" if before is None else f"the last checkpoint before it is {before}"
     return f"{there} in {saved.path}"
