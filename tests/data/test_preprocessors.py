@@ -66,6 +66,15 @@ def test_filters_keep_the_positions_of_what_stays():
     dataset = records(text=["a", "", " \n", "b", "c"], seconds=[1.0, 1.0, 1.0, 9.0, 2.0])
     found = run(dataset, preprocessors.drop_empty("text"), preprocessors.keep_where(lambda e: e["seconds"] < 5))
     assert [example["_pos"] for example in found] == [0, 4]
+    # A condition may be written as Python has it.
+    short = preprocessors.keep_where(lambda example: example["seconds"] < 5 and example["text"] != "a")
+    assert [example["_pos"] for example in run(dataset, short)] == [1, 2, 4]
+
+
+def test_what_python_calls_space_is_no_text():
+    spaces = [chr(code) for code in range(0x3001) if chr(code).isspace()]
+    assert len(spaces) > 25
+    assert not preprocessors.has_text(tf.constant(spaces)).numpy().any()
 
 
 def test_empty_lists_are_dropped():
