@@ -14,6 +14,11 @@ def at_most(choices: Any, most: float, *fields: str) -> None:
     _check(choices, fields, lambda found: found <= most, f"{most} or less")
 
 
+def share(choices: Any, *fields: str) -> None:
+    """Raises ValueError for the first of these fields of a dataclass that is not from 0 to below 1."""
+    _check(choices, fields, lambda found: 0 <= found < 1, "0 or more and below 1")
+
+
 def _check(choices: Any, fields: Sequence[str], keeps: Callable[[float], bool], wanted: str) -> None:
     for field in fields:
         found = getattr(choices, field)

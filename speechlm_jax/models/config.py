@@ -64,8 +64,8 @@ class SpeechOut:
     smaller."""
 
     def __post_init__(self):
-        limits.at_least(self, 0, "guided_heads", "dropout")
-        limits.at_most(self, 0.95, "dropout")
+        limits.at_least(self, 0, "guided_heads")
+        limits.share(self, "dropout")
         # Below it the features hold nothing; see log_mel.DYNAMIC_RANGE.
         limits.at_most(self, 80, "range_db")
         if self.levels < 2 or self.mels < 1 or self.range_db <= 0 or self.guide_width <= 0:
@@ -157,8 +157,7 @@ class Model:
             if taps is not None and (taps < 1 or taps % 2 == 0):
                 raise ValueError(f"the kernel of a convolution is centred, so odd: found Model.{name} = {taps}.")
         limits.at_least(self, 1, "decoder_kernel")
-        limits.at_least(self, 0, "dropout")
-        limits.at_most(self, 0.95, "dropout")
+        limits.share(self, "dropout")
         if self.products != "full" and importlib.util.find_spec("qwix") is None:
             raise ValueError(
                 f"Model.products = '{self.products}' wants qwix, and it is not installed. Install the extra "

@@ -28,6 +28,7 @@ WRONG = [
     (config.Schedule, "warmup_steps", -1),
     (config.Lora, "rank", 0),
     (models.Model, "dropout", 3.0),
+    (models.Model, "dropout", 1.0),
     (models.SpeechOut, "dropout", -0.1),
     (config.Finetune, "checkpoint", ""),
     (data_config.Data, "rows", 0),
