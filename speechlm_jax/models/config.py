@@ -157,16 +157,11 @@ class Model:
             if taps is not None and (taps < 1 or taps % 2 == 0):
                 raise ValueError(f"the kernel of a convolution is centred, so odd: found Model.{name} = {taps}.")
         limits.at_least(self, 1, "decoder_kernel")
-        limits.share(self, "dropout")
+        limits.share(self, "dropout", "lookup_start")
         if self.products != "full" and importlib.util.find_spec("qwix") is None:
             raise ValueError(
                 f"Model.products = '{self.products}' wants qwix, and it is not installed. Install the extra "
                 "[quantized]: pip install -c constraints.txt -e '.[quantized]'."
-            )
-        if not 0 <= self.lookup_start < 1:
-            raise ValueError(
-                "weights that start as a lookup: wanted Model.lookup_start from 0 to below 1, found "
-                f"{self.lookup_start}."
             )
         if self.subsampling not in (2, 4, 8):
             raise ValueError(
