@@ -71,8 +71,8 @@ def test_the_convolution_of_text_brings_its_neighbours_in():
     ("change", "told"),
     [
         ({"decoder_kernel": 0}, "Model.decoder_kernel"),
-        ({"lookup_start": 1.0}, r"from 0 to below 1, found 1\.0"),
-        ({"lookup_start": -0.1}, r"from 0 to below 1, found -0\.1"),
+        ({"lookup_start": 1.0}, r"0 or more and below 1, found 1\.0"),
+        ({"lookup_start": -0.1}, r"0 or more and below 1, found -0\.1"),
     ],
 )
 def test_a_convolution_without_taps_and_a_start_beyond_a_lookup_are_refused(change, told):
