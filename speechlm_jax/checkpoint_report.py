@@ -1,7 +1,6 @@
 """What there is to know of checkpoints from their files alone, as JSON and as lines for people ('lines')."""
 
 import difflib
-import math
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,7 @@ def inspect(path: str) -> dict[str, Any]:
     for step, own in steps.items():
         here = "  <- this one" if step == int(folder.name) else ""
         lines.append(f"  step {step:>9}  {own['saved']}  {own['bytes'] / 1e6:>12,.1f} MB{here}")
-    lines += [f"  {name}, set aside or left over" for name in _others(folder.parent)]
+    lines += [f"  {name}, set aside or left over" for name in checkpoint_steps.others(folder.parent)]
     lines.append(f"step {folder.name}, written with " + ", ".join(f"{k} {v}" for k, v in meta["versions"].items()))
     lines.append(
         f"  schema {meta['schema']}, mesh {_mesh(meta)}, {meta['processes']} processes, vocabulary {meta['vocabulary']}"
@@ -48,7 +47,9 @@ def inspect(path: str) -> dict[str, Any]:
 
 def verify(path: str) -> dict[str, Any]:
     """Each step's content against its checksums, of the newest first."""
-    folders = _folders(path)
+    folders = checkpoint_steps.among(path)
+    if not folders:
+        raise ValueError(f"verifying {path}: found no step. Name a run's folder, its checkpoints folder, or one step.")
     steps = {int(folder.name): checkpoint_steps.faults(folder) for folder in reversed(folders)}
     lines = []
     for step, found in steps.items():
@@ -71,7 +72,8 @@ def diff(path: str, other: str, *, values: bool) -> dict[str, Any]:
             found[key] = pair
             lines.append(f"{key}: {pair[0]} -> {pair[1]}")
     texts = [meta.get("recipe", "").splitlines() for meta in metas]
-    recipe = [line for line in difflib.unified_diff(*texts, n=0, lineterm="") if line[:2] not in ("--", "++", "@@")]
+    # Behind the names of the two.
+    recipe = [line for line in [*difflib.unified_diff(*texts, n=0, lineterm="")][2:] if not line.startswith("@@")]
     found["recipe"] = recipe
     lines += recipe
     if values:
@@ -87,21 +89,20 @@ def diff(path: str, other: str, *, values: bool) -> dict[str, Any]:
 
 def prune(path: str, *, keep: int, remove: bool) -> dict[str, Any]:
     """Removes, or tells, what is not among the `keep` newest good steps of a run, unless there is no good one."""
-    given = checkpoint_steps.absolute(path)
-    folder = given / checkpoint_steps.NAME if (given / checkpoint_steps.NAME).exists() else given
-    numbers = checkpoint_steps.numbers(folder)
-    if given.name.isdigit() or not numbers:
-        raise ValueError(f"pruning {given}: wanted a run's folder or its checkpoints folder, found no steps in it.")
+    steps = checkpoint_steps.among(path)
+    if not steps or steps == [checkpoint_steps.absolute(path)]:
+        raise ValueError(f"pruning {path}: wanted a run's folder or its checkpoints folder, found no steps in it.")
+    folder = steps[0].parent
     with whole_files.alone(pathlib.Path(folder.parent), "pruning the checkpoints of"):
         good: list[int] = []
-        for step in reversed(numbers):
-            if len(good) < keep and not checkpoint_steps.faults(folder / str(step)):
-                good.append(step)
+        for step in reversed(steps):
+            if len(good) < keep and not checkpoint_steps.faults(step):
+                good.append(int(step.name))
         if not good:
             raise ValueError(
-                f"pruning {folder}: none of its {len(numbers)} steps is as it was written; nothing is removed."
+                f"pruning {folder}: none of its {len(steps)} steps is as it was written; nothing is removed."
             )
-        going = [*(str(step) for step in numbers if step not in good), *_others(folder)]
+        going = [*(step.name for step in steps if int(step.name) not in good), *checkpoint_steps.others(folder)]
         size = sum(_files(folder / name)["bytes"] for name in going)
         for name in going if remove else ():
             (folder / name).rmtree()
@@ -110,17 +111,6 @@ def prune(path: str, *, keep: int, remove: bool) -> dict[str, Any]:
     if going and not remove:
         lines.append("--remove does it")
     return {"kept": sorted(good), "gone": going, "bytes": size, "removed": remove, "lines": lines}
-
-
-def _folders(path: str) -> list[epath.Path]:
-    given = checkpoint_steps.absolute(path)
-    if given.name.isdigit() and (given / "state").exists():
-        return [given]
-    folder = given / checkpoint_steps.NAME if (given / checkpoint_steps.NAME).exists() else given
-    folders = [folder / str(step) for step in checkpoint_steps.numbers(folder)]
-    if not folders:
-        raise ValueError(f"verifying {given}: found no step. Name a run's folder, its checkpoints folder, or one step.")
-    return folders
 
 
 def _files(folder: epath.Path) -> dict[str, Any]:
@@ -132,17 +122,10 @@ def _files(folder: epath.Path) -> dict[str, Any]:
     }
 
 
-def _others(folder: epath.Path) -> list[str]:
-    """What is no step: steps that were set aside, and what is left of saves that failed."""
-    kinds = (".broken", ".orbax-checkpoint-tmp")
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and any(kind in path.name for kind in kinds))
-
-
 def _size(described: str) -> tuple[int, int]:
     """(numbers, bytes) of an array such as 'float32[512,2048]'."""
-    dtype, _, sizes = described.rstrip("]").partition("[")
-    numbers = math.prod(int(size) for size in sizes.split(",") if size)
-    return numbers, numbers * np.dtype(dtype).itemsize
+    array = parameters.described(described)
+    return array.size, array.size * array.dtype.itemsize
 
 
 def _mesh(meta: Mapping[str, Any]) -> str:
@@ -158,20 +141,12 @@ def _changes(folders: list[epath.Path], metas: list[dict[str, Any]], names: list
         size += _size(metas[0]["leaves"][name]["array"])[1]
         if size < _AT_ONCE_BYTES and place < len(names):
             continue
-        one, other = (_read(folder, part, meta["leaves"]) for folder, meta in zip(folders, metas, strict=True))
+        places = dict.fromkeys(part, ocp.RestoreArgs(restore_type=np.ndarray))
+        one, other = (
+            checkpoints.read_arrays(folder, places, meta["leaves"]) for folder, meta in zip(folders, metas, strict=True)
+        )
         for name in part:
             first, second = (np.asarray(arrays[name], np.float64) for arrays in (one, other))
             if not np.array_equal(first, second, equal_nan=True):
                 yield name, float(np.max(np.abs(first - second)))
         part, size = [], 0
-
-
-def _read(folder: epath.Path, names: list[str], leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Some arrays of a step, on the host."""
-    wanted = {*names}
-    items = {name: np.zeros(()) if name in wanted else ocp.PLACEHOLDER for name in leaves}
-    kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in leaves}
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        args = ocp.args.PyTreeRestore(checkpoints.nested(items), restore_args=checkpoints.nested(kinds))
-        restored = parameters.by_path(reader.restore(folder / "state", args=args))
-    return {name: restored[name] for name in names}

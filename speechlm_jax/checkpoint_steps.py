@@ -16,12 +16,24 @@ NAME = "checkpoints"
 NOTES = ("_CHECKPOINT_METADATA", "commit_success.txt")
 """What orbax writes while a step gets its name, when the checksums of all else stand already."""
 _WHOLE = (*NOTES, checksums.NAME, "state/_METADATA", "stream/metadata", "meta/metadata")
+UNFINISHED, _BROKEN = ".orbax-checkpoint-tmp", ".broken"
+"""What stands behind a step's number while it is being written, and once it was set aside."""
 _log = logging.getLogger(__name__)
 
 
 def absolute(path: str | epath.PathLike) -> epath.Path:
     """Orbax wants whole paths; those with a scheme, such as gs://, are."""
     return epath.Path(path) if "://" in str(path) else epath.Path(path).absolute()
+
+
+def among(path: str | epath.PathLike) -> list[epath.Path]:
+    """The steps that `path` means, whole or not, the oldest first: those of a run's folder or of its checkpoints
+    folder, or the one that it is."""
+    given = absolute(path)
+    if given.name.isdigit() and (given / "state").exists():
+        return [given]
+    folder = given / NAME if (given / NAME).exists() else given
+    return [folder / str(step) for step in numbers(folder)]
 
 
 def latest(folder: str | epath.PathLike, *, before: int | None = None) -> int | None:
@@ -33,22 +45,20 @@ def latest(folder: str | epath.PathLike, *, before: int | None = None) -> int | 
 def find(path: str | epath.PathLike) -> epath.Path:
     """The folder of the step that `path` means, which is as it was written: a run's folder, its checkpoints folder, or
     one step. Of a folder it is the newest such. Raises ValueError where there is none."""
-    given = absolute(path)
-    if given.name.isdigit() and (given / "state").exists():
+    given, steps = absolute(path), among(path)
+    if steps == [given]:
         check(given)
         return given
-    folder = given / NAME if (given / NAME).exists() else given
-    steps = numbers(folder)
     if not steps:
         raise ValueError(
             f"reading a checkpoint from {given}: found none, or none yet. Wanted a run's folder, its checkpoints "
             "folder, or one step."
         )
     for step in reversed(steps):
-        found = faults(folder / str(step))
+        found = faults(step)
         if not found:
-            return folder / str(step)
-        _log.warning("checkpoint %s is passed over: %s", folder / str(step), in_words(found))
+            return step
+        _log.warning("checkpoint %s is passed over: %s", step, in_words(found))
     raise ValueError(
         f"reading a checkpoint from {given}: none of its {len(steps)} steps is as it was written. Bring back what they "
         "were, or name another run."
@@ -60,6 +70,12 @@ def numbers(folder: epath.Path) -> list[int]:
     if not folder.exists():
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+
+
+def others(folder: epath.Path) -> list[str]:
+    """What is no step: steps that were set aside, and what is left of saves that failed."""
+    names = (entry.name for entry in folder.iterdir() if entry.is_dir())
+    return sorted(name for name in names if any(kind in name for kind in (UNFINISHED, _BROKEN)))
 
 
 def _is_whole(folder: epath.Path) -> bool:
@@ -109,9 +125,9 @@ def set_aside_broken(folder: epath.Path, share: float) -> None:
             "Bring back what it was, set Recipe.run_dir to another folder, or remove this one to begin anew."
         )
     for step, found in broken.items():
-        name, number = f"{step}.broken", 1
+        name, number = f"{step}{_BROKEN}", 1
         while (folder / name).exists():
-            name, number = f"{step}.broken{number}", number + 1
+            name, number = f"{step}{_BROKEN}{number}", number + 1
         _log.warning("checkpoint %s is set aside as %s: %s", folder / str(step), name, in_words(found))
         (folder / str(step)).rename(folder / name)
     if jax.process_count() > 1:

@@ -8,11 +8,10 @@ read that is not as they say.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from flax import nnx
@@ -90,7 +89,7 @@ class Folder:
         leaves = parameters.by_path(state)
         arrays = {path: parameters.array(leaf) for path, leaf in leaves.items()}
         items = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(nested(arrays)),
+            state=ocp.args.PyTreeSave(_nested(arrays)),
             stream=ocp.args.JsonSave(dict(stream)),
             meta=ocp.args.JsonSave({**meta, **_own_meta(leaves)}),
         )
@@ -100,7 +99,7 @@ class Folder:
 
     def _sum_up(self) -> None:
         """Writes the checksums of the step that is being written; then orbax gives it its name."""
-        (folder,) = self.path.glob(f"{self._saved}.orbax-checkpoint-tmp*")
+        (folder,) = self.path.glob(f"{self._saved}{checkpoint_steps.UNFINISHED}*")
         checksums.write(folder, without=checkpoint_steps.NOTES)
 
     def tend(self) -> None:
@@ -141,7 +140,7 @@ class Folder:
                 # Orbax has struck off what it would have removed once this step was there.
                 self._manager.reload()
                 # What was written of it may be what fills the disk.
-                for left in self.path.glob(f"{step}.orbax-checkpoint-tmp*") if jax.process_index() == 0 else ():
+                for left in self.path.glob(f"{step}{checkpoint_steps.UNFINISHED}*") if jax.process_index() == 0 else ():
                     left.rmtree(missing_ok=True)
             raise ValueError(
                 f"saving step {step} to {self.path}: {error}. Make room there, or mend what keeps it from being written"
@@ -282,13 +281,10 @@ def _own_meta(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 def _abstract(leaf: Mapping[str, Any]) -> nnx.Param:
     """A parameter's description, from its line in `meta`."""
-    dtype, _, sizes = leaf["array"].rstrip("]").partition("[")
-    shape = tuple(int(size) for size in sizes.split(",") if size)
-    return nnx.Param(jax.ShapeDtypeStruct(shape, np.dtype(dtype)), axes=tuple(leaf["axes"]))
+    return nnx.Param(parameters.described(leaf["array"]), axes=tuple(leaf["axes"]))
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Path -> value, as dictionaries in one another."""
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for path, value in values.items():
         *parents, last = path.split("/")
@@ -301,21 +297,26 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(folder: epath.Path, wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Path -> array, for the `wanted` among the `stored`; the others are not touched."""
-    items = {path: wanted.get(path, ocp.PLACEHOLDER) for path in stored}
     places = {
         path: ocp.ArrayRestoreArgs(sharding=leaf.sharding, global_shape=leaf.shape, dtype=leaf.dtype)
-        if (leaf := wanted.get(path)) is not None
-        else ocp.RestoreArgs()
-        for path in stored
+        for path, leaf in wanted.items()
     }
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        restored = reader.restore(
-            folder / "state", args=ocp.args.PyTreeRestore(nested(items), restore_args=nested(places))
-        )
-    arrays = parameters.by_path(restored)
+    arrays = read_arrays(folder, places, stored)
     lost = [path for path in wanted if not isinstance(arrays.get(path), jax.Array)]
     assert not lost, f"orbax gave no array for {lost}"
-    return {path: arrays[path] for path in wanted}
+    return arrays
+
+
+def read_arrays(folder: epath.Path, places: Mapping[str, ocp.RestoreArgs], stored: Iterable[str]) -> dict[str, Any]:
+    """Path -> array, for those among the `stored` that have a place to be read to; the others are not touched."""
+    items = {path: 0 if path in places else ocp.PLACEHOLDER for path in stored}
+    own = {path: places.get(path, ocp.RestoreArgs()) for path in stored}
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        restored = reader.restore(
+            folder / "state", args=ocp.args.PyTreeRestore(_nested(items), restore_args=_nested(own))
+        )
+    arrays = parameters.by_path(restored)
+    return {path: arrays[path] for path in places if path in arrays}
 
 
 def _read_json(folder: epath.Path) -> dict[str, Any]:

@@ -74,6 +74,12 @@ def describe(leaf: Any) -> str:
     return f"{np.dtype(value.dtype).name}[{','.join(map(str, value.shape))}]"
 
 
+def described(text: str) -> jax.ShapeDtypeStruct:
+    """What `describe` wrote of an array."""
+    dtype, _, sizes = text.rstrip("]").partition("[")
+    return jax.ShapeDtypeStruct(tuple(int(size) for size in sizes.split(",") if size), np.dtype(dtype))
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The names most like `name`, nearest first."""
     return difflib.get_close_matches(name, list(names), n=count, cutoff=0.0)
