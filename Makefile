@@ -7,6 +7,7 @@
 #   make transfer     does pretraining without labels help where labels are few? with and without, three seeds
 #   make plan-all     every size of model compiled for TPU slices that are not at hand
 #   make test         every test
+#   make test-faults  a run killed at every point in every way, against one that nothing happened to
 #   make check        formatting, lint, types and the quick tests
 #   make golden       renew the texts of what every recipe means (tests/contracts/golden)
 #   make constraints  renew the pinned versions of every dependency
@@ -17,14 +18,14 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart objectives transfer plan-all test check lint types quick golden constraints clean
+.PHONY: help quickstart objectives transfer plan-all test test-faults check lint types quick golden constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
-# XLA's temporaries are new memory at every step of a CPU. In large pages, and kept in one heap rather than given back to
-# the system, which would clear them again, they spare a third of its time.
-KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592
+# XLA's temporaries are new memory at every step of a CPU. In large pages, and kept in a few heaps rather than given back
+# to the system, which would clear them again, they spare a third of its time. In one heap threads wait for each other.
+KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.arena_max=4:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=8589934592
 
 quickstart: .venv/ready
 	$(KEEP_MEMORY) $(BIN)/python -m speechlm_jax.quickstart
@@ -39,7 +40,10 @@ plan-all: .venv/ready
 	$(BIN)/python benchmarks/plans.py
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not faults"
+
+test-faults: .venv/ready
+	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest tests/faults
 
 check: lint types quick
 
