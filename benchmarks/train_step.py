@@ -1,11 +1,12 @@
-"""A training step against that of transformers' Whisper in PyTorch, in one process, turn by turn.
+"""A training step against that of transformers' Whisper in PyTorch, turn by turn, each in a process of its own.
 
     pip install 'speechlm_jax[bench]'
-    python benchmarks/train_step.py [--lengths FILE] [--size tiny] [--rows 4] [--rounds 5] [--no_peer]
+    python benchmarks/train_step.py [--lengths FILE] [--size tiny] [--rows 4] [--rounds 5] [--devices 1] [--no_peer]
 
 Both have the sizes of Whisper: a Transformer over 20 ms positions, as many layers, as wide, as many parameters; ours
 has gated feed-forward layers of two thirds the width, which is as many operations. Precision is float32 on a CPU and
-bfloat16 on a GPU; the peer has SDPA attention and a fused AdamW, and the faster of eager and compiled.
+bfloat16 on a GPU; the peer has SDPA attention and a fused AdamW, and the faster of eager and compiled. Of several
+systems in one process, each would have the memory that another left in pieces.
 
     padded: batches of one shape, every utterance alone, padded to 30 s and 128 tokens. Features are given to the peer;
             ours makes them of the samples.
@@ -17,16 +18,19 @@ bfloat16 on a GPU; the peer has SDPA attention and a fused AdamW, and the faster
 
 The last line is JSON; padded_ratio and useful_ratio are ours over the peer's, higher is better. On a GPU `mfu` is
 operations by planning/flops.py (the backward pass twice the forward one) over the time and the published peak; memory
-is not preallocated there, for both are in one process. `bytes` is what a compiled step of ours needs.
+is not preallocated there, for all are on one device. `bytes` is what a compiled step of ours needs. With --devices a
+CPU looks like so many, one a core, and rows are dealt to them.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -47,6 +51,8 @@ TOKENS_PER_SECOND = 4.0
 PADDED_TOKENS = 128
 PACKED_TOKENS = 176
 PIECES = 51_865
+OURS = ("ours_padded", "ours_packed", "ours_default")
+PEERS = ("peer_padded_eager", "peer_padded_compiled", "peer_useful_eager", "peer_useful_compiled")
 BATCHES = 4
 """Different ones, that each takes in turn."""
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
@@ -67,8 +73,8 @@ SIZES = {"tiny": Size(384, 6, 4), "base": Size(512, 8, 6), "small": Size(768, 12
 class Work(NamedTuple):
     """Something to be timed: steps over batches in turn."""
 
-    step: Callable[[int], None]
-    """Takes the number of a step, and returns when it is done."""
+    step: Any
+    """(number of a step) -> None, when it is done; None where another process has it."""
     useful_seconds: float
     """Of speech in a batch, on average."""
     parameters: int
@@ -86,27 +92,78 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, default="tiny")
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--devices", type=int, default=1, help="that ours deals its rows to")
     parser.add_argument("--no_peer", action="store_true", help="leave PyTorch out")
     given = parser.parse_args()
-    random = np.random.default_rng(0)
-    seconds = np.loadtxt(given.lengths) if given.lengths else lengths_like.librispeech_like(2000, random)
-    size, rows = SIZES[given.size], given.rows
-    seconds = np.minimum(seconds, PADDED_SECONDS - 0.1)
-    if len(seconds) < 16 * rows * BATCHES:
-        parser.error(f"--rows={rows} wants {16 * rows * BATCHES} utterances, found {len(seconds)}")
+    wanted = 16 * given.rows * BATCHES
+    if len(durations(given)) < wanted:
+        parser.error(f"--rows={given.rows} wants {wanted} utterances, found {len(durations(given))}")
+    with contextlib.ExitStack() as parts:
+        works = {name: parts.enter_context(Apart(name, given)) for name in OURS + (() if given.no_peer else PEERS)}
+        times = timed(works, given.rounds)
+    print(json.dumps(told(given, {name: work.about for name, work in works.items()}, times)))
 
-    alone = representative(seconds, rows, random)
+
+def durations(given: argparse.Namespace) -> np.ndarray:
+    """Their seconds."""
+    own = np.loadtxt(given.lengths) if given.lengths else lengths_like.librispeech_like(2000, np.random.default_rng(0))
+    return np.minimum(own, PADDED_SECONDS - 0.1)
+
+
+def make(name: str, given: argparse.Namespace) -> Work:
+    """The work of this name, in this process."""
+    if given.devices > 1:
+        jax.config.update("jax_num_cpu_devices", given.devices)
+    size, rows, seconds = SIZES[given.size], given.rows, durations(given)
+    alone = representative(seconds, rows, np.random.default_rng(0))
     padded_row = batch.Row(audio_seconds=PADDED_SECONDS, targets=PADDED_TOKENS, segments=1, subsampling=2)
     packed_row = batch.Row(audio_seconds=PACKED_SECONDS, targets=PACKED_TOKENS, segments=32, subsampling=2)
     default_row = dataclasses.replace(packed_row, subsampling=4)
-    works = {
-        "ours_padded": ours(whisper_shaped(size), padded_row, alone),
-        "ours_packed": ours(whisper_shaped(size), packed_row, packed_rows(seconds, packed_row, rows)),
-        "ours_default": ours(default_of(size), default_row, packed_rows(seconds, default_row, rows)),
-    }
-    if not given.no_peer:
-        works |= peers(size, alone)
-    print(json.dumps(told(given, works, timed(works, given.rounds))))
+    match name:
+        case "ours_padded":
+            return ours(whisper_shaped(size), padded_row, alone, copies=given.devices)
+        case "ours_packed":
+            packed = packed_rows(seconds, packed_row, rows)
+            return ours(whisper_shaped(size), packed_row, packed, copies=given.devices)
+        case "ours_default":
+            packed = packed_rows(seconds, default_row, rows)
+            return ours(default_of(size), default_row, packed, copies=given.devices)
+    _, kind, how = name.split("_")
+    return peer(size, alone, kind, compile_it=how == "compiled")
+
+
+class Apart:
+    """A work in a process of its own, which does a step when it is told to."""
+
+    def __init__(self, name: str, given: argparse.Namespace):
+        processes = multiprocessing.get_context("spawn")
+        self._here, there = processes.Pipe()
+        self._process = processes.Process(target=_serve, args=(there, name, given), daemon=True)
+        self._process.start()
+        there.close()
+        self.about: Work = self._here.recv()
+
+    def step(self, number: int) -> None:
+        """Returns when it is done. Raises EOFError where the process has ended, which has said why."""
+        self._here.send(number)
+        self._here.recv()
+
+    def __enter__(self) -> "Apart":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._here.close()
+        self._process.join()
+
+
+def _serve(there: Any, name: str, given: argparse.Namespace) -> None:
+    runtime.quiet()
+    work = make(name, given)
+    there.send(work._replace(step=None))
+    with contextlib.suppress(EOFError):
+        while True:
+            work.step(there.recv())
+            there.send(None)
 
 
 def told(given: argparse.Namespace, works: dict[str, Work], times: dict[str, float]) -> dict[str, Any]:
@@ -119,6 +176,7 @@ def told(given: argparse.Namespace, works: dict[str, Work], times: dict[str, flo
         "rows": given.rows,
         "lengths": os.path.basename(given.lengths) if given.lengths else "like LibriSpeech's",
         "dtype": dtype(),
+        "memory_settings": os.environ.get("GLIBC_TUNABLES", ""),
         "step_seconds": {name: round(value, 4) for name, value in times.items()},
         "useful_audio_seconds_per_second": {name: round(speed, 2) for name, speed in speeds.items()},
         "parameters": {name: work.parameters for name, work in works.items()},
@@ -150,7 +208,7 @@ def dtype() -> Literal["float32", "bfloat16"]:
     return "bfloat16" if jax.default_backend() == "gpu" else "float32"
 
 
-def timed(works: dict[str, Work], rounds: int) -> dict[str, float]:
+def timed(works: Mapping[str, Any], rounds: int) -> dict[str, float]:
     """Median seconds of a step of each; they take turns, so that what else the machine does falls on all."""
     for work in works.values():
         for number in range(BATCHES):
@@ -158,6 +216,8 @@ def timed(works: dict[str, Work], rounds: int) -> dict[str, float]:
     taken: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds):
         for name, work in works.items():
+            # The system takes memory back that stood idle while others had their turn.
+            work.step(BATCHES * number)
             began = time.perf_counter()
             for step in range(BATCHES):
                 work.step(BATCHES * number + step)
@@ -238,8 +298,11 @@ def default_of(size: Size) -> models.Model:
     )
 
 
-def ours(model: models.Model, row: batch.Row, batches: list[list[list[float]]], *, shards: int = 1) -> Work:
-    """Our step over these batches of rows of utterances, with weights cut over so many devices."""
+def ours(
+    model: models.Model, row: batch.Row, batches: list[list[list[float]]], *, copies: int = 1, shards: int = 1
+) -> Work:
+    """Our step over these batches of rows of utterances, with so many copies of the weights, each cut over so many
+    devices."""
     losses = (("targets", 1.0), ("ctc", 0.3)) if model.ctc else (("targets", 1.0),)
     recipe = config.Recipe(
         steps=10_000,
@@ -247,9 +310,9 @@ def ours(model: models.Model, row: batch.Row, batches: list[list[list[float]]], 
         model=model,
         losses=config.Losses(losses),
         optimizer=config.Optimizer(schedule=config.Schedule(peak=1e-4)),
-        layout=layout.Layout(slices=1, data=1, fsdp=shards, tensor=1),
+        layout=layout.Layout(slices=1, data=copies, fsdp=shards, tensor=1),
     )
-    made = program.Program(recipe, sharding.make_mesh(recipe.layout, jax.devices()[:shards]))
+    made = program.Program(recipe, sharding.make_mesh(recipe.layout, jax.devices()[: copies * shards]))
     compiled = made.compile()
     held = [made.first_state()]
     pieces = min(PIECES, model.vocabulary_size)
@@ -279,8 +342,8 @@ def filled(row: batch.Row, utterances: list[list[float]], pieces: int) -> batch.
     return out
 
 
-def peers(size: Size, batches: list[list[list[float]]]) -> dict[str, Work]:
-    """Whisper of these sizes in PyTorch, eager and compiled; texts padded to one length, and to a batch's longest."""
+def peer(size: Size, batches: list[list[list[float]]], kind: str, *, compile_it: bool) -> Work:
+    """Whisper of these sizes in PyTorch; texts are padded to one length, or in `useful` batches to the longest."""
     import torch  # pyright: ignore[reportMissingImports]
     import transformers  # pyright: ignore[reportMissingImports]
 
@@ -293,42 +356,35 @@ def peers(size: Size, batches: list[list[list[float]]]) -> dict[str, Work]:
     features = torch.randn(rows, 80, int(PADDED_SECONDS * 100), device=where)
     useful_seconds = float(np.mean([sum(map(sum, utterances)) for utterances in batches]))
 
-    def made(kind: str, compile_it: bool) -> Work:
-        torch.manual_seed(0)
-        sizes: dict[str, Any] = {
-            "vocab_size": PIECES,
-            "d_model": size.width,
-            "encoder_layers": size.layers,
-            "decoder_layers": size.layers,
-            "encoder_attention_heads": size.heads,
-            "decoder_attention_heads": size.heads,
-            "encoder_ffn_dim": 4 * size.width,
-            "decoder_ffn_dim": 4 * size.width,
-            "attn_implementation": "sdpa",
-        }
-        model: Any = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**sizes))
-        model.to(where).train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-        run = torch.compile(model, dynamic=True) if compile_it else model
-        labels = [torch.randint(5, PIECES, (rows, length), device=where) for length in lengths[kind]]
-
-        def step(number: int) -> None:
-            with torch.autocast(where, torch.bfloat16, enabled=half):
-                loss = run(input_features=features, labels=labels[number % len(labels)]).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            if where == "cuda":
-                torch.cuda.synchronize()
-
-        return Work(step, useful_seconds, sum(weights.numel() for weights in model.parameters()))
-
-    return {
-        f"peer_{kind}_{'compiled' if compile_it else 'eager'}": made(kind, compile_it)
-        for kind in lengths
-        for compile_it in (False, True)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        "vocab_size": PIECES,
+        "d_model": size.width,
+        "encoder_layers": size.layers,
+        "decoder_layers": size.layers,
+        "encoder_attention_heads": size.heads,
+        "decoder_attention_heads": size.heads,
+        "encoder_ffn_dim": 4 * size.width,
+        "decoder_ffn_dim": 4 * size.width,
+        "attn_implementation": "sdpa",
     }
+    model: Any = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**sizes))
+    model.to(where).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    run = torch.compile(model, dynamic=True) if compile_it else model
+    labels = [torch.randint(5, PIECES, (rows, length), device=where) for length in lengths[kind]]
+
+    def step(number: int) -> None:
+        with torch.autocast(where, torch.bfloat16, enabled=half):
+            loss = run(input_features=features, labels=labels[number % len(labels)]).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if where == "cuda":
+            torch.cuda.synchronize()
+
+    return Work(step, useful_seconds, sum(weights.numel() for weights in model.parameters()))
 
 
 if __name__ == "__main__":
