@@ -35,6 +35,8 @@ def inspect(path: str) -> dict[str, Any]:
     lines.append(
         f"  schema {meta['schema']}, mesh {_mesh(meta)}, {meta['processes']} processes, vocabulary {meta['vocabulary']}"
     )
+    if "batches" in meta:
+        lines.append(f"  chain of the batches until then: {meta['batches']}")
     lines.append("  model: " + ", ".join(f"{k} {v}" for k, v in meta["model"].items()))
     for root, names in roots.items():
         numbers, size = (sum(sizes[name][k] for name in names) for k in (0, 1))
@@ -66,7 +68,7 @@ def diff(path: str, other: str, *, values: bool) -> dict[str, Any]:
     arrays = parameters.differences(*described)
     found: dict[str, Any] = {"folders": [*map(str, folders)], "arrays": arrays}
     lines = [f"- {folders[0]}", f"+ {folders[1]}", *arrays]
-    for key in ("schema", "vocabulary", "versions", "mesh", "processes", "losses"):
+    for key in ("schema", "vocabulary", "versions", "mesh", "processes", "losses", "batches"):
         pair = [meta.get(key) for meta in metas]
         if pair[0] != pair[1]:
             found[key] = pair

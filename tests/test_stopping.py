@@ -32,6 +32,11 @@ def words(folder: pathlib.Path, run: str, *bindings: str) -> list[str]:
     return ["train", f"--gin_file={folder}/recipe.gin", f"--gin.Recipe.run_dir={folder}/{run}", *bindings]
 
 
+def batches(folder: pathlib.Path, run: str) -> str:
+    """The chain of what a run has read."""
+    return checkpoints.read_meta(checkpoint_steps.find(folder / run))["batches"]
+
+
 LONG = ("--gin.Recipe.steps=30", "--gin.Recipe.evaluation=None", "--gin.Checkpoints.every=1000")
 
 
@@ -89,6 +94,7 @@ def test_a_run_that_is_told_to_stop_saves_ends_with_42_and_goes_on_bit_for_bit(f
     assert list(small_run.losses(folder / "parts"))[-1] == step
     assert cli.main(words(folder, "parts", *LONG)) == 0
     assert small_run.losses(folder / "parts") == small_run.losses(folder / "whole")
+    assert batches(folder, "parts") == batches(folder, "whole")
 
 
 def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
@@ -100,6 +106,7 @@ def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
     assert cli.main(words(folder, "group", *LONG)) == 0
     alone = small_run.losses(folder / "whole")
     assert small_run.losses(folder / "group") == pytest.approx(alone, rel=1e-3)
+    assert batches(folder, "group") == batches(folder, "whole")
 
 
 def test_a_fault_in_an_evaluation_does_not_cost_the_steps_before_it(folder, monkeypatch, capsys):

@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from speechlm_jax import batch, checkpoints, preemption, runtime, sharding, vocabulary, whole_files
-from speechlm_jax.data import prefetch, quarantine, stream_position
+from speechlm_jax.data import chain, prefetch, quarantine, stream_position
 from speechlm_jax.training import config, feeds, kept_recipe, monitor, program, startup, state, window
 
 
@@ -39,7 +39,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         if jax.process_index() == 0:
             kept_recipe.write(run.folder, config_text, step=done)
         source = parts.enter_context(contextlib.closing(_source(recipe, run, made, shards, done)))
-        ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source)))
+        ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source, shards)))
         # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
         parts.callback(source.close)
         train_step = _compiled(run, made, ahead)
@@ -51,7 +51,8 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         def save() -> None:
             _check_weights(metrics.parameter_norm, saved, step=done)
             position = {"fingerprint": run.feed.fingerprint, "shards": _gather(shards)}
-            saved.save(done, now, stream=position, meta=made.meta(run.words.hash, config_text))
+            meta = {**made.meta(run.words.hash, config_text), "batches": chain.of_all(position["shards"])}
+            saved.save(done, now, stream=position, meta=meta)
 
         notice.begin()
         try:
@@ -173,13 +174,17 @@ def _source(
     return run.feed.open(shards=_shards_here(made, recipe), state=shards, done=done, on_bad=bad)
 
 
-def _ahead(recipe: config.Recipe, made: program.Program, source: feeds.Source) -> prefetch.Prefetch:
-    """Batches on the devices, each with where the data stand after it."""
-    return prefetch.Prefetch(
-        source,
-        recipe.data.stream.prefetch,
-        lambda step: (sharding.global_batch(made.mesh, _with_heads(step.batch, made.heads)), step.state),
-    )
+def _ahead(
+    recipe: config.Recipe, made: program.Program, source: feeds.Source, shards: stream_position.State | None
+) -> prefetch.Prefetch:
+    """Batches on the devices, each with where the data stand after it. `shards`: where they stand before the first."""
+    links = chain.Chain(_shards_here(made, recipe), shards)
+
+    def placed(step: stream_position.Step) -> tuple[batch.Batch, stream_position.State]:
+        rows, state = links.add(step)
+        return sharding.global_batch(made.mesh, _with_heads(rows, made.heads)), state
+
+    return prefetch.Prefetch(source, recipe.data.stream.prefetch, placed)
 
 
 def _check_weights(norm: Any, saved: checkpoints.Folder, *, step: int) -> None:

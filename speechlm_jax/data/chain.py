@@ -1,0 +1,46 @@
+"""Chains of hashes over the rows that a run has read: of equal chains, the rows were equal, in the same order."""
+
+import hashlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from speechlm_jax import batch
+from speechlm_jax.data import stream_position
+
+LINK = "chain"
+"""Where a data shard's state holds its last link."""
+
+
+class Chain:
+    """The links of the data shards of this process, made on from those in `state`, where it has any.
+
+    A link is the SHA-256 of the one before it and of the shard's rows in a batch. A shard is read alike by whichever
+    process reads it, so its chain is the same on any number of them.
+    """
+
+    def __init__(self, shards: Sequence[int], state: stream_position.State | None):
+        self._links = {str(shard): (state or {}).get(str(shard), {}).get(LINK, "") for shard in shards}
+
+    def add(self, step: stream_position.Step) -> stream_position.Step:
+        """`step` with the next link in the state of each shard."""
+        for number, shard in enumerate(self._links):
+            self._links[shard] = _link(self._links[shard], step.batch, number, len(self._links))
+        state = {shard: {**step.state[shard], LINK: link} for shard, link in self._links.items()}
+        return stream_position.Step(step.batch, state)
+
+
+def of_all(state: stream_position.State) -> str:
+    """One for all data shards together."""
+    links = [(int(shard), own[LINK]) for shard, own in state.items()]
+    return hashlib.sha256(repr(sorted(links)).encode()).hexdigest()
+
+
+def _link(before: str, rows: batch.Batch, number: int, shards: int) -> str:
+    """The next one of shard `number` of `shards`, which have the rows of a batch in their order, equally many each."""
+    found = hashlib.sha256(before.encode())
+    for array in jax.tree.leaves(rows):
+        own = len(array) // shards
+        found.update(np.asarray(array)[number * own : (number + 1) * own].tobytes())
+    return found.hexdigest()
