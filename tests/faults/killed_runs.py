@@ -1,0 +1,172 @@
+"""Runs of real processes that are killed at a point, and go on: on what the fault suite stands."""
+
+import dataclasses
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import process_group
+
+from speechlm_jax import checkpoint_report, checkpoint_steps, endings
+
+Phase = Literal["compile", "step", "save", "evaluation", "data"]
+PHASES: tuple[Phase, ...] = ("compile", "step", "save", "evaluation", "data")
+STEPS, EVERY = 24, 4
+PATIENCE_SECONDS = 240.0
+"""For whatever is waited for: a compilation on a loaded machine, and a peer that is missed."""
+
+BINDINGS = (
+    "--gin.Data.task_modules=('faults.gated_tasks',)",
+    "--gin.Stream.mixture='gated'",
+    f"--gin.Recipe.steps={STEPS}",
+    f"--gin.Checkpoints.every={EVERY}",
+    "--gin.Evaluation.every=8",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """When a run is killed, and how."""
+
+    phase: Phase
+    notice: signal.Signals
+    processes: int
+    whom: Literal["one", "all"]
+
+    def __str__(self) -> str:
+        return f"{self.notice.name}-{self.whom}-of-{self.processes}-{self.phase}"
+
+
+def points() -> list[Point]:
+    """Every phase with every way to kill: one of two processes, both of them, or the only one."""
+    return [
+        Point(phase, notice, processes, whom)
+        for phase in PHASES
+        for notice in (signal.SIGTERM, signal.SIGKILL)
+        for processes, whom in ((1, "all"), (2, "one"), (2, "all"))
+    ]
+
+
+class Run:
+    """The processes of one run, what they say in files of its folder, and when to kill them."""
+
+    def __init__(self, folder: pathlib.Path, name: str, processes: int):
+        self.folder, self.path = folder, folder / name
+        self.path.mkdir(exist_ok=True)
+        self.gate = self.path / "gate"
+        self.started = len(list(self.path.glob("said-*-0.txt")))
+        alone = [{**os.environ}] if processes == 1 else process_group.environments(processes)
+        tests = str(pathlib.Path(__file__).parents[1])
+        told = {"PYTHONPATH": tests, "FAULTS_FOLDER": str(folder), "FAULTS_GATE": str(self.gate)}
+        words = ["train", f"--gin_file={folder}/recipe.gin", f"--gin.Recipe.run_dir='{self.path}'", *BINDINGS]
+        self.processes = []
+        for number, environment in enumerate(alone):
+            with open(self._said(number), "w") as said:
+                self.processes.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "speechlm_jax", *words],
+                        env={**environment, **told},
+                        stdout=said,
+                        stderr=subprocess.STDOUT,
+                        cwd=pathlib.Path(__file__).parents[2],
+                    )
+                )
+
+    def said(self) -> str:
+        """By all of them."""
+        return "\n".join(self._said(number).read_text() for number in range(len(self.processes)))
+
+    def wait_until(self, happened: Callable[[], bool]) -> None:
+        """Fails where a process ends before, or none of it comes to pass in `PATIENCE_SECONDS`."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not happened():
+            assert time.monotonic() < deadline, self.said()
+            assert all(process.poll() is None for process in self.processes), self.said()
+            time.sleep(0.002)
+
+    def reach(self, phase: Phase, chance: random.Random) -> None:
+        """Waits until the run is at some moment of a phase."""
+        saved, shown = self.path / "checkpoints", self.path / "metrics.jsonl"
+        after = chance.randrange(1, STEPS // EVERY - 2) * EVERY
+        match phase:
+            case "compile":
+                self.wait_until(lambda: "compiling the step" in self.said())
+                time.sleep(chance.uniform(0, 1))
+            case "step":
+                self.wait_until(lambda: shown.exists() and shown.read_text().count('"train"') > after)
+                time.sleep(chance.uniform(0, 0.2))
+            case "save":
+                # The tables of checksums are made and the step is named only at its end.
+                self.wait_until(lambda: any(saved.glob(f"{after}.orbax-checkpoint-tmp*")))
+                time.sleep(chance.uniform(0, 0.02))
+            case "evaluation":
+                self.wait_until(lambda: self.said().count("evaluating ") > 0)
+                time.sleep(chance.uniform(0, 0.2))
+            case "data":
+                self.wait_until(lambda: shown.exists() and shown.read_text().count('"train"') > after)
+                self.gate.touch()
+                self._wait_until_still(shown)
+
+    def kill(self, point: Point) -> None:
+        """Sends the notice, and sees that all end in bounded time."""
+        hit = self.processes[-1:] if point.whom == "one" else self.processes
+        for process in hit:
+            process.send_signal(point.notice)
+        for process in self.processes:
+            process.wait(PATIENCE_SECONDS)
+        codes = [process.returncode for process in self.processes]
+        if point.notice == signal.SIGTERM:
+            assert codes == [endings.PREEMPTED] * len(codes), self.said()
+        else:
+            assert -signal.SIGKILL in codes and 0 not in codes, self.said()
+        self.gate.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Waits until all have done their steps."""
+        for process in self.processes:
+            assert process.wait(2 * PATIENCE_SECONDS) == 0, self.said()
+
+    def went_on_from(self) -> int:
+        """The step, or 0."""
+        found = re.search(r"going on from step (\d+)", self.said())
+        return int(found[1]) if found else 0
+
+    def published(self) -> int:
+        """The newest step that is as it was written, or 0."""
+        steps = checkpoint_steps.among(self.path)
+        return max((int(step.name) for step in steps if not checkpoint_steps.faults(step)), default=0)
+
+    def done(self) -> int:
+        """The last step that a line of metrics tells of, or 0."""
+        shown = self.path / "metrics.jsonl"
+        steps = re.findall(r'"step": (\d+)', shown.read_text()) if shown.exists() else []
+        return int(steps[-1]) if steps else 0
+
+    def _said(self, number: int) -> pathlib.Path:
+        return self.path / f"said-{self.started}-{number}.txt"
+
+    def _wait_until_still(self, shown: pathlib.Path) -> None:
+        """For half a second without a further step."""
+        before, since = "", time.monotonic()
+
+        def still() -> bool:
+            nonlocal before, since
+            if (now := shown.read_text()) != before:
+                before, since = now, time.monotonic()
+            return time.monotonic() - since > 0.5
+
+        self.wait_until(still)
+
+
+def differences(wanted: Run, found: Run) -> list[str]:
+    """In what two runs ended differently, but for where they stand: arrays, their numbers, the chain of batches."""
+    told = checkpoint_report.diff(str(wanted.path), str(found.path), values=True)
+    changed = [*told["arrays"], *told["values"]["changed"]]
+    return changed + [key for key in ("schema", "vocabulary", "mesh", "losses", "batches") if key in told]

@@ -1,0 +1,61 @@
+"""A run that is killed at any point goes on from its last checkpoint, and ends as if it had not been."""
+
+import random
+import signal
+
+import pytest
+import small_run
+from faults import killed_runs
+
+from speechlm_jax import cli
+
+pytestmark = pytest.mark.slow
+CORE = {"SIGKILL-all-of-1-save", "SIGKILL-one-of-2-step"}
+"""What `make test` tries; `make test-faults` tries all."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("faults")
+    small_run.write(made)
+    assert cli.main(["data", f"--gin_file={made}/recipe.gin", "--train_vocabulary=460"]) == 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """The runs that nothing happened to, by their number of processes."""
+    runs = {}
+
+    def of(processes):
+        if processes not in runs:
+            runs[processes] = killed_runs.Run(folder, f"whole{processes}", processes)
+            runs[processes].end()
+        return runs[processes]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, marks=() if str(point) in CORE else pytest.mark.faults, id=str(point))
+        for point in killed_runs.points()
+    ],
+)
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(folder, whole, point, faults):
+    wanted = whole(point.processes)
+    killed = killed_runs.Run(folder, str(point), point.processes)
+    killed.reach(point.phase, random.Random(str(point)))
+    killed.kill(point)
+    done, published = killed.done(), killed.published()
+    if point.notice == signal.SIGTERM:
+        assert published == done
+    again = killed_runs.Run(folder, str(point), point.processes)
+    again.end()
+    assert again.went_on_from() == published
+    assert done - published <= 2 * killed_runs.EVERY
+    found = killed_runs.differences(wanted, again)
+    faults.count("kill_points", tried=1, identical=int(not found))
+    faults.most("lost_steps", done - published)
+    assert not found
