@@ -10,6 +10,8 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
+from speechlm_jax import sharding
+
 Numbers = Literal["full", "int8", "fp8"]
 """Model.products: what is multiplied."""
 
@@ -28,23 +30,24 @@ def product(spec: str, x: Float[Array, "..."], weights: nnx.Param, numbers: Numb
     """
     weights_x = weights[...].astype(x.dtype)
     if numbers == "full":
-        return _exact(spec, x, weights_x)
+        einsum = _with_gradients_for_cpus if sharding.platform() == "cpu" else jnp.einsum
+        return einsum(spec, x, weights_x)
     return checkpoint_name(_rounded(spec, _TYPES[numbers], x, weights_x), ROUNDED)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _exact(spec: str, x: Array, weights: Array) -> Array:
+def _with_gradients_for_cpus(spec: str, x: Array, weights: Array) -> Array:
     return jnp.einsum(spec, x, weights)
 
 
-def _exact_forward(spec: str, x: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _exact(spec, x, weights), (x, weights)
+def _forward_on_cpus(spec: str, x: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _with_gradients_for_cpus(spec, x, weights), (x, weights)
 
 
-def _exact_backward(spec: str, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _backward_on_cpus(spec: str, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, weights = kept
     (to_x,) = jax.vjp(lambda x: jnp.einsum(spec, x, weights), x)[1](gradient)
-    # A CPU turns the left of the two around to sum over positions. Of what jax derives that is the gradient, in one
+    # XLA turns the left of the two around to sum over positions. Of what jax derives that is the gradient, in one
     # loop with all that makes it, across the grain: a tenth of a step.
     names_x, names_weights, names_out = spec.replace("->", ",").split(",")
     summed = [name for name in names_x if name in names_out]
@@ -54,7 +57,7 @@ def _exact_backward(spec: str, kept: tuple[Array, Array], gradient: Array) -> tu
     return to_x, jnp.transpose(to_weights, [found.index(name) for name in names_weights])
 
 
-_exact.defvjp(_exact_forward, _exact_backward)
+_with_gradients_for_cpus.defvjp(_forward_on_cpus, _backward_on_cpus)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -80,7 +83,7 @@ def _forward(spec: str, kind: Any, x: Array, weights: Array) -> tuple[Array, tup
 
 
 def _backward(spec: str, kind: Any, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, ...]:
-    return _exact_backward(spec, kept, gradient)
+    return jax.vjp(functools.partial(jnp.einsum, spec), *kept)[1](gradient)
 
 
 _rounded.defvjp(_forward, _backward)
