@@ -96,8 +96,8 @@ def main() -> None:
     parser.add_argument("--no_peer", action="store_true", help="leave PyTorch out")
     given = parser.parse_args()
     wanted = 16 * given.rows * BATCHES
-    if len(durations(given)) < wanted:
-        parser.error(f"--rows={given.rows} wants {wanted} utterances, found {len(durations(given))}")
+    if (found := len(durations(given))) < wanted:
+        parser.error(f"--rows={given.rows} wants {wanted} utterances, found {found}")
     with contextlib.ExitStack() as parts:
         works = {name: parts.enter_context(Apart(name, given)) for name in OURS + (() if given.no_peer else PEERS)}
         times = timed(works, given.rounds)
@@ -119,15 +119,15 @@ def make(name: str, given: argparse.Namespace) -> Work:
     padded_row = batch.Row(audio_seconds=PADDED_SECONDS, targets=PADDED_TOKENS, segments=1, subsampling=2)
     packed_row = batch.Row(audio_seconds=PACKED_SECONDS, targets=PACKED_TOKENS, segments=32, subsampling=2)
     default_row = dataclasses.replace(packed_row, subsampling=4)
-    match name:
-        case "ours_padded":
-            return ours(whisper_shaped(size), padded_row, alone, copies=given.devices)
-        case "ours_packed":
-            packed = packed_rows(seconds, packed_row, rows)
-            return ours(whisper_shaped(size), packed_row, packed, copies=given.devices)
-        case "ours_default":
-            packed = packed_rows(seconds, default_row, rows)
-            return ours(default_of(size), default_row, packed, copies=given.devices)
+    shapes = {
+        "ours_padded": (whisper_shaped, padded_row),
+        "ours_packed": (whisper_shaped, packed_row),
+        "ours_default": (default_of, default_row),
+    }
+    if name in shapes:
+        model, row = shapes[name]
+        batches = alone if row is padded_row else packed_rows(seconds, row, rows)
+        return ours(model(size), row, batches, copies=given.devices)
     _, kind, how = name.split("_")
     return peer(size, alone, kind, compile_it=how == "compiled")
 

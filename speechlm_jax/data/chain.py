@@ -1,7 +1,6 @@
 """Chains of hashes over the rows that a run has read: of equal chains, the rows were equal, in the same order."""
 
 import hashlib
-from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -20,14 +19,15 @@ class Chain:
     process reads it, so its chain is the same on any number of them.
     """
 
-    def __init__(self, shards: Sequence[int], state: stream_position.State | None):
-        self._links = {str(shard): (state or {}).get(str(shard), {}).get(LINK, "") for shard in shards}
+    def __init__(self, state: stream_position.State | None):
+        self._links: dict[str, str] = {shard: own.get(LINK, "") for shard, own in (state or {}).items()}
 
     def add(self, step: stream_position.Step) -> stream_position.Step:
         """`step` with the next link in the state of each shard."""
-        for number, shard in enumerate(self._links):
-            self._links[shard] = _link(self._links[shard], step.batch, number, len(self._links))
-        state = {shard: {**step.state[shard], LINK: link} for shard, link in self._links.items()}
+        state = {}
+        for number, (shard, own) in enumerate(step.state.items()):
+            link = _link(self._links.get(shard, ""), step.batch, number, len(step.state))
+            self._links[shard], state[shard] = link, {**own, LINK: link}
         return stream_position.Step(step.batch, state)
 
 

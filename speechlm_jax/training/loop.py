@@ -178,7 +178,7 @@ def _ahead(
     recipe: config.Recipe, made: program.Program, source: feeds.Source, shards: stream_position.State | None
 ) -> prefetch.Prefetch:
     """Batches on the devices, each with where the data stand after it. `shards`: where they stand before the first."""
-    links = chain.Chain(_shards_here(made, recipe), shards)
+    links = chain.Chain(shards)
 
     def placed(step: stream_position.Step) -> tuple[batch.Batch, stream_position.State]:
         rows, state = links.add(step)

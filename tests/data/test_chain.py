@@ -20,7 +20,7 @@ def part(rows: batch.Batch, wanted: slice) -> batch.Batch:
 
 def read(steps: list[batch.Batch], shards: list[int], state: stream_position.State | None = None):
     """Where the shards stand that have read these batches."""
-    links = chain.Chain(shards, state)
+    links = chain.Chain(state)
     for one in steps:
         state = links.add(stream_position.Step(one, {str(shard): {"draws": 7} for shard in shards})).state
     assert state is not None
