@@ -48,7 +48,7 @@ def read(file: str | os.PathLike | io.IOBase, *, max_seconds: float = MAX_SECOND
         else:
             _check_bytes(source, name)
         # As bytes, which a name need not be text to have.
-        path: Any = os.fsencode(source) if isinstance(source, str) else source
+        path: Any = os.fsencode(source) if isinstance(source, str) else _Seekable(source)
         with soundfile.SoundFile(path) as sound:
             return _decode(sound, name, max_seconds)
     except AudioError:
@@ -56,6 +56,20 @@ def read(file: str | os.PathLike | io.IOBase, *, max_seconds: float = MAX_SECOND
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         reason = " ".join(str(getattr(error, "error_string", error)).split())
         raise AudioError(f"{name}: cannot be read as audio ({reason})") from error
+
+
+class _Seekable:
+    """A file in which libsndfile may look for a place before the beginning, as damaged ones have it do: it stays where
+    it was. An exception would be printed by what stands between the two, and lost."""
+
+    def __init__(self, file: Any):
+        self.read, self.readinto, self.tell, self._seek = file.read, file.readinto, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (ValueError, OSError):
+            return self.tell()
 
 
 def write(file: str | os.PathLike, samples: np.ndarray) -> None:

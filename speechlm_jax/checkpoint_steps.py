@@ -16,8 +16,9 @@ NAME = "checkpoints"
 NOTES = ("_CHECKPOINT_METADATA", "commit_success.txt")
 """What orbax writes while a step gets its name, when the checksums of all else stand already."""
 _WHOLE = (*NOTES, checksums.NAME, "state/_METADATA", "stream/metadata", "meta/metadata")
-UNFINISHED, _BROKEN = ".orbax-checkpoint-tmp", ".broken"
-"""What stands behind a step's number while it is being written, and once it was set aside."""
+UNFINISHED, _BROKEN, _UNDONE = ".orbax-checkpoint-tmp", ".broken", ".undone"
+"""What stands behind a step's number while it is being written, and once it was set aside: because it is not as it was
+written, or because the run went back behind it."""
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +76,7 @@ def numbers(folder: epath.Path) -> list[int]:
 def others(folder: epath.Path) -> list[str]:
     """What is no step: steps that were set aside, and what is left of saves that failed."""
     names = (entry.name for entry in folder.iterdir() if entry.is_dir())
-    return sorted(name for name in names if any(kind in name for kind in (UNFINISHED, _BROKEN)))
+    return sorted(name for name in names if any(kind in name for kind in (UNFINISHED, _BROKEN, _UNDONE)))
 
 
 def _is_whole(folder: epath.Path) -> bool:
@@ -125,13 +126,38 @@ def set_aside_broken(folder: epath.Path, share: float) -> None:
             "Bring back what it was, set Recipe.run_dir to another folder, or remove this one to begin anew."
         )
     for step, found in broken.items():
-        name, number = f"{step}{_BROKEN}", 1
-        while (folder / name).exists():
-            name, number = f"{step}{_BROKEN}{number}", number + 1
-        _log.warning("checkpoint %s is set aside as %s: %s", folder / str(step), name, in_words(found))
-        (folder / str(step)).rename(folder / name)
+        _set_aside(folder / str(step), _BROKEN, in_words(found))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"broken checkpoints of {folder} are set aside")
+
+
+def set_aside_undone(folder: epath.Path, *, first: int) -> None:
+    """Renames the steps from `first` on, behind which a run goes back. Every process of a run calls it."""
+    if jax.process_index() == 0:
+        for step in numbers(folder):
+            if step >= first:
+                _set_aside(folder / str(step), _UNDONE, "the run goes back behind it")
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"checkpoints of {folder} from step {first} on are set aside")
+
+
+def newest_good(folder: epath.Path, share: float, *, before: int) -> int | None:
+    """The last step before another that is as it was written. Every process of a run calls it; the first one looks."""
+    found = -1
+    if jax.process_index() == 0:
+        earlier = (step for step in reversed(numbers(folder)) if step < before)
+        found = next((step for step in earlier if not faults(folder / str(step), share)), -1)
+    if jax.process_count() > 1:
+        found = int(multihost_utils.broadcast_one_to_all(np.array(found)))
+    return None if found < 0 else found
+
+
+def _set_aside(step: epath.Path, kind: str, why: str) -> None:
+    name, number = f"{step.name}{kind}", 1
+    while (step.parent / name).exists():
+        name, number = f"{step.name}{kind}{number}", number + 1
+    _log.warning("checkpoint %s is set aside as %s: %s", step, name, why)
+    step.rename(step.parent / name)
 
 
 def _judged(folder: epath.Path, share: float) -> tuple[dict[int, list[str]], bool]:

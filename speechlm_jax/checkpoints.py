@@ -8,7 +8,7 @@ read that is not as they say.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -47,9 +47,18 @@ class Weights(NamedTuple):
 class Folder:
     """The checkpoints of a run, to write and to go on from. Every process of the run opens it."""
 
-    def __init__(self, folder: str | epath.PathLike, *, keep: int = 3, verified: float = 1.0, max_failed: int = 3):
-        """`folder`: the run's. Only the last `keep` steps are kept. Steps that are not whole, and the newest ones until
-        one is as it was written, are set aside; raises ValueError where that leaves none.
+    def __init__(
+        self,
+        folder: str | epath.PathLike,
+        *,
+        keep: int = 3,
+        besides: Sequence[preservation.PreservationPolicy] = (),
+        verified: float = 1.0,
+        max_failed: int = 3,
+    ):
+        """`folder`: the run's. Only the last `keep` steps are kept, and what else is wanted `besides`. Steps that are
+        not whole, and the newest ones until one is as it was written, are set aside; raises ValueError where that
+        leaves none.
 
         verified: of the bytes of a step, the share whose content is compared before it is read. max_failed: so many
         saves in a row that fail are an error; before that they are told, and the run goes on.
@@ -64,7 +73,7 @@ class Folder:
         self._lost: ValueError | None = None
         checkpoint_steps.set_aside_broken(self.path, verified)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=preservation.LatestN(keep),
+            preservation_policy=preservation.AnyPreservationPolicy([preservation.LatestN(keep), *besides]),
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._sum_up),
         )
@@ -197,6 +206,20 @@ class Folder:
         wanted = {path: parameters.array(leaf) for path, leaf in parameters.by_path(abstract).items()}
         arrays = _read(self.path / str(told.step), wanted, told.meta["leaves"])
         return told._replace(state=parameters.rebuild(abstract, arrays))
+
+    def go_back(self, abstract: Any, *, before: int, vocabulary: str | None = None) -> Restored:
+        """The state of the newest step before another that is as it was written; those from `before` on are set aside.
+        Arguments are those of `restore`. Raises ValueError where there is none, or as `restore` does."""
+        with contextlib.suppress(ValueError):  # A save that failed has been told, or will be by the next one.
+            self._finish()
+        if (found := checkpoint_steps.newest_good(self.path, self._share, before=before)) is None:
+            raise ValueError(f"going back behind step {before}: there is no checkpoint before it in {self.path}")
+        self._compared = found
+        restored = self.restore(abstract, step=found, vocabulary=vocabulary)
+        checkpoint_steps.set_aside_undone(self.path, first=before)
+        self._manager.reload()
+        self._saved = self._sealed = self.latest()
+        return restored
 
     def close(self) -> None:
         """Waits, and frees the threads."""

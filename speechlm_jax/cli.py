@@ -6,6 +6,7 @@ here, by the configs that gin files name, or by a verb's module until run() is c
 """
 
 import ast
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -29,6 +30,7 @@ VERBS = {
     "experiment": ("speechlm_jax.experiment", "train a recipe, score it, and set the scores beside simple guesses"),
     "infer": ("speechlm_jax.infer", "write a model's answers to speech and text"),
     "checkpoint": ("speechlm_jax.checkpoint_verb", "tell of, verify, compare and prune what a run has saved"),
+    "goodput": ("speechlm_jax.goodput", "tell where the time of a run went"),
     "export": ("speechlm_jax.export", "write a checkpoint in another format"),
     "plan": ("speechlm_jax.plan", "compile a recipe for hardware that is not at hand: memory, FLOPs, collectives"),
     "data": ("speechlm_jax.data_verb", "look into, measure and prepare data"),
@@ -190,11 +192,14 @@ _REFERENCE = re.compile(r"^[(\[{\s]*[@%]|^[(\[{].*[@%]")
 
 def _value(value: str, known: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The gin text of a value, and the full names that it refers to. What is no Python literal is a string."""
-    try:
-        return repr(ast.literal_eval(value.strip())), []
-    except (ValueError, SyntaxError):
-        if not _REFERENCE.search(value):
-            return repr(value), []
+    literal: Any = value
+    with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        literal = ast.literal_eval(value.strip())
+    if literal is not value or not _REFERENCE.search(value):
+        text = repr(literal)
+        if "inf" in text and not isinstance(literal, str):
+            raise ValueError(f"wanted a value whose numbers are finite, found {value}.")
+        return text, []
     names: list[str] = []
 
     def write_out(match: re.Match[str]) -> str:

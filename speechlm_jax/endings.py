@@ -20,10 +20,13 @@ from speechlm_jax import preemption
 DONE, FAULT, MISTAKE = 0, 1, 2
 """Done; a fault of the program; the user's mistake."""
 PREEMPTED, INTERRUPTED = preemption.PREEMPTED, preemption.INTERRUPTED
+STALLED = 43
+"""Stood still for longer than it may."""
 
 CODES = (
     "exit codes: 0 done, 1 fault of the program, 2 mistake in what was asked or in a module of one's own,\n"
-    "42 told to stop, and nothing lost that was saved: start again, 130 stopped from the keyboard.\n"
+    "42 told to stop, and nothing lost that was saved: start again, 43 stood still: start again,\n"
+    "130 stopped from the keyboard.\n"
     "SPEECHLM_TRACEBACK=1 shows the stack above every message."
 )
 

@@ -58,6 +58,8 @@ class Vocabulary:
         except (message.DecodeError, RuntimeError) as error:
             raise ValueError(f"loading the vocabulary '{path}': it is not a SentencePiece model ({error}).") from None
         pieces = [piece.piece for piece in proto.pieces]
+        if not all(isinstance(piece, str) for piece in pieces):
+            raise ValueError(f"loading the vocabulary '{path}': some of its pieces are no UTF-8. Train another.")
         first_byte = pieces.index("<0x00>") if "<0x00>" in pieces else 0
         self._controls = {name: i for i, name in enumerate(pieces[:first_byte])}
         wanted = (*_SPECIALS, *(f"<task:{task}>" for task in TASKS))

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 
+import corruption
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -178,41 +179,17 @@ def test_the_last_steps_are_kept_and_a_broken_one_is_none_of_them(tmp_path, capl
     assert checkpoint_steps.latest(tmp_path / "checkpoints") == 9
 
 
-def _corrupted(folder: pathlib.Path, name: str, how: str, random: np.random.Generator) -> None:
-    """Alters one file of a step."""
-    path = folder / name
-    content = bytearray(path.read_bytes())
-    place = int(random.integers(len(content)))
-    if how == "flipped":
-        content[place] ^= 1 << int(random.integers(8))
-    elif how == "cut":
-        del content[place:]
-    elif how == "zeroed":
-        end = place + int(random.integers(1, 512))
-        content[place:end] = bytes(len(content[place:end]))
-    elif how == "swapped":
-        others = [other for other in folder.rglob("*") if other.is_file() and other.read_bytes() != content]
-        content = bytearray(others[int(random.integers(len(others)))].read_bytes())
-    if how == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(content)
-
-
-@pytest.mark.parametrize("how", ["flipped", "cut", "zeroed", "swapped", "missing"])
+@pytest.mark.parametrize("how", corruption.WAYS)
 def test_whatever_is_altered_of_a_step_is_told_and_the_one_before_is_read(saved, tmp_path, how):
     folder = tmp_path / "run"
     shutil.copytree(saved[0], folder)
     good, bad = folder / "checkpoints" / "1", folder / "checkpoints" / "2"
-    names = sorted(str(path.relative_to(bad)) for path in bad.rglob("*") if path.is_file())
+    names = corruption.files(bad)
     assert {"CHECKSUMS.json", "_CHECKPOINT_METADATA", "commit_success.txt", "meta/metadata"} < {*names}
     random = np.random.default_rng(0)
     for name in names:
-        if not (bad / name).stat().st_size:
-            continue
         kept = (bad / name).read_bytes()
-        _corrupted(bad, name, how, random)
-        if not (bad / name).exists() or (bad / name).read_bytes() != kept:
+        if corruption.corrupt(bad, name, how, random):
             assert checkpoint_steps.find(folder) == epath.Path(good), name
             with pytest.raises(ValueError, match="it is not as it was written"):
                 checkpoint_steps.find(bad)
@@ -223,7 +200,7 @@ def test_whatever_is_altered_of_a_step_is_told_and_the_one_before_is_read(saved,
 def test_a_step_that_was_altered_is_set_aside_and_its_number_is_saved_again(run, saved, tmp_path, caplog):
     folder = tmp_path / "run"
     shutil.copytree(saved[0], folder)
-    _corrupted(folder / "checkpoints" / "2", "state/manifest.ocdbt", "flipped", np.random.default_rng(0))
+    corruption.corrupt(folder / "checkpoints" / "2", "state/manifest.ocdbt", "flipped", np.random.default_rng(0))
     with caplog.at_level(logging.WARNING):
         keeper = checkpoints.Folder(folder)
     assert re.search(r"checkpoints/2 is set aside as 2\.broken: state/manifest\.ocdbt: its .* bytes", caplog.text)
@@ -237,7 +214,7 @@ def test_a_step_that_was_altered_is_set_aside_and_its_number_is_saved_again(run,
 def test_a_step_older_than_the_last_is_compared_before_it_is_read(run, saved, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(saved[0], folder)
-    _corrupted(folder / "checkpoints" / "1", "stream/metadata", "flipped", np.random.default_rng(0))
+    corruption.corrupt(folder / "checkpoints" / "1", "stream/metadata", "flipped", np.random.default_rng(0))
     keeper = checkpoints.Folder(folder)
     with pytest.raises(ValueError, match=r"checkpoints/1: it is not as it was written \(stream/metadata: its"):
         keeper.restore(run.plan, step=1)

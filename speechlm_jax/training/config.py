@@ -95,6 +95,13 @@ class Checkpoints:
     every: int = 1000
     keep: int = 3
     """The last so many; two or more, so that two stand while the next is written."""
+    keep_every_steps: int | None = None
+    """Those of multiples of this stay, too."""
+    keep_every_hours: float | None = None
+    """The first one stays, too, and each so long after the one that stayed before."""
+    keep_best: str = ""
+    """The best one by this score of an evaluation, such as 'my_task/wer', stays, too."""
+    best_is: Literal["lowest", "highest"] = "lowest"
     verified: float = 1.0
     """Of the bytes of a checkpoint, the share that is compared with their checksums before a run goes on from it. Sizes
     and names are compared in any case."""
@@ -102,9 +109,9 @@ class Checkpoints:
     """A save that fails is told, and the run goes on without; so many in a row end it, as does the last of all."""
 
     def __post_init__(self):
-        limits.at_least(self, 1, "every", "max_failed")
+        limits.at_least(self, 1, "every", "max_failed", "keep_every_steps")
         limits.at_least(self, 2, "keep")
-        limits.at_least(self, 0, "verified")
+        limits.at_least(self, 0, "verified", "keep_every_hours")
         limits.at_most(self, 1, "verified")
 
 
@@ -124,6 +131,21 @@ class Evaluation:
     def __post_init__(self):
         limits.at_least(self, 1, "every", "max_examples")
         limits.at_least(self, 0, "decode_steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class Watchdog:
+    """When a run that stands still is ended, with the stacks of its threads."""
+
+    multiple: float = 20.0
+    """A step, or the wait for a batch, may take so many times the usual time of a step."""
+    least_seconds: float = 300.0
+    """But no less than this is waited."""
+    other_seconds: float = 7200.0
+    """What anything else may take: the start, compiling, a save, an evaluation."""
+
+    def __post_init__(self):
+        limits.at_least(self, 1, "multiple", "least_seconds", "other_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,14 +183,27 @@ class Recipe:
     task_slots: int = 64
     """Lines in the tables of metrics by task: room for the tasks of the mixture."""
     max_skipped_steps: int = 20
-    """A step whose loss or gradients are not finite is skipped; after so many in a row the run stops."""
+    """A step whose loss or gradients are not finite is skipped; after so many in a row, or once the weights are not
+    finite, the run goes back to its last checkpoint before, and on with other batches."""
+    max_rollbacks: int = 2
+    """So often; then it stops."""
+    watchdog: Watchdog | None = Watchdog()
+    """None: a run that stands still does so for ever."""
 
     def __post_init__(self):
         limits.at_least(self, 1, "steps", "log_every", "task_slots", "max_skipped_steps")
+        limits.at_least(self, 0, "max_rollbacks")
         if "://" in self.run_dir:
             raise ValueError(
                 f"reading the recipe: wanted a local folder for the run, found Recipe.run_dir = '{self.run_dir}'. "
                 "Mount the bucket, and name the folder that it is mounted on."
+            )
+        scored = None if self.evaluation is None else self.evaluation.every
+        if self.checkpoints.keep_best and (scored is None or scored % self.checkpoints.every):
+            raise ValueError(
+                "keeping the best checkpoint: wanted one at every evaluation, found Evaluation.every = "
+                f"{scored} and Checkpoints.every = {self.checkpoints.every}. Make the first a multiple of the second, "
+                "or set Checkpoints.keep_best = ''."
             )
         if self.data.row.audio_seconds and self.model.subsampling != self.data.row.subsampling:
             raise ValueError(

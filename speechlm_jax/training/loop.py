@@ -1,113 +1,111 @@
 """The training loop: what happens in a run, in the order in which it happens."""
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
-from speechlm_jax import batch, checkpoints, preemption, runtime, sharding, vocabulary, whole_files
+from speechlm_jax import (
+    batch,
+    checkpoint_retention,
+    checkpoints,
+    peers,
+    preemption,
+    runtime,
+    sharding,
+    vocabulary,
+    whole_files,
+)
 from speechlm_jax.data import chain, prefetch, quarantine, stream_position
-from speechlm_jax.training import config, feeds, kept_recipe, monitor, program, startup, state, window
+from speechlm_jax.training import (
+    config,
+    course,
+    feeds,
+    kept_recipe,
+    ledger,
+    monitor,
+    program,
+    startup,
+    state,
+    watchdog,
+    window,
+)
 
 
 def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """Trains until Recipe.steps; returns the scores of the last evaluation and the run's figures. See `train.run`."""
-    started, beginning = time.monotonic(), startup.Startup()
-    scores: dict[str, Any] = {}
+    started, beginning, book = time.monotonic(), startup.Startup(), ledger.Ledger()
     with contextlib.ExitStack() as parts:
         notice = parts.enter_context(preemption.Preemption())
+        if recipe.watchdog is not None:
+            parts.enter_context(watchdog.Watchdog(recipe.watchdog, book, recipe.run_dir))
+        peers.meet("looking for devices")
         run = _open(recipe, parts)
         beginning.end("tasks")
-        saved = parts.enter_context(contextlib.closing(_checkpoints(recipe, run)))
+        peers.meet("making the state")
+        if jax.process_index() == 0:
+            book.keep(run.folder)
+        parts.enter_context(contextlib.closing(book))
+        best = _best(recipe)
+        saved = parts.enter_context(contextlib.closing(_checkpoints(recipe, run, best)))
         made = program.Program(recipe)
         if (saved.latest() or 0) >= recipe.steps:
             # Of another model, or of other data, these steps are not what is asked for.
             _check_stream(saved.told(made.plan, vocabulary=run.words.hash), run)
+            book.stands = saved.latest() or 0
             runtime.say(f"{run.folder} has done its {saved.latest()} steps; Recipe.steps = {recipe.steps}.")
-            return {"scores": scores, "seconds": time.monotonic() - started, "skipped": 0}
-        now, shards = _start(run, made, saved)
-        first = done = int(now.step)
+            return {"scores": {}, "seconds": time.monotonic() - started, "skipped": 0}
+        now, position = _start(run, made, saved)
+        done = book.stands = int(now.step)
+        book.write()
         beginning.end("state")
         if jax.process_index() == 0:
             kept_recipe.write(run.folder, config_text, step=done)
-        source = parts.enter_context(contextlib.closing(_source(recipe, run, made, shards, done)))
-        ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source, shards)))
+        source = parts.enter_context(contextlib.closing(_source(recipe, run, made, position, done)))
+        ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source, position.shards)))
         # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
         parts.callback(source.close)
-        train_step = _compiled(run, made, ahead)
+        with book.within("compile"):
+            train_step = _compiled(run, made, ahead)
         beginning.end("compiling")
-        evaluate = _evaluation(recipe, run, made)
-        writer = parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps)))
-        line, remarks = window.Window(beginning), monitor.Remarks(list(made.heads))
-
-        def save() -> None:
-            _check_weights(metrics.parameter_norm, saved, step=done)
-            position = {"fingerprint": run.feed.fingerprint, "shards": _gather(shards)}
-            meta = {**made.meta(run.words.hash, config_text), "batches": chain.of_all(position["shards"])}
-            saved.save(done, now, stream=position, meta=meta)
-
+        line = window.Window(beginning, book)
+        going = course.Course(
+            course.Parts(
+                recipe=recipe,
+                text=config_text,
+                program=made,
+                vocabulary=run.words.hash,
+                fingerprint=run.feed.fingerprint,
+                source=source,
+                saved=saved,
+                writer=parts.enter_context(
+                    contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps))
+                ),
+                line=line,
+                book=book,
+                train_step=train_step,
+                evaluate=_evaluation(recipe, run, made),
+                best=best,
+            ),
+            now,
+            position,
+        )
+        del now  # The first step consumes it.
         notice.begin()
         try:
-            for step in range(done + 1, recipe.steps + 1):
-                with notice.at_once():
-                    rows, shards_after = line.fetch(ahead)
-                now, metrics = train_step(now, rows)
-                done, shards = step, shards_after
-                saved.tend()
-                line.add(metrics)
-                writer.advance()
-                if line.skipped >= recipe.max_skipped_steps:
-                    raise ValueError(_only_skipping(saved, first=step - line.skipped, count=line.skipped))
-                last = step == recipe.steps
-                if last or step % recipe.log_every == 0:
-                    numbers = line.end(coefficients=made.coefficients, heads=list(made.heads), tasks=source.tasks)
-                    numbers["bad_records"] = float(source.bad_records.skipped)
-                    if recipe.gradient_norms_every and step % recipe.gradient_norms_every == 0:
-                        with line.aside():
-                            norms = jax.device_get(made.gradient_norms(now, rows))
-                        numbers |= {f"gradient_norm/{head}": float(norm) for head, norm in norms.items()}
-                    for remark in remarks.of(numbers):
-                        runtime.say(f"step {step}: {remark}")
-                    writer.write(step, numbers)
-                    writer.show(step, numbers)
-                notice.check(step)
-                # What follows may fail, and the run must be able to go on behind it.
-                if last or step % recipe.checkpoints.every == 0:
-                    save()
-                if recipe.evaluation is not None and (last or step % recipe.evaluation.every == 0):
-                    runtime.say(f"evaluating {', '.join(run.evaluated)} on {recipe.evaluation.split}")
-                    with line.aside(), notice.at_once():
-                        scores = evaluate(state.evaluation_params(now))
-                    _tell(writer, step, scores)
+            _go(recipe, going, run, notice, lambda: line.fetch(ahead))
         except preemption.Preempted:
-            if done > first:
-                save()
-                saved.wait()
-            after = "" if notice.age is None else f", {notice.age:.1f} s after it was told"
-            raise preemption.Preempted(
-                f"told to stop: {run.folder} stands at step {done} of {recipe.steps}{after}; the same command goes on "
-                "from it."
-            ) from None
-        saved.wait()
-    return {"scores": scores, "seconds": time.monotonic() - started, "skipped": source.bad_records.skipped}
-
-
-def _with_heads(rows: batch.Batch, heads: Collection[str]) -> batch.Batch:
-    """`rows`, whose claims somebody must judge."""
-    if "matching" not in heads and np.any(rows.segments.claims):
-        raise ValueError(
-            "training on claims of what is spoken, as tasks of matching make them: wanted the loss head 'matching', "
-            f"found {', '.join(heads)}. Set Model.matching = True and name it in Losses.coefficients."
-        )
-    return rows
+            raise _stopped(recipe, going, saved, notice, run.folder) from None
+        with book.within("save"):
+            saved.wait()
+        book.enter("end")
+    return {"scores": going.scores, "seconds": time.monotonic() - started, "skipped": source.bad_records.skipped}
 
 
 class _Run(NamedTuple):
@@ -118,6 +116,61 @@ class _Run(NamedTuple):
     feed: feeds.Feed
     evaluated: dict[str, Any]
     """The tasks that are scored while training."""
+
+
+def _go(
+    recipe: config.Recipe, going: course.Course, run: _Run, notice: preemption.Preemption, fetch: Callable[[], Any]
+) -> None:
+    """Every step that is left."""
+    while going.done < recipe.steps:
+        with notice.at_once():
+            rows, position = fetch()
+        going.step(rows, position)
+        last = going.done == recipe.steps
+        saves = last or going.done % recipe.checkpoints.every == 0
+        if going.goes_wrong(now=saves):
+            going.go_back()
+            notice.check(going.read)
+            continue
+        if last or going.done % recipe.log_every == 0:
+            going.tell(rows)
+        notice.check(going.read)
+        # What follows may fail, and the run must be able to go on behind it.
+        if saves:
+            going.save()
+        if recipe.evaluation is not None and (last or going.done % recipe.evaluation.every == 0):
+            with notice.at_once():
+                going.score(on=run.evaluated, split=recipe.evaluation.split)
+
+
+def _stopped(
+    recipe: config.Recipe,
+    going: course.Course,
+    saved: checkpoints.Folder,
+    notice: preemption.Preemption,
+    folder: pathlib.Path,
+) -> preemption.Preempted:
+    """Saves what there is of a run that was told to stop, and says so."""
+    if going.goes_wrong(now=True):
+        going.go_back()
+    if going.done > going.first:
+        going.save()
+        saved.wait()
+    after = "" if notice.age is None else f", {notice.age:.1f} s after it was told"
+    return preemption.Preempted(
+        f"told to stop: {folder} stands at step {going.done} of {recipe.steps}{after}; the same command goes on from "
+        "it."
+    )
+
+
+def _with_heads(rows: batch.Batch, heads: Collection[str]) -> batch.Batch:
+    """`rows`, whose claims somebody must judge."""
+    if "matching" not in heads and np.any(rows.segments.claims):
+        raise ValueError(
+            "training on claims of what is spoken, as tasks of matching make them: wanted the loss head 'matching', "
+            f"found {', '.join(heads)}. Set Model.matching = True and name it in Losses.coefficients."
+        )
+    return rows
 
 
 def _open(recipe: config.Recipe, parts: contextlib.ExitStack) -> _Run:
@@ -135,9 +188,23 @@ def _open(recipe: config.Recipe, parts: contextlib.ExitStack) -> _Run:
     return _Run(folder, words, feed, evaluated)
 
 
-def _checkpoints(recipe: config.Recipe, run: _Run) -> checkpoints.Folder:
+def _best(recipe: config.Recipe) -> checkpoint_retention.Best | None:
+    """What keeps the checkpoint of the best score, if one does; it knows those of former lives."""
     choices = recipe.checkpoints
-    return checkpoints.Folder(run.folder, keep=choices.keep, verified=choices.verified, max_failed=choices.max_failed)
+    if not choices.keep_best:
+        return None
+    known = monitor.scores(recipe.run_dir, choices.keep_best)
+    return checkpoint_retention.Best(choices.best_is == "highest", known)
+
+
+def _checkpoints(recipe: config.Recipe, run: _Run, best: checkpoint_retention.Best | None) -> checkpoints.Folder:
+    choices = recipe.checkpoints
+    besides = checkpoint_retention.besides(
+        every_steps=choices.keep_every_steps, every_hours=choices.keep_every_hours, best=best
+    )
+    return checkpoints.Folder(
+        run.folder, keep=choices.keep, besides=besides, verified=choices.verified, max_failed=choices.max_failed
+    )
 
 
 def _compiled(run: _Run, made: program.Program, ahead: prefetch.Prefetch) -> Any:
@@ -149,16 +216,14 @@ def _compiled(run: _Run, made: program.Program, ahead: prefetch.Prefetch) -> Any
     return made.compile(ahead.check)
 
 
-def _start(
-    run: _Run, made: program.Program, saved: checkpoints.Folder
-) -> tuple[state.TrainState, stream_position.State | None]:
-    """The state, and where the data stand (None: at the beginning): the first, or those of the last checkpoint."""
+def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> tuple[state.TrainState, course.Position]:
+    """The state, and where the data stand: the first, or those of the last checkpoint."""
     if saved.latest() is None:
-        return made.first_state(run.words.hash), None
+        return made.first_state(run.words.hash), course.Position()
     restored = saved.restore(made.plan, vocabulary=run.words.hash)
     _check_stream(restored, run)
     runtime.say(f"going on from step {restored.step} of {run.folder}")
-    return restored.state, restored.stream["shards"]
+    return restored.state, course.position_of(restored.stream)
 
 
 def _check_stream(saved: checkpoints.Restored, run: _Run) -> None:
@@ -167,11 +232,13 @@ def _check_stream(saved: checkpoints.Restored, run: _Run) -> None:
 
 
 def _source(
-    recipe: config.Recipe, run: _Run, made: program.Program, shards: stream_position.State | None, done: int
+    recipe: config.Recipe, run: _Run, made: program.Program, position: course.Position, done: int
 ) -> feeds.Source:
     process = jax.process_index()
     bad = quarantine.File(run.folder / ("bad_records.jsonl" if not process else f"bad_records-{process}.jsonl"))
-    return run.feed.open(shards=_shards_here(made, recipe), state=shards, done=done, on_bad=bad)
+    return run.feed.open(
+        shards=_shards_here(made, recipe), state=position.shards, done=done + position.passed, on_bad=bad
+    )
 
 
 def _ahead(
@@ -185,34 +252,6 @@ def _ahead(
         return sharding.global_batch(made.mesh, _with_heads(rows, made.heads)), state
 
     return prefetch.Prefetch(source, recipe.data.stream.prefetch, placed)
-
-
-def _check_weights(norm: Any, saved: checkpoints.Folder, *, step: int) -> None:
-    """Raises ValueError for weights that nobody may go on from: an update overflowed though its gradients had not."""
-    # Of a step that was skipped it is 0: the weights are those of the step before.
-    if not np.isfinite(jax.device_get(norm)):
-        raise ValueError(
-            f"training: the norm of the weights is not finite after step {step}, which is not saved; "
-            f"{_before(saved, step)}. Lower Schedule.peak or Optimizer.clip_norm, or look into the data."
-        )
-
-
-def _before(saved: checkpoints.Folder, step: int) -> str:
-    """Where a run could go on from that went wrong in a step."""
-    with contextlib.suppress(ValueError):  # A save that failed is not what is told here.
-        saved.wait()
-    before = saved.latest(before=step)
-    there = "there is no checkpoint before it" if before is None else f"the last checkpoint before it is {before}"
-    return f"{there} in {saved.path}"
-
-
-def _only_skipping(saved: checkpoints.Folder, *, first: int, count: int) -> str:
-    """What is said of a run whose steps change nothing any more."""
-    return (
-        f"training: the loss or a gradient was not finite in {count} steps in a row, from step {first} on; "
-        f"{_before(saved, first)}. Lower Schedule.peak or Optimizer.clip_norm, look into the data, or raise "
-        "Recipe.max_skipped_steps."
-    )
 
 
 def _vocabulary_of(recipe: config.Recipe) -> vocabulary.Vocabulary:
@@ -253,21 +292,6 @@ def _shards_here(made: program.Program, recipe: config.Recipe) -> list[int]:
     return shards
 
 
-def _gather(shards: stream_position.State | None) -> stream_position.State | None:
-    """The state of all data shards, from the processes that hold them."""
-    if shards is None or jax.process_count() == 1:
-        return shards
-    text = np.frombuffer(json.dumps(shards).encode(), np.uint8)
-    sizes = multihost_utils.process_allgather(np.array([len(text)]))
-    padded = np.zeros(int(sizes.max()), np.uint8)
-    padded[: len(text)] = text
-    texts = multihost_utils.process_allgather(padded)
-    merged: stream_position.State = {}
-    for row, size in zip(texts, sizes.reshape(-1), strict=True):
-        merged |= json.loads(row[: int(size)].tobytes())
-    return merged
-
-
 def _evaluation(recipe: config.Recipe, run: _Run, made: program.Program) -> Callable[[Any], dict[str, Any]]:
     """The function (parameters) -> scores by task."""
     if recipe.evaluation is None:
@@ -275,18 +299,3 @@ def _evaluation(recipe: config.Recipe, run: _Run, made: program.Program) -> Call
     from speechlm_jax.training import validation
 
     return validation.scorer(recipe, run.evaluated, run.words, made)
-
-
-def _tell(writer: monitor.Monitor, step: int, scores: Mapping[str, Any]) -> None:
-    numbers = {
-        f"{task}/{name}": value
-        for task, found in scores.items()
-        for name, value in found.items()
-        if isinstance(value, (int, float))
-    }
-    writer.write(step, numbers, kind="evaluation")
-    for name, value in numbers.items():
-        runtime.say(f"  evaluation at step {step}: {name} {value:.4g}")
-    for task, found in scores.items():
-        if "not_scored" in found:
-            runtime.say(f"  evaluation at step {step}: {task} is not scored: {found['not_scored']}")

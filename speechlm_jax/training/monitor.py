@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -146,8 +147,9 @@ class Monitor:
             return
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        cut(folder / FILE, start)
-        self._file = (folder / FILE).open("a", encoding="utf-8")
+        self._path = folder / FILE
+        cut(self._path, start)
+        self._file = self._path.open("a", encoding="utf-8")
         if tensorboard:
             import tensorboardX
 
@@ -162,7 +164,7 @@ class Monitor:
 
         Args:
             step: steps done.
-            kind: 'train' or 'evaluation'.
+            kind: 'train', 'evaluation' or 'rollback'.
         """
         if self._file is None:
             return
@@ -174,6 +176,17 @@ class Monitor:
                 if value is not None:
                     self._events.add_scalar(f"{kind}/{name}", value, step)
             self._events.flush()
+
+    def go_back(self, step: int) -> None:
+        """Cuts off the lines that tell of later steps."""
+        if self._file is None:
+            return
+        self._file.close()
+        cut(self._path, step)
+        self._file = self._path.open("a", encoding="utf-8")
+        if self._bar is not None:
+            self._bar.n = step
+            self._bar.refresh()
 
     def advance(self) -> None:
         """Counts a step on the terminal's bar."""
@@ -219,6 +232,15 @@ def cut(path: pathlib.Path, last_step: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def scores(folder: str | os.PathLike[str], name: str) -> dict[int, float]:
+    """Step -> a score of the evaluations that a run's metrics.jsonl tells of, such as 'my_task/wer'."""
+    path = pathlib.Path(folder) / FILE
+    if not path.exists():
+        return {}
+    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if _is_kept(line, sys.maxsize))
+    return {line["step"]: line[name] for line in lines if line.get(name) is not None and line["kind"] == "evaluation"}
 
 
 def _is_kept(line: str, last_step: int) -> bool:

@@ -6,58 +6,86 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from speechlm_jax import runtime
-from speechlm_jax.training import monitor, startup, step
+from speechlm_jax.training import ledger, monitor, startup, step
 
 
 class Window:
     """Opened once for a run; `end` gives the line of metrics and begins the next window. The first step of all ends the
-    start of the run, which is then told. `clock` gives seconds."""
+    start of the run, which is then told. Where the time goes is told to `book`, too. `clock` gives seconds."""
 
-    def __init__(self, beginning: startup.Startup, clock: Callable[[], float] = time.monotonic) -> None:
-        self._beginning = beginning
+    def __init__(
+        self, beginning: startup.Startup, book: ledger.Ledger, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._beginning, self._book = beginning, book
         self._clock = clock
         self._began = clock()
         self._metrics: list[step.Metrics] = []
         self._last: step.Metrics | None = None
         """Of the step that was added last, in this window or the one before: the device may still be at work on it."""
+        self._unseen: step.Metrics | None = None
+        self._started = False
         self._waited = 0.0
         self.skipped = 0
-        """Steps in a row that were skipped, up to the one before the last that was added."""
+        """Steps in a row that were skipped, up to the last one that was looked at."""
+        self.broken = False
+        """Whether the weights were not finite after it."""
 
     def fetch(self, ahead: Iterator[Any]) -> Any:
         """The next batch. Time counts as waiting when the device has finished the step before and stands still."""
         asked = self._clock()
+        self._book.enter("data_wait")
         element = next(ahead)
-        if self._last is None:
+        if not self._started:
             self._beginning.end("first batch")
-        if self._last is not None and self._last.skipped.is_ready():
+        idle = self._last is None or self._last.skipped.is_ready()
+        self._book.enter("step", spent_on=None if idle else "step")
+        if self._started and idle:
             self._waited += self._clock() - asked
         # One step in flight is enough to keep a device busy, and bounds what is held in memory.
         self._finish()
         return element
 
     def add(self, metrics: step.Metrics) -> None:
-        """Keeps the metrics of a step, which may not be finished."""
-        if self._last is None:
+        """Keeps the metrics of a step, which may not be finished, and looks at the step before."""
+        if not self._started:
             jax.block_until_ready(metrics.skipped)
             self._beginning.end("first step")
             runtime.say(self._beginning.text())
-        else:
-            self.skipped = self.skipped + 1 if int(self._last.skipped) else 0
+            self._started = True
+        self.look()
+        self._book.lap()
         self._metrics.append(metrics)
-        self._last = metrics
+        self._last = self._unseen = metrics
+
+    def look(self) -> None:
+        """Looks at the last step, which is waited for."""
+        if self._unseen is None:
+            return
+        self.skipped = self.skipped + 1 if int(self._unseen.skipped) else 0
+        # Of a step that was skipped it is 0: the weights are those of the step before.
+        self.broken = not np.isfinite(self._unseen.parameter_norm)
+        self._unseen = None
 
     @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
+    def aside(self, phase: ledger.Phase) -> Iterator[None]:
         """What is done inside takes none of the window's time: an evaluation is no training."""
         self._finish()
         left = self._clock()
         try:
-            yield
+            with self._book.within(phase):
+                yield
         finally:
             self._began += self._clock() - left
+
+    def begin_again(self) -> None:
+        """Forgets the steps of this window: the run has gone back behind them."""
+        self._finish()
+        self._began, self._metrics, self._waited = self._clock(), [], 0.0
+        self.skipped, self.broken = 0, False
+        self._last = self._unseen = None
 
     def end(self, *, coefficients: Mapping[str, float], heads: Sequence[str], tasks: Sequence[str]) -> dict[str, float]:
         """The window as names and numbers, see `monitor.summarise`; the next one begins."""

@@ -1,10 +1,13 @@
-"""What the fault suite has tried and found, in a file: $SPEECHLM_FAULTS/summary.json."""
+"""What the fault suite has tried and found, in a file: $SPEECHLM_FAULTS/summary.json; and what its tests share."""
 
 import json
 import os
 import pathlib
 
 import pytest
+import small_run
+
+from speechlm_jax import cli
 
 
 class Summary:
@@ -24,11 +27,39 @@ class Summary:
         self.told[name] = max(self.told.get(name, number), number)
 
 
+_SUMMARY = pytest.StashKey[Summary]()
+_OF_WORKERS = "speechlm_faults"
+
+
+def pytest_configure(config):
+    config.stash[_SUMMARY] = Summary()
+
+
 @pytest.fixture(scope="session")
-def faults():
-    summary = Summary()
-    yield summary
-    if folder := os.environ.get("SPEECHLM_FAULTS"):
+def faults(request):
+    return request.config.stash[_SUMMARY]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Of pytest-xdist's workers, each of which has files of its own."""
+    node.config.stash[_SUMMARY].told |= getattr(node, "workeroutput", {}).get(_OF_WORKERS, {})
+
+
+def pytest_sessionfinish(session):
+    told = session.config.stash[_SUMMARY].told
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[_OF_WORKERS] = told
+    elif told and (folder := os.environ.get("SPEECHLM_FAULTS")):
         path = pathlib.Path(folder) / "summary.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(summary.told, indent=1) + "\n")
+        path.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """With recordings, their manifest, a recipe and its vocabulary."""
+    made = tmp_path_factory.mktemp("faults")
+    small_run.write(made)
+    assert cli.main(["data", f"--gin_file={made}/recipe.gin", "--train_vocabulary=460"]) == 0
+    return made

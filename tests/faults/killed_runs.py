@@ -9,16 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import process_group
 
-from speechlm_jax import checkpoint_report, checkpoint_steps, endings
+from speechlm_jax import checkpoint_report, checkpoint_steps, checkpoints, endings
 
 Phase = Literal["compile", "step", "save", "evaluation", "data"]
 PHASES: tuple[Phase, ...] = ("compile", "step", "save", "evaluation", "data")
-STEPS, EVERY = 24, 4
+STEPS, EVERY = 20, 4
 PATIENCE_SECONDS = 240.0
 """For whatever is waited for: a compilation on a loaded machine, and a peer that is missed."""
 
@@ -57,21 +57,44 @@ def points() -> list[Point]:
 class Run:
     """The processes of one run, what they say in files of its folder, and when to kill them."""
 
-    def __init__(self, folder: pathlib.Path, name: str, processes: int):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        name: str,
+        processes: int,
+        *bindings: str,
+        compiled: str = "compiled",
+        inside: Sequence[str] = (),
+    ):
+        """`name` of the run's folder. compiled: of the folder where programs are kept for those that come later.
+        inside: the command that the run's is given to."""
         self.folder, self.path = folder, folder / name
         self.path.mkdir(exist_ok=True)
         self.gate = self.path / "gate"
         self.started = len(list(self.path.glob("said-*-0.txt")))
         alone = [{**os.environ}] if processes == 1 else process_group.environments(processes)
         tests = str(pathlib.Path(__file__).parents[1])
-        told = {"PYTHONPATH": tests, "FAULTS_FOLDER": str(folder), "FAULTS_GATE": str(self.gate)}
-        words = ["train", f"--gin_file={folder}/recipe.gin", f"--gin.Recipe.run_dir='{self.path}'", *BINDINGS]
+        told = {
+            "PYTHONPATH": tests,
+            "FAULTS_FOLDER": str(folder),
+            "FAULTS_RUN": str(self.path),
+            "FAULTS_GATE": str(self.gate),
+            "JAX_COMPILATION_CACHE_DIR": str(folder / compiled),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+        }
+        words = [
+            "train",
+            f"--gin_file={folder}/recipe.gin",
+            f"--gin.Recipe.run_dir='{self.path}'",
+            *BINDINGS,
+            *bindings,
+        ]
         self.processes = []
         for number, environment in enumerate(alone):
             with open(self._said(number), "w") as said:
                 self.processes.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", "speechlm_jax", *words],
+                        [*inside, sys.executable, "-m", "speechlm_jax", *words],
                         env={**environment, **told},
                         stdout=said,
                         stderr=subprocess.STDOUT,
@@ -163,6 +186,11 @@ class Run:
             return time.monotonic() - since > 0.5
 
         self.wait_until(still)
+
+
+def chain(run: Run) -> str:
+    """Of the batches that a run has read."""
+    return checkpoints.read_meta(checkpoint_steps.find(run.path))["batches"]
 
 
 def differences(wanted: Run, found: Run) -> list[str]:

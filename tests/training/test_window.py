@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from speechlm_jax.training import startup, step, window
+from speechlm_jax.training import ledger, startup, step, window
 
 NAMES = {"coefficients": {"targets": 1.0}, "heads": ["targets"], "tasks": ["asr"]}
 
 
-def _metrics(loss: float = 1.0, *, skipped: int = 0) -> step.Metrics:
+def _metrics(loss: float = 1.0, *, skipped: int = 0, norm: float = 1.0) -> step.Metrics:
     sums = step.Sums(
         totals=jnp.full((1, 1), loss),
         weights=jnp.ones((1, 1)),
@@ -22,7 +22,7 @@ def _metrics(loss: float = 1.0, *, skipped: int = 0) -> step.Metrics:
         tokens=jnp.ones(1, jnp.int32),
     )
     zero = jnp.float32(0)
-    metrics = step.Metrics(sums, zero, zero, zero, jnp.int32(skipped))
+    metrics = step.Metrics(sums, zero, jnp.float32(norm), zero, jnp.int32(skipped))
     return jax.block_until_ready(metrics)
 
 
@@ -46,7 +46,7 @@ class Clock:
 
 def test_the_wait_for_the_first_batch_of_a_window_is_counted():
     clock = Clock()
-    line, ahead = window.Window(startup.Startup(), clock), clock.slow(3.0)
+    line, ahead = window.Window(startup.Startup(), ledger.Ledger(), clock), clock.slow(3.0)
     shares = []
     for _ in range(3):  # As with Recipe.log_every = 1.
         line.fetch(ahead)
@@ -58,12 +58,12 @@ def test_the_wait_for_the_first_batch_of_a_window_is_counted():
 
 def test_an_evaluation_between_two_lines_loses_no_step_and_takes_no_time():
     clock = Clock()
-    line, ahead = window.Window(startup.Startup(), clock), clock.slow(0.0)
+    line, ahead = window.Window(startup.Startup(), ledger.Ledger(), clock), clock.slow(0.0)
     for loss in (1.0, 2.0):
         line.fetch(ahead)
         line.add(_metrics(loss))
         clock.sleep(1.0)
-    with line.aside():
+    with line.aside("evaluation"):
         clock.sleep(500.0)
     line.fetch(ahead)
     line.add(_metrics(6.0))
@@ -74,26 +74,44 @@ def test_an_evaluation_between_two_lines_loses_no_step_and_takes_no_time():
 
 
 def test_a_line_tells_of_the_steps_since_the_line_before():
-    line = window.Window(startup.Startup())
+    line = window.Window(startup.Startup(), ledger.Ledger())
     for loss in (1.0, 5.0):
         line.add(_metrics(loss))
         assert line.end(**NAMES)["loss"] == pytest.approx(loss)
 
 
 def test_skipped_steps_are_counted_in_a_row_and_across_lines():
-    line, counts = window.Window(startup.Startup()), []
+    line, counts = window.Window(startup.Startup(), ledger.Ledger()), []
     for number, skipped in enumerate([0, 1, 1, 1, 0, 1, 1]):
         line.add(_metrics(skipped=skipped))
         counts.append(line.skipped)
         if number == 2:
             line.end(**NAMES)
     np.testing.assert_array_equal(counts, [0, 0, 1, 2, 3, 0, 1])
+    line.look()
+    line.look()
+    assert line.skipped == 2  # Nothing is counted twice.
+
+
+def test_weights_that_are_not_finite_are_seen_at_the_next_step_or_at_once():
+    line = window.Window(startup.Startup(), ledger.Ledger())
+    for norm, broken in ((1.0, False), (float("inf"), False), (1.0, True)):
+        line.add(_metrics(norm=norm))
+        assert line.broken is broken
+    line.add(_metrics(norm=float("nan")))
+    assert not line.broken
+    line.look()
+    assert line.broken
+    line.begin_again()
+    line.add(_metrics(5.0))
+    line.look()
+    assert not line.broken and line.end(**NAMES)["loss"] == 5.0
 
 
 def test_the_first_step_tells_where_the_time_before_it_went(capsys):
     beginning = startup.Startup()
     beginning.end("compiling")
-    line, ahead = window.Window(beginning), itertools.repeat(0)
+    line, ahead = window.Window(beginning, ledger.Ledger()), itertools.repeat(0)
     for _ in range(2):
         line.fetch(ahead)
         line.add(_metrics())

@@ -1,0 +1,207 @@
+"""A run under way: its state step by step, and what is told, saved and scored of it, and done about what goes wrong."""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from speechlm_jax import batch, checkpoint_retention, checkpoints, runtime
+from speechlm_jax.data import chain, stream_position
+from speechlm_jax.training import config, feeds, ledger, monitor, program, state, window
+
+
+class Parts(NamedTuple):
+    """What a run works with; all of it is open while it goes on."""
+
+    recipe: config.Recipe
+    text: str
+    """The recipe as gin read it."""
+    program: program.Program
+    vocabulary: str
+    """Its hash."""
+    fingerprint: dict[str, Any]
+    """What the order of the batches depends on."""
+    source: feeds.Source
+    saved: checkpoints.Folder
+    writer: monitor.Monitor
+    line: window.Window
+    book: ledger.Ledger
+    train_step: Callable[[state.TrainState, batch.Batch], tuple[state.TrainState, Any]]
+    evaluate: Callable[[Any], dict[str, Any]]
+    """(parameters) -> scores by task."""
+    best: checkpoint_retention.Best | None
+    """What is to know the scores of checkpoints."""
+
+
+class Position(NamedTuple):
+    """Where the data of a run stand, and what brought it there."""
+
+    shards: stream_position.State | None = None
+    """None: at the beginning."""
+    passed: int = 0
+    """Batches that were passed over by going back."""
+    retreats: int = 0
+    """How often the run went back."""
+
+
+def position_of(stream: Mapping[str, Any]) -> Position:
+    """Of what a checkpoint says of the data."""
+    return Position(stream["shards"], stream.get("passed", 0), stream.get("retreats", 0))
+
+
+class Course:
+    """Where a run stands: the state after `done` steps, and the data after `read` batches."""
+
+    def __init__(self, parts: Parts, now: state.TrainState, position: Position):
+        self._parts, self._position = parts, position
+        self._now: Any = now
+        self.done = self.first = int(now.step)
+        self.scores: dict[str, Any] = {}
+        self._seen = self.done
+        """The last step that was looked at."""
+        parts.book.stands = self.done
+        self._remarks = monitor.Remarks(list(parts.program.heads))
+
+    @property
+    def read(self) -> int:
+        """Batches that were taken, from the beginning of the run on; it never falls."""
+        return self.done + self._position.passed
+
+    def step(self, rows: batch.Batch, shards_after: stream_position.State) -> None:
+        """Trains on a batch."""
+        parts = self._parts
+        self._now, metrics = parts.train_step(self._now, rows)
+        self._seen, self.done, self._position = self.done, self.done + 1, self._position._replace(shards=shards_after)
+        parts.book.stands = self.done
+        parts.saved.tend()
+        parts.line.add(metrics)
+        parts.writer.advance()
+
+    def goes_wrong(self, *, now: bool) -> bool:
+        """Whether weights are not finite, or so many steps in a row change nothing that others will not, either. now:
+        waits for the last step, which else is looked at when the next one is under way."""
+        if now and not self._is_wrong():
+            self._parts.line.look()
+            self._seen = self.done
+        return self._is_wrong()
+
+    def _is_wrong(self) -> bool:
+        line = self._parts.line
+        return line.broken or line.skipped >= self._parts.recipe.max_skipped_steps
+
+    def tell(self, rows: batch.Batch) -> None:
+        """A line of metrics of the steps since the last one. `rows`: the last batch."""
+        parts = self._parts
+        made, every = parts.program, parts.recipe.gradient_norms_every
+        numbers = parts.line.end(coefficients=made.coefficients, heads=list(made.heads), tasks=parts.source.tasks)
+        numbers["bad_records"] = float(parts.source.bad_records.skipped)
+        if every and self.done % every == 0:
+            with parts.line.aside("evaluation"):
+                norms = jax.device_get(made.gradient_norms(self._now, rows))
+            numbers |= {f"gradient_norm/{head}": float(norm) for head, norm in norms.items()}
+        for remark in self._remarks.of(numbers):
+            runtime.say(f"step {self.done}: {remark}")
+        parts.writer.write(self.done, numbers)
+        parts.writer.show(self.done, numbers)
+        parts.book.write()
+
+    def save(self) -> None:
+        """Saves where the run stands, in the background. Raises as `checkpoints.Folder.save` does. Weights that are not
+        finite are not to be saved: ask whether it `goes_wrong` first."""
+        parts = self._parts
+        with parts.book.within("save"):
+            stands = self._position._replace(shards=_gather(self._position.shards))
+            assert stands.shards is not None  # There was a step.
+            meta = {**parts.program.meta(parts.vocabulary, parts.text), "batches": chain.of_all(stands.shards)}
+            stream = {"fingerprint": parts.fingerprint, **stands._asdict()}
+            parts.saved.save(self.done, self._now, stream=stream, meta=meta)
+
+    def score(self, *, on: Collection[str], split: str) -> None:
+        """Evaluates, and tells the scores."""
+        parts = self._parts
+        runtime.say(f"evaluating {', '.join(on)} on {split}")
+        with parts.line.aside("evaluation"):
+            self.scores = parts.evaluate(state.evaluation_params(self._now))
+        numbers = _numbers(self.scores)
+        _tell_scores(parts.writer, self.done, self.scores, numbers)
+        if parts.best is not None:
+            name = parts.recipe.checkpoints.keep_best
+            if name not in numbers:
+                raise ValueError(
+                    f"keeping the best checkpoint: wanted the score '{name}', found "
+                    f"{', '.join(sorted(numbers)) or 'none'}. Set Checkpoints.keep_best."
+                )
+            parts.best.scores[self.done] = numbers[name]
+
+    def go_back(self) -> None:
+        """To the last good checkpoint before what went wrong; the batches since then are passed over. Raises ValueError
+        where there is none, or the run has gone back too often."""
+        parts, line = self._parts, self._parts.line
+        first = self._seen if line.broken else self._seen - line.skipped + 1
+        what = (
+            f"the norm of the weights is not finite after step {first}"
+            if line.broken
+            else f"the loss or a gradient was not finite in {line.skipped} steps in a row, from step {first} on"
+        )
+        mend = (
+            "Lower Schedule.peak or Optimizer.clip_norm, look into the data, or raise Recipe.max_skipped_steps or "
+            "Recipe.max_rollbacks."
+        )
+        before = self._position.retreats
+        if before >= parts.recipe.max_rollbacks:
+            raise ValueError(f"training: {what}, and the run has gone back {before} times before. {mend}")
+        left = self.done
+        self._now = None  # Two states may not fit.
+        with line.aside("rollback"):
+            try:
+                restored = parts.saved.go_back(parts.program.plan, before=first, vocabulary=parts.vocabulary)
+            except ValueError as error:
+                raise ValueError(f"training: {what}; {error}. {mend}") from error
+        self._now, self.done = restored.state, restored.step
+        self._position = self._position._replace(passed=self._position.passed + left - self.done, retreats=before + 1)
+        line.begin_again()
+        parts.writer.go_back(self.done)
+        parts.writer.write(self.done, {"from": left, "retreats": before + 1}, kind="rollback")
+        parts.book.stands = self.done
+        parts.book.write()
+        runtime.say(
+            f"step {left}: {what}. The run goes back to step {self.done}, and on with other batches than the "
+            f"{left - self.done} since then ({before + 1} of {parts.recipe.max_rollbacks} times)."
+        )
+
+
+def _gather(shards: stream_position.State | None) -> stream_position.State | None:
+    """The state of all data shards, from the processes that hold them."""
+    if shards is None or jax.process_count() == 1:
+        return shards
+    text = np.frombuffer(json.dumps(shards).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(text)]))
+    padded = np.zeros(int(sizes.max()), np.uint8)
+    padded[: len(text)] = text
+    texts = multihost_utils.process_allgather(padded)
+    merged: stream_position.State = {}
+    for row, size in zip(texts, sizes.reshape(-1), strict=True):
+        merged |= json.loads(row[: int(size)].tobytes())
+    return merged
+
+
+def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:
+    """'<task>/<score>' -> what it is."""
+    return {
+        f"{task}/{name}": value
+        for task, found in scores.items()
+        for name, value in found.items()
+        if isinstance(value, (int, float))
+    }
+
+
+def _tell_scores(writer: monitor.Monitor, step: int, scores: Mapping[str, Any], numbers: Mapping[str, float]) -> None:
+    writer.write(step, numbers, kind="evaluation")
+    for name, value in numbers.items():
+        runtime.say(f"  evaluation at step {step}: {name} {value:.4g}")
+    for task, found in scores.items():
+        if "not_scored" in found:
+            runtime.say(f"  evaluation at step {step}: {task} is not scored: {found['not_scored']}")

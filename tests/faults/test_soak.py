@@ -1,0 +1,51 @@
+"""Two thousand steps with saves and evaluations: memory, threads and open files stay what they were."""
+
+import os
+import pathlib
+import time
+
+import numpy as np
+import pytest
+from faults import killed_runs
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
+STEPS = 2000
+BINDINGS = (
+    f"--gin.Recipe.steps={STEPS}",
+    "--gin.Recipe.log_every=10",
+    "--gin.Checkpoints.every=50",
+    "--gin.Evaluation.every=250",
+)
+
+
+def measured(process: int) -> tuple[int, int, int]:
+    """(resident bytes, threads, open files)."""
+    folder = pathlib.Path("/proc") / str(process)
+    fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    return int(fields["VmRSS"].split()[0]) * 1024, int(fields["Threads"]), len(os.listdir(folder / "fd"))
+
+
+def test_nothing_grows(folder, faults):
+    run = killed_runs.Run(folder, "soak", 1, *BINDINGS)
+    (process,) = run.processes
+    run.wait_until(lambda: run.done() > 0)
+    found = []
+    while process.poll() is None:
+        time.sleep(0.5)
+        try:
+            found.append((run.done(), *measured(process.pid)))
+        except (FileNotFoundError, KeyError):  # It has just ended.
+            break
+    run.end()
+    table = np.array(found)
+    # The first evaluation compiles, and the first saves open what they need.
+    early, late = (table[(table[:, 0] > first) & (table[:, 0] <= first + 500)] for first in (500, 1400))
+    assert len(early) > 20 and len(late) > 20
+    memory, threads, files = np.median(late, axis=0)[1:] / np.median(early, axis=0)[1:]
+    faults.told["soak"] = {
+        "steps": STEPS,
+        "memory_ratio": round(float(memory), 4),
+        "threads_ratio": round(float(threads), 4),
+        "files_ratio": round(float(files), 4),
+    }
+    assert memory < 1.03 and threads <= 1.05 and files <= 1.05
