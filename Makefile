@@ -43,7 +43,7 @@ test: .venv/ready
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not faults"
 
 test-faults: .venv/ready
-	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest tests/faults
+	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest -n $(WORKERS) tests/faults
 
 check: lint types quick
 

@@ -273,9 +273,45 @@ def read_meta(folder: epath.Path) -> dict[str, Any]:
             f"reading checkpoint {folder}: it is not there, or not whole ({checkpoint_steps.in_words(missing)})."
         )
     meta = _read_json(folder / "meta")
-    if meta.get("schema") != SCHEMA:
-        raise ValueError(f"reading checkpoint {folder}: wanted schema {SCHEMA}, found {meta.get('schema')}.")
+    schema = meta.get("schema") if isinstance(meta, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"reading checkpoint {folder}: wanted schema {SCHEMA}, found {schema}.")
+    if wrong := _misfits(meta):
+        raise ValueError(
+            f"reading checkpoint {folder}: its meta is not what this project writes: "
+            f"{checkpoint_steps.in_words(wrong)}. Bring back what it was."
+        )
     return meta
+
+
+_KINDS = {
+    "versions": dict,
+    "mesh": dict,
+    "processes": int,
+    "leaves": dict,
+    "vocabulary": str,
+    "recipe": str,
+    "model": dict,
+}
+
+
+def _misfits(meta: Mapping[str, Any]) -> list[str]:
+    """What of a checkpoint's meta is missing, or of another kind than it is written as."""
+    found = [
+        f"'{name}': wanted {kind.__name__}, found {type(meta.get(name)).__name__}"
+        for name, kind in _KINDS.items()
+        if not isinstance(meta.get(name), kind)
+    ]
+    if isinstance(meta.get("leaves"), dict):
+        for path, leaf in meta["leaves"].items():
+            try:
+                fits = parameters.describe(parameters.described(leaf["array"])) == leaf["array"]
+                fits = fits and all(word is None or isinstance(word, str) for word in leaf["axes"])
+            except (KeyError, TypeError, ValueError, AttributeError):
+                fits = False
+            if not fits:
+                found.append(f"'leaves': {path} is described as {leaf}")
+    return found
 
 
 def check_vocabulary(meta: Mapping[str, Any], wanted: str | None, *, doing: str) -> None:
@@ -344,4 +380,7 @@ def read_arrays(folder: epath.Path, places: Mapping[str, ocp.RestoreArgs], store
 
 def _read_json(folder: epath.Path) -> dict[str, Any]:
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        return reader.restore(folder)
+        try:
+            return reader.restore(folder)
+        except ValueError as error:
+            raise ValueError(f"reading {folder}: it is no JSON ({error}). Bring back what it was.") from error

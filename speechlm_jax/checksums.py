@@ -76,10 +76,11 @@ def _difference(root: pathlib.Path, name: str, wanted: Mapping[str, Any]) -> str
 
 def _table(root: pathlib.Path) -> dict[str, Mapping[str, Any]]:
     """The files that NAME tells of. Raises ValueError where it is not as it was written."""
-    told = json.loads((root / NAME).read_text(encoding="utf-8"))
+    text = (root / NAME).read_text(encoding="utf-8")
+    told = json.loads(text)
     if not isinstance(told, dict) or not isinstance(told.get("files"), dict):
         raise ValueError("it is no table of files")
-    if told.get(_DIGEST) != _of_table(told["files"]):
+    if told.get(_DIGEST) != _of_table(told["files"]) or text != whole_files.json_text(told):
         raise ValueError("its own content is not that which was written")
     return told["files"]
 

@@ -55,7 +55,7 @@ class Vocabulary:
         try:
             proto = _ModelProto.FromString(model)
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except (message.DecodeError, RuntimeError) as error:
+        except (message.DecodeError, RuntimeError, UnicodeDecodeError) as error:
             raise ValueError(f"loading the vocabulary '{path}': it is not a SentencePiece model ({error}).") from None
         pieces = [piece.piece for piece in proto.pieces]
         if not all(isinstance(piece, str) for piece in pieces):

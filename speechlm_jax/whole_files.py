@@ -79,8 +79,12 @@ def write_json(path: str | os.PathLike[str], found: Mapping[str, Any]) -> None:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as part:
-        text = json.dumps(_finite(found), ensure_ascii=False, indent=1, allow_nan=False)
-        part.write_text(text + "\n", encoding="utf-8")
+        part.write_text(json_text(found), encoding="utf-8")
+
+
+def json_text(found: Mapping[str, Any]) -> str:
+    """What `write_json` writes."""
+    return json.dumps(_finite(found), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def _finite(found: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import pathlib
 import re
 import shutil
 import time

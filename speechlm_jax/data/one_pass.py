@@ -19,9 +19,13 @@ def examples(
     if limit is not None:
         records = records[:: max(1, math.ceil(len(records) / limit))] if spread else records[:limit]
     reader = pipeline.Reader(task, split, lambda: iter(records), seed=0, quarantine=quarantine, shuffle=False)
-    for position in records:
-        for piece, example in enumerate(reader.take(position)):
-            yield {**example, "origin": (0, position, piece)}
+    try:
+        for position in records:
+            for piece, example in enumerate(reader.take(position)):
+                yield {**example, "origin": (0, position, piece)}
+    finally:
+        # It stands in a circle with what it reads; until that is found, its threads would stay.
+        reader.free()
     quarantine.check()
 
 

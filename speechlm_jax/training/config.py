@@ -36,6 +36,8 @@ class Optimizer:
     """On matrices only; scales, biases and embeddings are not decayed."""
     clip_norm: float | None = 1.0
     """The global gradient norm is clipped to this."""
+    skip_above: float | None = None
+    """A step whose gradient norm is above so many times the median of the last 64 changes nothing; None: none is."""
     accumulate: int = 1
     """Microbatches that one step is cut into; the result is that of the whole batch."""
     ema_decay: float | None = None
@@ -45,7 +47,7 @@ class Optimizer:
 
     def __post_init__(self):
         limits.at_least(self, 0, "eps", "weight_decay", "clip_norm", "layer_decay")
-        limits.at_least(self, 1, "accumulate")
+        limits.at_least(self, 1, "accumulate", "skip_above")
         for name in ("b1", "b2", "ema_decay"):
             found = getattr(self, name)
             if found is not None and not 0 <= found < 1:

@@ -96,7 +96,9 @@ class Course:
         """A line of metrics of the steps since the last one. `rows`: the last batch."""
         parts = self._parts
         made, every = parts.program, parts.recipe.gradient_norms_every
-        numbers = parts.line.end(coefficients=made.coefficients, heads=list(made.heads), tasks=parts.source.tasks)
+        numbers = parts.line.end(
+            self.done, coefficients=made.coefficients, heads=list(made.heads), tasks=parts.source.tasks
+        )
         numbers["bad_records"] = float(parts.source.bad_records.skipped)
         if every and self.done % every == 0:
             with parts.line.aside("evaluation"):

@@ -1,5 +1,6 @@
 """What a run tells: metrics.jsonl and TensorBoard in its folder, and how far it is on the terminal."""
 
+import collections
 import json
 import math
 import os
@@ -63,6 +64,43 @@ def summarise(
         "examples_per_second": float(examples) / seconds,
         "data_wait_share": data_wait_seconds / seconds,
     }
+
+
+def step_losses(
+    steps: Sequence[step_room.Metrics], *, coefficients: Mapping[str, float], heads: Sequence[str]
+) -> list[float]:
+    """The loss of each step; NaN where nothing was learned in it, as in one that was skipped."""
+    found = []
+    for one in jax.device_get([(step.sums.totals, step.sums.weights) for step in steps]):
+        totals, weights = (np.asarray(sums, np.float64).sum(axis=1) for sums in one)
+        parts = [coefficients[head] * totals[h] / weights[h] for h, head in enumerate(heads) if weights[h] > 0]
+        found.append(sum(parts) if parts else math.nan)
+    return found
+
+
+class Spikes:
+    """Steps whose loss stands far above those before it: by SPREADS times the median distance from the median."""
+
+    SPREADS = 12.0
+    KEPT, NEEDED = 128, 32
+
+    def __init__(self) -> None:
+        self._usual: collections.deque[float] = collections.deque(maxlen=self.KEPT)
+
+    def of(self, losses: Sequence[float], *, last: int) -> list[str]:
+        """A line for each, such as "loss 9.1 at step 7, usually 2.3". losses: of the steps up to `last`."""
+        told = []
+        for step, loss in zip(range(last - len(losses) + 1, last + 1), losses, strict=True):
+            if math.isnan(loss):
+                continue
+            if len(self._usual) >= self.NEEDED:
+                usual = float(np.median(self._usual))
+                spread = float(np.median(np.abs(np.asarray(self._usual) - usual)))
+                if loss > usual + self.SPREADS * max(spread, 0.01 * abs(usual)):
+                    told.append(f"loss {loss:.4g} at step {step}, usually {usual:.4g}")
+                    continue
+            self._usual.append(loss)
+        return told
 
 
 class Remarks:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from speechlm_jax import axes, parameters
 from speechlm_jax.training import config
@@ -33,6 +33,18 @@ class Optimizer:
     frozen: frozenset[str] = frozenset()
     """Paths of parameters without gradient, moments or moving average."""
     ema_decay: float | None = None
+    skip_above: float | None = None
+    """See config.Optimizer."""
+
+    def accepts(self, opt_state: Any, norm: Float[Array, ""]) -> Bool[Array, ""]:
+        """Whether a gradient of this norm is an update's: it is finite, and not far above those before it."""
+        finite = jnp.isfinite(norm)
+        if self.skip_above is None:
+            return finite
+        norms = opt_state[_NORMS]
+        # NaN, above which nothing is, where there was no step yet.
+        known = jnp.sum(~jnp.isnan(norms)) >= _NORMS_NEEDED
+        return finite & ~(known & (norm > self.skip_above * jnp.nanmedian(norms)))
 
     def split(self, params: nnx.State) -> tuple[nnx.State, nnx.State]:
         """(the parameters that are trained, those that stand still)."""
@@ -65,14 +77,16 @@ def make(choices: config.Optimizer, *, steps: int, frozen: Collection[str] = ())
         raise ValueError(f"no optimizer is named {choices.name!r}: wanted adamw or adafactor. Set Optimizer.name.")
     rate = schedule(choices.schedule, steps)
     clip = [] if choices.clip_norm is None else [("clip", optax.clip_by_global_norm(choices.clip_norm))]
+    norms = [] if choices.skip_above is None else [(_NORMS, _keep_norms())]
     chain = optax.named_chain(
+        *norms,
         *clip,
         *scalers,
         ("weight_decay", _weight_decay(choices.weight_decay)),
         ("layer_decay", _layer_decay(choices.layer_decay)),
         ("rate", _scale_by_step(rate)),
     )
-    return Optimizer(chain, rate, frozenset(frozen), choices.ema_decay)
+    return Optimizer(chain, rate, frozenset(frozen), choices.ema_decay, choices.skip_above)
 
 
 def schedule(choices: config.Schedule, steps: int) -> Callable[[Any], Float[Array, ""]]:
@@ -139,6 +153,18 @@ def _layer_decay(decay: float) -> optax.GradientTransformation:
         )
 
     return optax.identity() if decay == 1.0 else optax.stateless(apply)
+
+
+_NORMS, _NORMS_KEPT, _NORMS_NEEDED = "norms", 64, 16
+
+
+def _keep_norms() -> optax.GradientTransformationExtraArgs:
+    """Keeps the gradient norms of the last updates, in the places of their steps; changes nothing."""
+
+    def update(updates: Any, state: Any, params: Any = None, **told: Any) -> tuple[Any, Any]:
+        return updates, state.at[told["step"] % _NORMS_KEPT].set(optax.tree.norm(updates))
+
+    return optax.GradientTransformationExtraArgs(lambda params: jnp.full(_NORMS_KEPT, jnp.nan), update)
 
 
 def _scale_by_step(rate: Callable[[Any], Any]) -> optax.GradientTransformationExtraArgs:

@@ -46,7 +46,8 @@ class Metrics(NamedTuple):
     """float32: of all parameters, after the update."""
     learning_rate: Any
     skipped: Any
-    """int32: 1 where the loss or a gradient was not finite, and the step changed nothing but its number."""
+    """int32: 1 where the loss or a gradient was not finite, or far above those before it, and the step changed nothing
+    but its number."""
 
 
 def make_train_step(
@@ -99,18 +100,18 @@ def make_train_step(
 
         (loss, (totals, codes)), gradients = _sum_of_parts(of_part, rows, accumulate, mesh)
         gradient_norm = optax.tree.norm(gradients)
-        finite = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
+        good = jnp.isfinite(loss) & optimizer.accepts(old.opt_state, gradient_norm)
         new = _updated(old, gradients, optimizer)
-        new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)
+        new = jax.tree.map(lambda after, before: jnp.where(good, after, before), new, old)
 
         task_weights = _by_task(weights, rows, task_slots)
         sums = Sums(totals, task_weights, *_counts(rows, task_slots), codes)
         metrics = Metrics(
-            sums=jax.tree.map(lambda value: jnp.where(finite, value, 0), sums),
-            gradient_norm=jnp.where(finite, gradient_norm, 0.0),
-            parameter_norm=jnp.where(finite, optax.tree.norm(new.params), 0.0),
+            sums=jax.tree.map(lambda value: jnp.where(good, value, 0), sums),
+            gradient_norm=jnp.where(good, gradient_norm, 0.0),
+            parameter_norm=jnp.where(good, optax.tree.norm(new.params), 0.0),
             learning_rate=optimizer.schedule(old.step),
-            skipped=1 - finite.astype(jnp.int32),
+            skipped=1 - good.astype(jnp.int32),
         )
         return new._replace(step=old.step + 1), metrics
 

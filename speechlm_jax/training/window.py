@@ -28,6 +28,7 @@ class Window:
         self._unseen: step.Metrics | None = None
         self._started = False
         self._waited = 0.0
+        self._spikes = monitor.Spikes()
         self.skipped = 0
         """Steps in a row that were skipped, up to the last one that was looked at."""
         self.broken = False
@@ -87,10 +88,16 @@ class Window:
         self.skipped, self.broken = 0, False
         self._last = self._unseen = None
 
-    def end(self, *, coefficients: Mapping[str, float], heads: Sequence[str], tasks: Sequence[str]) -> dict[str, float]:
-        """The window as names and numbers, see `monitor.summarise`; the next one begins."""
+    def end(
+        self, last: int, *, coefficients: Mapping[str, float], heads: Sequence[str], tasks: Sequence[str]
+    ) -> dict[str, float]:
+        """The window, up to step `last`, as names and numbers: those of `monitor.summarise`, and 'loss_spikes', which
+        are told; the next one begins."""
         self._finish()
         now = self._clock()
+        spikes = self._spikes.of(monitor.step_losses(self._metrics, coefficients=coefficients, heads=heads), last=last)
+        for spike in spikes:
+            runtime.say(spike)
         numbers = monitor.summarise(
             self._metrics,
             coefficients=coefficients,
@@ -99,6 +106,7 @@ class Window:
             seconds=now - self._began,
             data_wait_seconds=self._waited,
         )
+        numbers["loss_spikes"] = float(len(spikes))
         self._began, self._metrics, self._waited = now, [], 0.0
         return numbers
 

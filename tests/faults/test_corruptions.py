@@ -34,7 +34,7 @@ def saved(run, tmp_path_factory):
     return folder, first
 
 
-@pytest.mark.parametrize("how", (*corruption.WAYS, "empty step"))
+@pytest.mark.parametrize("how", [*corruption.WAYS, "empty step"])
 def test_a_run_goes_on_from_the_step_before(run, saved, tmp_path, faults, how):
     random = np.random.default_rng(len(how))
     names = corruption.files(saved[0] / "checkpoints" / "2")

@@ -165,3 +165,46 @@ def test_a_run_that_learns_nothing_ends():
 @pytest.mark.parametrize(("perplexity", "remarks"), [(1.5, 1), (200.0, 0)])
 def test_codes_that_collapse_are_told_of(perplexity, remarks):
     assert len(monitor.Remarks(NAMES["heads"]).of({"code_perplexity": perplexity})) == remarks
+
+
+def test_a_spike_stands_far_above_what_is_usual_and_is_not_learned_from():
+    random = np.random.default_rng(0)
+    spikes = monitor.Spikes()
+    assert spikes.of([100.0, *random.normal(2, 0.1, 39)], last=40) == []  # Nothing is known yet.
+    (told,) = spikes.of([2.1, 9.0, math.nan, 2.0], last=44)
+    assert told.startswith("loss 9 at step 42, usually ")
+    assert float(told.rpartition(" ")[2]) == pytest.approx(2, abs=0.05)
+    assert len(spikes.of([9.0] * 3, last=47)) == 3
+    assert spikes.of([*random.normal(2, 0.1, 100), 0.1], last=148) == []  # Below is no spike.
+
+
+def test_the_loss_of_each_step_is_that_of_a_line_of_it_alone():
+    steps = [
+        _metrics([[4, 0, 0], [0, 0, 0]], [[2, 0, 0], [0, 0, 0]]),
+        _metrics([[2, 9, 0], [6, 0, 0]], [[4, 3, 0], [2, 0, 0]]),
+        _metrics([[0] * 3] * 2, [[0] * 3] * 2, skipped=1),
+    ]
+    alone = [monitor.summarise([one], seconds=1.0, **NAMES)["loss"] for one in steps]
+    found = monitor.step_losses(steps, coefficients=NAMES["coefficients"], heads=NAMES["heads"])
+    assert found == pytest.approx(alone, nan_ok=True)
+
+
+def test_scores_are_those_of_evaluations(tmp_path):
+    writer = monitor.Monitor(tmp_path, start=0, steps=10, tensorboard=False)
+    writer.write(1, {"a/wer": 9.0})
+    for step, wer in ((2, 0.5), (4, 0.25), (6, math.nan)):
+        writer.write(step, {"a/wer": wer}, kind="evaluation")
+    writer.close()
+    assert monitor.scores(tmp_path, "a/wer") == {2: 0.5, 4: 0.25}
+    assert monitor.scores(tmp_path / "none", "a/wer") == {}
+
+
+def test_going_back_cuts_off_what_is_later(tmp_path):
+    writer = monitor.Monitor(tmp_path, start=0, steps=10, tensorboard=False)
+    for step in range(1, 6):
+        writer.write(step, {"loss": float(step)})
+    writer.go_back(2)
+    writer.write(2, {"from": 5.0}, kind="rollback")
+    writer.close()
+    lines = _lines(tmp_path)
+    assert [(line["step"], line["kind"]) for line in lines] == [(1, "train"), (2, "train"), (2, "rollback")]

@@ -1,5 +1,6 @@
 """The step: one answer for every mesh and every number of microbatches."""
 
+import dataclasses
 import functools
 import re
 import types
@@ -144,6 +145,24 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number(run):
     assert all(np.isfinite(values).all() for values in tiny_model.values(metrics).values())
     run.go(tiny_model.batch(2))
     assert not np.array_equal(tiny_model.values(run.state)["params/ctc/kernel_DV"], before["params/ctc/kernel_DV"])
+
+
+def test_a_step_whose_gradient_is_far_above_the_usual_changes_nothing_but_its_number():
+    factor, norms = 1.2, []
+    run = tiny_model.Run((2, 2, 2), choices=dataclasses.replace(tiny_model.PLAIN, skip_above=factor))
+    free = tiny_model.Run((2, 2, 2))
+    for seed in range(80):
+        before, usual = tiny_model.values(run.state), np.median(norms[-64:]) if norms else np.inf
+        metrics, norm = run.go(tiny_model.batch(seed)), float(free.go(tiny_model.batch(seed)).gradient_norm)
+        assert metrics.skipped == (len(norms) >= 16 and norm > factor * usual)
+        if metrics.skipped:
+            break
+        norms.append(norm)
+        kept = tiny_model.values(run.state)["opt_state/norms"]
+        np.testing.assert_allclose(np.sort(kept)[: len(norms)], np.sort(norms[-64:]), rtol=1e-4)
+    after = tiny_model.values(run.state)
+    assert metrics.skipped and after.pop("step") == before.pop("step") + 1
+    assert all(np.array_equal(after[path], before[path], equal_nan=True) for path in before)
 
 
 def test_frozen_parameters_stand_still_and_have_no_moments(run):

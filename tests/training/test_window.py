@@ -52,7 +52,7 @@ def test_the_wait_for_the_first_batch_of_a_window_is_counted():
         line.fetch(ahead)
         line.add(_metrics())
         clock.sleep(1.0)
-        shares.append(line.end(**NAMES)["data_wait_share"])
+        shares.append(line.end(1, **NAMES)["data_wait_share"])
     assert shares == [0, 0.75, 0.75]  # Nothing was trained before the first batch: that is the start of the run.
 
 
@@ -68,7 +68,7 @@ def test_an_evaluation_between_two_lines_loses_no_step_and_takes_no_time():
     line.fetch(ahead)
     line.add(_metrics(6.0))
     clock.sleep(1.0)
-    numbers = line.end(**NAMES)
+    numbers = line.end(1, **NAMES)
     assert numbers["loss"] == pytest.approx(3.0)
     assert numbers["steps_per_second"] == pytest.approx(1.0)
 
@@ -77,7 +77,7 @@ def test_a_line_tells_of_the_steps_since_the_line_before():
     line = window.Window(startup.Startup(), ledger.Ledger())
     for loss in (1.0, 5.0):
         line.add(_metrics(loss))
-        assert line.end(**NAMES)["loss"] == pytest.approx(loss)
+        assert line.end(1, **NAMES)["loss"] == pytest.approx(loss)
 
 
 def test_skipped_steps_are_counted_in_a_row_and_across_lines():
@@ -86,7 +86,7 @@ def test_skipped_steps_are_counted_in_a_row_and_across_lines():
         line.add(_metrics(skipped=skipped))
         counts.append(line.skipped)
         if number == 2:
-            line.end(**NAMES)
+            line.end(1, **NAMES)
     np.testing.assert_array_equal(counts, [0, 0, 1, 2, 3, 0, 1])
     line.look()
     line.look()
@@ -105,7 +105,7 @@ def test_weights_that_are_not_finite_are_seen_at_the_next_step_or_at_once():
     line.begin_again()
     line.add(_metrics(5.0))
     line.look()
-    assert not line.broken and line.end(**NAMES)["loss"] == 5.0
+    assert not line.broken and line.end(1, **NAMES)["loss"] == 5.0
 
 
 def test_the_first_step_tells_where_the_time_before_it_went(capsys):

@@ -1,0 +1,90 @@
+"""A reader that blocks, and a process that hangs: ended in bounded time, by name; the same command goes on. And data
+that are not what they were when the run was stopped."""
+
+import json
+import signal
+import time
+
+import pytest
+from faults import killed_runs
+
+from speechlm_jax import endings
+
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
+QUICK = ("--gin.Watchdog.least_seconds=8", "--gin.Watchdog.multiple=5", "--gin.Watchdog.other_seconds=120")
+BOUND_SECONDS = 60.0
+STEPS_BEFORE = 6
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """The run that nothing happened to, of two processes."""
+    run = killed_runs.Run(folder, "whole", 2)
+    run.end()
+    return run
+
+
+def after_some_steps(folder, name, processes, *bindings):
+    """A run that has done a few."""
+    run = killed_runs.Run(folder, name, processes, *bindings)
+    run.wait_until(lambda: run.done() >= STEPS_BEFORE)
+    return run
+
+
+def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, faults):
+    run = after_some_steps(folder, "blocked", 2, *QUICK)
+    run.gate.touch()
+    began = time.monotonic()
+    codes = [process.wait(killed_runs.PATIENCE_SECONDS) for process in run.processes]
+    seconds = time.monotonic() - began
+    assert codes == [endings.STALLED] * 2, run.said()
+    assert seconds < BOUND_SECONDS and "stands still at data_wait" in run.said()
+    # The thread that makes batches ahead waits for the readers.
+    assert all("prefetch" in (run.path / f"stacks-{number}.txt").read_text() for number in range(2))
+    run.gate.unlink()
+    again = killed_runs.Run(folder, "blocked", 2)
+    again.end()
+    found = killed_runs.differences(whole, again)
+    faults.count("hangs", tried=1, identical=int(not found))
+    faults.most("hang_seconds", round(seconds, 1))
+    assert again.went_on_from() >= 4 and not found
+
+
+def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults):
+    run = after_some_steps(folder, "hung", 2, *QUICK)
+    first, second = run.processes
+    began = time.monotonic()
+    second.send_signal(signal.SIGSTOP)
+    try:
+        assert first.wait(killed_runs.PATIENCE_SECONDS) == endings.STALLED, run.said()
+    finally:
+        second.kill()
+        second.wait()
+    seconds = time.monotonic() - began
+    assert seconds < BOUND_SECONDS
+    assert "process 0 stands still at step" in run.said() and "the others: process 1 (" in run.said()
+    again = killed_runs.Run(folder, "hung", 2)
+    again.end()
+    found = killed_runs.differences(whole, again)
+    faults.count("hangs", tried=1, identical=int(not found))
+    faults.most("hang_seconds", round(seconds, 1))
+    assert not found
+
+
+def test_a_source_that_shrank_is_told_before_a_step_is_done(folder):
+    run = after_some_steps(folder, "shrunk", 1)
+    run.kill(killed_runs.Point("step", signal.SIGTERM, 1, "all"))
+    stood = run.published()
+    path = folder / "manifest.jsonl"
+    text = path.read_text()
+    lines = text.splitlines(keepends=True)
+    dropped = next(number for number, line in enumerate(lines) if json.loads(line)["split"] == "train")
+    path.write_text("".join(lines[:dropped] + lines[dropped + 1 :]))
+    try:
+        again = killed_runs.Run(folder, "shrunk", 1)
+        assert again.processes[0].wait(killed_runs.PATIENCE_SECONDS) == 2
+        said = again.said()
+    finally:
+        path.write_text(text)
+    assert "gated_recognition" in said and "wanted" in said and "found" in said and "Traceback" not in said
+    assert again.done() == stood
