@@ -192,8 +192,8 @@ def test_the_loss_of_each_step_is_that_of_a_line_of_it_alone():
 def test_scores_are_those_of_evaluations(tmp_path):
     writer = monitor.Monitor(tmp_path, start=0, steps=10, tensorboard=False)
     writer.write(1, {"a/wer": 9.0})
-    for step, wer in ((2, 0.5), (4, 0.25), (6, math.nan)):
-        writer.write(step, {"a/wer": wer}, kind="evaluation")
+    for number, wer in ((2, 0.5), (4, 0.25), (6, math.nan)):
+        writer.write(number, {"a/wer": wer}, kind="evaluation")
     writer.close()
     assert monitor.scores(tmp_path, "a/wer") == {2: 0.5, 4: 0.25}
     assert monitor.scores(tmp_path / "none", "a/wer") == {}
@@ -201,8 +201,8 @@ def test_scores_are_those_of_evaluations(tmp_path):
 
 def test_going_back_cuts_off_what_is_later(tmp_path):
     writer = monitor.Monitor(tmp_path, start=0, steps=10, tensorboard=False)
-    for step in range(1, 6):
-        writer.write(step, {"loss": float(step)})
+    for number in range(1, 6):
+        writer.write(number, {"loss": float(number)})
     writer.go_back(2)
     writer.write(2, {"from": 5.0}, kind="rollback")
     writer.close()
