@@ -96,6 +96,8 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=1, help="that ours deals its rows to")
     parser.add_argument("--no_peer", action="store_true", help="leave PyTorch out")
     given = parser.parse_args()
+    if given.rows % (2 * given.devices):
+        parser.error(f"--rows={given.rows}: wanted a multiple of {2 * given.devices}, for packed rows are half as many")
     wanted = 16 * given.rows * BATCHES
     if (found := len(durations(given))) < wanted:
         parser.error(f"--rows={given.rows} wants {wanted} utterances, found {found}")

@@ -90,7 +90,8 @@ def diff(path: str, other: str, *, values: bool) -> dict[str, Any]:
 
 
 def prune(path: str, *, keep: int, remove: bool) -> dict[str, Any]:
-    """Removes, or tells, what is not among the `keep` newest good steps of a run, unless there is no good one."""
+    """Removes, or tells, what is not among the `keep` newest good steps of a run, unless there is no good one. What the
+    run keeps besides, as the best one, is not known here."""
     steps = checkpoint_steps.among(path)
     if not steps or steps == [checkpoint_steps.absolute(path)]:
         raise ValueError(f"pruning {path}: wanted a run's folder or its checkpoints folder, found no steps in it.")

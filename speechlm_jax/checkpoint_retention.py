@@ -14,6 +14,10 @@ class Best(preservation.PreservationPolicy):
     scores: dict[int, float] = dataclasses.field(default_factory=dict)
     """By step; it grows while the run goes on."""
 
+    def forget(self, *, after: int) -> None:
+        """The scores of steps that were undone."""
+        self.scores = {step: score for step, score in self.scores.items() if step <= after}
+
     def should_preserve(
         self, checkpoints: Sequence[preservation.PolicyCheckpointInfo], *, context: preservation.PreservationContext
     ) -> list[bool]:

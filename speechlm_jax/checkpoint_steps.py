@@ -134,7 +134,8 @@ def set_aside_broken(folder: epath.Path, share: float) -> None:
 def set_aside_undone(folder: epath.Path, *, first: int) -> None:
     """Renames the steps from `first` on, behind which a run goes back. Every process of a run calls it."""
     if jax.process_index() == 0:
-        for step in numbers(folder):
+        # The newest first: a process that is killed meanwhile must not leave one for the run to go on from.
+        for step in reversed(numbers(folder)):
             if step >= first:
                 _set_aside(folder / str(step), _UNDONE, "the run goes back behind it")
     if jax.process_count() > 1:

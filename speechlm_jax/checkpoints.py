@@ -207,19 +207,21 @@ class Folder:
         arrays = _read(self.path / str(told.step), wanted, told.meta["leaves"])
         return told._replace(state=parameters.rebuild(abstract, arrays))
 
-    def go_back(self, abstract: Any, *, before: int, vocabulary: str | None = None) -> Restored:
-        """The state of the newest step before another that is as it was written; those from `before` on are set aside.
-        Arguments are those of `restore`. Raises ValueError where there is none, or as `restore` does."""
-        with contextlib.suppress(ValueError):  # A save that failed has been told, or will be by the next one.
+    def restore_before(self, abstract: Any, before: int, *, vocabulary: str | None = None) -> Restored:
+        """The state of the newest step before another that is as it was written. Arguments are those of `restore`.
+        Raises ValueError where there is none, or as `restore` and `save` do."""
+        with self._surviving():
             self._finish()
         if (found := checkpoint_steps.newest_good(self.path, self._share, before=before)) is None:
             raise ValueError(f"going back behind step {before}: there is no checkpoint before it in {self.path}")
         self._compared = found
-        restored = self.restore(abstract, step=found, vocabulary=vocabulary)
-        checkpoint_steps.set_aside_undone(self.path, first=before)
+        return self.restore(abstract, step=found, vocabulary=vocabulary)
+
+    def undo(self, first: int) -> None:
+        """Sets the steps from `first` on aside, which may then be saved again."""
+        checkpoint_steps.set_aside_undone(self.path, first=first)
         self._manager.reload()
         self._saved = self._sealed = self.latest()
-        return restored
 
     def close(self) -> None:
         """Waits, and frees the threads."""

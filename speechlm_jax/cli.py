@@ -6,6 +6,7 @@ here, by the configs that gin files name, or by a verb's module until run() is c
 """
 
 import ast
+import cmath
 import contextlib
 import importlib
 import importlib.metadata
@@ -196,10 +197,9 @@ def _value(value: str, known: Mapping[str, Any]) -> tuple[str, list[str]]:
     with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         literal = ast.literal_eval(value.strip())
     if literal is not value or not _REFERENCE.search(value):
-        text = repr(literal)
-        if "inf" in text and not isinstance(literal, str):
+        if not _is_finite(literal):
             raise ValueError(f"wanted a value whose numbers are finite, found {value}.")
-        return text, []
+        return repr(literal), []
     names: list[str] = []
 
     def write_out(match: re.Match[str]) -> str:
@@ -207,6 +207,15 @@ def _value(value: str, known: Mapping[str, Any]) -> tuple[str, list[str]]:
         return f"@{match[1]}{names[-1]}"
 
     return re.sub(r"@((?:\w+/)*)([\w.]+)", write_out, value), names
+
+
+def _is_finite(literal: Any) -> bool:
+    """Whether all numbers in a literal are: Python reads 1e400 as infinite, and writes that as a name."""
+    if isinstance(literal, Mapping):
+        return all(map(_is_finite, (*literal.keys(), *literal.values())))
+    if isinstance(literal, tuple | list | set):
+        return all(map(_is_finite, literal))
+    return not isinstance(literal, float | complex) or cmath.isfinite(literal)
 
 
 def _import_lines(names: Iterable[str]) -> str:

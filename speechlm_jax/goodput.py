@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(*, run_dir: str, json: str | None = None) -> dict[str, Any]:
     """Prints the seconds of each phase and their shares; they sum to the time from the run's first start to the last
-    line of its ledger. Goodput is the share of the steps that the run stands on.
+    line of its ledger. Goodput is the share of the time that went into steps which the run stands on.
 
     Raises ValueError where there is no ledger.
     """
@@ -23,7 +23,8 @@ def run(*, run_dir: str, json: str | None = None) -> dict[str, Any]:
 
     whole_files.check_file(json, "--json")
     report = ledger.read(pathlib.Path(run_dir))
-    print(f"{run_dir}: step {report.step}, {report.lives} lives, {report.wall:,.1f} s, goodput {report.goodput:.1%}")
+    lives = f"{report.lives} {'life' if report.lives == 1 else 'lives'}"
+    print(f"{run_dir}: step {report.step}, {lives}, {report.wall:,.1f} s, goodput {report.goodput:.1%}")
     for phase, seconds in sorted(report.seconds.items(), key=lambda entry: -entry[1]):
         if seconds:
             print(f"  {phase:<11}{seconds:>14,.1f} s {seconds / report.wall:>7.1%}  {ledger.MEANING[phase]}")

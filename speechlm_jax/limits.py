@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 
-def at_least(choices: Any, least: int, *fields: str) -> None:
+def at_least(choices: Any, least: float, *fields: str) -> None:
     """Raises ValueError for the first of these fields of a dataclass that is below `least`; None is left alone."""
     _check(choices, fields, lambda found: found >= least, f"{least} or more")
 

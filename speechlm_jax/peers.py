@@ -3,6 +3,7 @@
 It goes through the coordination service that JAX starts on the first process, which answers while devices hang.
 """
 
+import itertools
 import socket
 import time
 from typing import Any
@@ -62,15 +63,16 @@ def meet(what: str, *, patience_seconds: float = 30.0, limit_seconds: float = 18
     """Returns when every process of the run has come here. Who is late is told, with where it is, every
     `patience_seconds`. Raises ValueError where somebody has not come after `limit_seconds`.
 
-    what: names the meeting; a run has each of them once.
+    what: names the meeting to people. All processes have their meetings in the same order.
     """
     if (client := _client()) is None:
         return
-    began = time.monotonic()
-    client.key_value_set(f"{_HERE}{what}/{own()}", "")
-    while not _all_here(client, what, patience_seconds):
-        here, waited = _here(client, what), time.monotonic() - began
-        late = in_words(sorted({*range(count())} - here))
+    began, key = time.monotonic(), f"{next(_meetings)}"
+    client.key_value_set(f"{_HERE}{key}/{own()}", "")
+    while not _all_here(client, key, patience_seconds):
+        here, waited = _here(client, key), time.monotonic() - began
+        # Where all are here, it is the first that has not said so.
+        late = in_words(sorted({*range(count())} - here) or [0])
         if waited >= limit_seconds:
             raise ValueError(
                 f"waiting for every process before {what}: after {waited:.0f} s {late} has not come. Look into what it "
@@ -80,27 +82,30 @@ def meet(what: str, *, patience_seconds: float = 30.0, limit_seconds: float = 18
             runtime.say(f"before {what}: waiting since {waited:.0f} s for {late}")
 
 
-def _all_here(client: Any, what: str, seconds: float) -> bool:
+_meetings = itertools.count()
+
+
+def _all_here(client: Any, key: str, seconds: float) -> bool:
     """Waits so long at most. The first process looks who has come, and tells the others."""
     if own():
         try:
-            client.blocking_key_value_get(f"{_GO}{what}", int(1000 * seconds))
+            client.blocking_key_value_get(f"{_GO}{key}", int(1000 * seconds))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
             return False
         return True
     deadline = time.monotonic() + seconds
-    while len(_here(client, what)) < count():
+    while len(_here(client, key)) < count():
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
-    client.key_value_set(f"{_GO}{what}", "")
+    client.key_value_set(f"{_GO}{key}", "")
     return True
 
 
-def _here(client: Any, what: str) -> set[int]:
-    return {int(key.rpartition("/")[2]) for key, _ in client.key_value_dir_get(f"{_HERE}{what}/")}
+def _here(client: Any, key: str) -> set[int]:
+    return {int(name.rpartition("/")[2]) for name, _ in client.key_value_dir_get(f"{_HERE}{key}/")}
 
 
 def stall(what: str) -> None:

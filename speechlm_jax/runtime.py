@@ -12,6 +12,12 @@ from typing import Any
 
 BEGAN = time.monotonic()
 """When this process began, or soon after: the front door imports this before anything slow."""
+_beginnings = iter([BEGAN])
+
+
+def beginning() -> float:
+    """When what asks for it began, by time.monotonic: with the process, or now where something else did before."""
+    return next(_beginnings, time.monotonic())
 
 
 def quiet() -> None:
@@ -150,11 +156,12 @@ class Progress:
         say(f"{self.what}: {self.count:,}{of} {self.unit}, {time.monotonic() - self._started:.0f} s")
 
 
-def initialize(*, heartbeat_seconds: int = 100) -> None:
+def initialize() -> None:
     """Joins the processes of this run; to be called once, before JAX looks for devices. A process alone joins nobody.
 
     SPEECHLM_COORDINATOR (host:port of the first process, or `auto` where JAX can ask the cluster), SPEECHLM_PROCESSES
-    and SPEECHLM_PROCESS_ID say who belongs to the run.
+    and SPEECHLM_PROCESS_ID say who belongs to the run. A process of which nothing is heard for
+    SPEECHLM_HEARTBEAT_SECONDS (100) is taken for dead, and ends the others.
     Raises ValueError where they contradict each other.
     """
     import jax
@@ -163,20 +170,25 @@ def initialize(*, heartbeat_seconds: int = 100) -> None:
     if membership is None or jax.distributed.is_initialized():
         return
     coordinator, processes, process_id = membership
+    heartbeat = _whole_numbers(os.environ, {"SPEECHLM_HEARTBEAT_SECONDS": "100"})[0]
     if coordinator == "auto":
-        jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat_seconds)
-    else:
-        jax.distributed.initialize(coordinator, processes, process_id, heartbeat_timeout_seconds=heartbeat_seconds)
+        jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat)
+        return
+    # JAX would listen on every interface, where all who call stand on this machine.
+    here = coordinator if coordinator.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]") else None
+    jax.distributed.initialize(
+        coordinator,
+        processes,
+        process_id,
+        heartbeat_timeout_seconds=heartbeat,
+        coordinator_bind_address=here,
+    )
 
 
 def _membership(environment: Any) -> tuple[str, int, int] | None:
     """The coordinator's address, the number of processes, and which of them this one is; None for a process alone."""
     coordinator = environment.get("SPEECHLM_COORDINATOR", "")
-    told = {name: environment.get(name, default) for name, default in _ALONE.items()}
-    wrong = [f"{name}={value}" for name, value in told.items() if not value.isdigit()]
-    if wrong:
-        raise ValueError(f"joining the run's processes: wanted whole numbers, found {', '.join(wrong)}.")
-    processes, process_id = (int(value) for value in told.values())
+    processes, process_id = _whole_numbers(environment, _ALONE)
     if coordinator == "auto":
         return coordinator, processes, process_id
     if process_id >= processes or (processes > 1 and ":" not in coordinator):
@@ -185,6 +197,15 @@ def _membership(environment: Any) -> tuple[str, int, int] | None:
             f"host:port of the first in SPEECHLM_COORDINATOR, found {process_id} of {processes} and {coordinator!r}."
         )
     return (coordinator, processes, process_id) if coordinator else None
+
+
+def _whole_numbers(environment: Any, defaults: dict[str, str]) -> list[int]:
+    """What the environment says, in the order of the defaults."""
+    told = {name: environment.get(name, default) for name, default in defaults.items()}
+    wrong = [f"{name}={value}" for name, value in told.items() if not value.isdigit()]
+    if wrong:
+        raise ValueError(f"joining the run's processes: wanted whole numbers, found {', '.join(wrong)}.")
+    return [int(value) for value in told.values()]
 
 
 _ALONE = {"SPEECHLM_PROCESSES": "1", "SPEECHLM_PROCESS_ID": "0"}

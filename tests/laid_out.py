@@ -5,6 +5,7 @@ python laid_out.py FILE SLICES FSDP TENSOR: the step as one process of a group, 
 
 import dataclasses
 import functools
+import os
 import sys
 
 import jax
@@ -88,7 +89,8 @@ def stepped(shape, **choices):
 
 def main(path, slices, fsdp, tensor):
     """Takes the step with the other processes."""
-    runtime.initialize(heartbeat_seconds=10)
+    os.environ["SPEECHLM_HEARTBEAT_SECONDS"] = "10"
+    runtime.initialize()
     totals, gradients = stepped(layout.Layout(slices=int(slices), data=1, fsdp=int(fsdp), tensor=int(tensor)))
     if jax.process_index() == 0:
         np.savez(path, totals=totals, **gradients)

@@ -351,3 +351,26 @@ def test_a_checkpoint_of_another_schema_is_refused(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ValueError, match="wanted schema 2, found 3"):
         checkpoints.restore_params(checkpoint_steps.find(tmp_path))
+
+
+def test_a_run_goes_back_to_the_newest_good_step_before(run, saved, tmp_path, caplog):
+    folder = tmp_path / "run"
+    shutil.copytree(saved[0], folder)
+    for step in (3, 4):
+        shutil.copytree(folder / "checkpoints" / "2", folder / "checkpoints" / str(step))
+    keeper = checkpoints.Folder(folder)
+    corruption.corrupt(folder / "checkpoints" / "2", "stream/metadata", "flipped", np.random.default_rng(0))
+    with caplog.at_level(logging.WARNING):
+        restored = keeper.restore_before(run.plan, 3)
+        keeper.undo(3)
+    assert restored.step == 1
+    tiny_model.assert_close(tiny_model.values(restored.state), saved[1][1], 0)
+    assert "checkpoints/4 is set aside as 4.undone: the run goes back behind it" in caplog.text
+    # The number of a step that was undone is free, and orbax counts from the one that was gone back to.
+    keeper.save(3, restored.state, stream={}, meta=META)
+    keeper.wait()
+    assert keeper.latest() == 3 and not checkpoint_steps.faults(keeper.path / "3")
+    with pytest.raises(ValueError, match="going back behind step 1: there is no checkpoint before it"):
+        keeper.restore_before(run.plan, 1)
+    assert keeper.latest() == 3
+    keeper.close()

@@ -59,6 +59,14 @@ def test_bindings_win_over_files_and_later_files_over_earlier_ones(tmp_path):
     assert received(f"--gin_file={one}", "--gin_file", two, "--gin.Whole.steps=3")["whole"] == cli_verb.Whole("one", 3)
 
 
+def test_numbers_that_are_not_finite_are_refused_and_words_that_look_like_them_are_not():
+    assert cli._value("('a.inference', 'info')", {})[0] == "('a.inference', 'info')"
+    assert cli._value("{'inf': 1.0}", {})[0] == "{'inf': 1.0}"
+    for value in ("1e400", "(1, -1e400)", "{'a': [1e400]}"):
+        with pytest.raises(ValueError, match="wanted a value whose numbers are finite"):
+            cli._value(value, {})
+
+
 def test_the_verbs_own_flags_win_over_gin(tmp_path):
     file = write(tmp_path, "a.gin", "cli_verb.run.count = 1\ncli_verb.run.ending = 'well'\n")
     given = received(f"--gin_file={file}", "--gin.cli_verb.run.count=2", "--count=3")

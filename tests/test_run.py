@@ -10,7 +10,7 @@ import soundfile
 
 from speechlm_jax import cli, whole_files
 from speechlm_jax.data import stream
-from speechlm_jax.training import loop
+from speechlm_jax.training import ledger, loop
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +34,9 @@ def test_a_run_that_stopped_goes_on_to_the_same_losses(folder):
     assert cli.main(["train", *recipe]) == 0
     assert small_run.losses(folder / "again") == small_run.losses(folder / "run")
     assert sorted(small_run.losses(folder / "run")) == [1, 2, 3, 4, 5, 6]
+    report = ledger.read(folder / "again")
+    assert (report.lives, report.step) == (2, 6)
+    assert report.seconds["lost"] > 0 and report.seconds["evaluation"] > 0 and 0 < report.goodput < 1
 
 
 def test_the_missing_recording_is_told_once(folder):

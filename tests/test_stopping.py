@@ -147,10 +147,17 @@ def test_weights_that_are_not_finite_are_never_saved(folder, capsys):
     assert "there is no checkpoint before it" in told and "Lower Schedule.peak" in told
 
 
-def test_a_run_whose_steps_are_all_skipped_stops_and_names_the_first(folder, capsys):
+def test_a_run_whose_steps_are_all_skipped_goes_back_and_then_stops(folder, capsys):
     # Weights so large that their norm can still be told, and that of gradients cannot.
-    broken = ("--gin.Schedule.peak=1e15", "--gin.Recipe.max_skipped_steps=3", *LONG)
+    broken = ("--gin.Schedule.peak=1e15", "--gin.Recipe.max_skipped_steps=3", "--gin.Checkpoints.every=1", *LONG[:2])
     assert cli.main(words(folder, "broken", *broken)) == 2
     told = capsys.readouterr().err
-    assert "not finite in 3 steps in a row, from step 2 on" in told
-    assert "there is no checkpoint before it" in told and "Recipe.max_skipped_steps" in told
+    assert "not finite in 3 steps in a row, from step 2 on. The run goes back to step 1, and on with other" in told
+    assert "(2 of 2 times)" in told and "the run has gone back 2 times before. Lower Schedule.peak" in told
+    saved = {path.name for path in (folder / "broken" / "checkpoints").iterdir()}
+    assert saved >= {"1", "2.undone", "3.undone", "2.undone1"}
+    assert [json.loads(line)["kind"] for line in (folder / "broken" / "metrics.jsonl").open()][:3] == [
+        "train",
+        "rollback",
+        "rollback",
+    ]

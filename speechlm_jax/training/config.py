@@ -113,7 +113,8 @@ class Checkpoints:
     def __post_init__(self):
         limits.at_least(self, 1, "every", "max_failed", "keep_every_steps")
         limits.at_least(self, 2, "keep")
-        limits.at_least(self, 0, "verified", "keep_every_hours")
+        limits.at_least(self, 0, "verified")
+        limits.at_least(self, 0.001, "keep_every_hours")
         limits.at_most(self, 1, "verified")
 
 
@@ -148,6 +149,7 @@ class Watchdog:
 
     def __post_init__(self):
         limits.at_least(self, 1, "multiple", "least_seconds", "other_seconds")
+        limits.at_most(self, 7 * 24 * 3600, "least_seconds", "other_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,8 +187,8 @@ class Recipe:
     task_slots: int = 64
     """Lines in the tables of metrics by task: room for the tasks of the mixture."""
     max_skipped_steps: int = 20
-    """A step whose loss or gradients are not finite is skipped; after so many in a row, or once the weights are not
-    finite, the run goes back to its last checkpoint before, and on with other batches."""
+    """A step whose loss or gradients are not finite, or above Optimizer.skip_above, is skipped; after so many in a row,
+    or once the weights are not finite, the run goes back to its last checkpoint before, and on with other batches."""
     max_rollbacks: int = 2
     """So often; then it stops."""
     watchdog: Watchdog | None = Watchdog()

@@ -1,6 +1,8 @@
 """A run under way: its state step by step, and what is told, saved and scored of it, and done about what goes wrong."""
 
 import json
+import math
+import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -8,7 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from speechlm_jax import batch, checkpoint_retention, checkpoints, runtime
+from speechlm_jax import batch, checkpoint_retention, checkpoints, runtime, whole_files
 from speechlm_jax.data import chain, stream_position
 from speechlm_jax.training import config, feeds, ledger, monitor, program, state, window
 
@@ -47,8 +49,24 @@ class Position(NamedTuple):
     """How often the run went back."""
 
 
-def position_of(stream: Mapping[str, Any]) -> Position:
-    """Of what a checkpoint says of the data."""
+ROLLBACK = "rollback.json"
+"""The file of a run's folder that tells of the last time it went back: the step, and where the data stand since."""
+
+
+def position_after(folder: pathlib.Path, restored: checkpoints.Restored) -> Position:
+    """Where the data of a run stand that goes on from a checkpoint: what it says, unless the run went back to it.
+    Raises ValueError where ROLLBACK is none."""
+    stream, path = restored.stream, folder / ROLLBACK
+    if path.exists():
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            if told["step"] == restored.step:
+                return Position(told["shards"], int(told["passed"]), int(told["retreats"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"going on from step {restored.step}: {path} is damaged ({error}). Without it the run meets the "
+                "batches again that it went back from: remove it, if that is what is wanted."
+            ) from None
     return Position(stream["shards"], stream.get("passed", 0), stream.get("retreats", 0))
 
 
@@ -59,7 +77,9 @@ class Course:
         self._parts, self._position = parts, position
         self._now: Any = now
         self.done = self.first = int(now.step)
+        """Steps that are done; and those that were when this life began, or that it went back to."""
         self.scores: dict[str, Any] = {}
+        """By task, of the last evaluation."""
         self._seen = self.done
         """The last step that was looked at."""
         parts.book.stands = self.done
@@ -87,6 +107,12 @@ class Course:
             self._parts.line.look()
             self._seen = self.done
         return self._is_wrong()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the last two steps changed nothing: such a state is not worth a checkpoint, for which one would go
+        that the run may have to go back to."""
+        return self._parts.line.skipped > 1
 
     def _is_wrong(self) -> bool:
         line = self._parts.line
@@ -131,40 +157,47 @@ class Course:
         _tell_scores(parts.writer, self.done, self.scores, numbers)
         if parts.best is not None:
             name = parts.recipe.checkpoints.keep_best
-            if name not in numbers:
-                raise ValueError(
-                    f"keeping the best checkpoint: wanted the score '{name}', found "
-                    f"{', '.join(sorted(numbers)) or 'none'}. Set Checkpoints.keep_best."
-                )
-            parts.best.scores[self.done] = numbers[name]
+            if math.isfinite(numbers.get(name, math.nan)):
+                parts.best.scores[self.done] = numbers[name]
+            else:
+                told = ", ".join(sorted(numbers)) or "none"
+                runtime.say(f"  Checkpoints.keep_best: step {self.done} has no score '{name}', but {told}")
 
     def go_back(self) -> None:
         """To the last good checkpoint before what went wrong; the batches since then are passed over. Raises ValueError
         where there is none, or the run has gone back too often."""
         parts, line = self._parts, self._parts.line
         first = self._seen if line.broken else self._seen - line.skipped + 1
+        unusual, raised = "", "Recipe.max_skipped_steps or Recipe.max_rollbacks"
+        if parts.recipe.optimizer.skip_above is not None:
+            unusual, raised = ", or far above the usual,", f"Optimizer.skip_above, {raised}"
         what = (
             f"the norm of the weights is not finite after step {first}"
             if line.broken
-            else f"the loss or a gradient was not finite in {line.skipped} steps in a row, from step {first} on"
+            else f"the loss or a gradient was not finite{unusual} in {line.skipped} steps in a row, from {first} on"
         )
-        mend = (
-            "Lower Schedule.peak or Optimizer.clip_norm, look into the data, or raise Recipe.max_skipped_steps or "
-            "Recipe.max_rollbacks."
-        )
+        mend = f"Lower Schedule.peak or Optimizer.clip_norm, look into the data, or raise {raised}."
         before = self._position.retreats
         if before >= parts.recipe.max_rollbacks:
             raise ValueError(f"training: {what}, and the run has gone back {before} times before. {mend}")
         left = self.done
+        parts.book.write()
         self._now = None  # Two states may not fit.
         with line.aside("rollback"):
             try:
-                restored = parts.saved.go_back(parts.program.plan, before=first, vocabulary=parts.vocabulary)
+                restored = parts.saved.restore_before(parts.program.plan, first, vocabulary=parts.vocabulary)
             except ValueError as error:
-                raise ValueError(f"training: {what}; {error}. {mend}") from error
-        self._now, self.done = restored.state, restored.step
-        self._position = self._position._replace(passed=self._position.passed + left - self.done, retreats=before + 1)
+                raise ValueError(f"training: {what}; {str(error).rstrip('.')}. {mend}") from error
+            self._now, self.done = restored.state, restored.step
+            self._position = Position(
+                self._position.shards, self._position.passed + left - self.done, retreats=before + 1
+            )
+            self._remember()
+            parts.saved.undo(first)
+        self.first = min(self.first, self.done)
         line.begin_again()
+        if parts.best is not None:
+            parts.best.forget(after=self.done)
         parts.writer.go_back(self.done)
         parts.writer.write(self.done, {"from": left, "retreats": before + 1}, kind="rollback")
         parts.book.stands = self.done
@@ -173,6 +206,12 @@ class Course:
             f"step {left}: {what}. The run goes back to step {self.done}, and on with other batches than the "
             f"{left - self.done} since then ({before + 1} of {parts.recipe.max_rollbacks} times)."
         )
+
+    def _remember(self) -> None:
+        """Has a life that begins before the next save pass over what this one did."""
+        told = self._position._replace(shards=_gather(self._position.shards))._asdict()
+        if jax.process_index() == 0:
+            whole_files.write_json(pathlib.Path(self._parts.recipe.run_dir) / ROLLBACK, {"step": self.done, **told})
 
 
 def _gather(shards: stream_position.State | None) -> stream_position.State | None:

@@ -30,10 +30,10 @@ class Source(Protocol):
 
 
 class Open(Protocol):
-    """Opens the source: `shards` are the data shards of this process, `state` is where they stand after `done` steps,
+    """Opens the source: `shards` are the data shards of this process, `state` is where they stand after `read` batches,
     and `on_bad` is told of records that cannot be used."""
 
-    def __call__(self, *, shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source: ...
+    def __call__(self, *, shards: Sequence[int], state: Any, read: int, on_bad: Callable[..., None]) -> Source: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +64,8 @@ def _tasks(recipe: config.Recipe, vocabulary: str) -> Feed:
     registration.register(data)
     fingerprint = stream.fingerprint(data, seed=recipe.seed, vocabulary=vocabulary)
 
-    def opened(*, shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source:
-        del done  # The state says it.
+    def opened(*, shards: Sequence[int], state: Any, read: int, on_bad: Callable[..., None]) -> Source:
+        del read  # The state says it.
         return stream.Stream(
             data.stream,
             data.row,
@@ -87,8 +87,8 @@ def _written(recipe: config.Recipe, vocabulary: str) -> Feed:
     info = written_rows.read_info(data.stream.written)
     written_rows.check(info, data, seed=recipe.seed, vocabulary=vocabulary, steps=recipe.steps)
 
-    def opened(*, shards: Sequence[int], state: Any, done: int, on_bad: Callable[..., None]) -> Source:
-        del state, on_bad  # The step says the one, and the other was told when the rows were written.
-        return written_rows.WrittenRows(data, info, shards=shards, done=done)
+    def opened(*, shards: Sequence[int], state: Any, read: int, on_bad: Callable[..., None]) -> Source:
+        del state, on_bad  # The batches say the one, and the other was told when the rows were written.
+        return written_rows.WrittenRows(data, info, shards=shards, done=read)
 
     return Feed(len(info.fingerprint["tasks"]), info.fingerprint, opened)

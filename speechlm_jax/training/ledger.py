@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import json
+import logging
 import pathlib
 import statistics
 import time
@@ -12,6 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from speechlm_jax import runtime
 
 FILE = "ledger.jsonl"
+_log = logging.getLogger(__name__)
 
 Phase = Literal["start", "compile", "data_wait", "step", "save", "evaluation", "rollback", "end"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -40,20 +42,19 @@ class Ledger:
         self.phase: Phase = "start"
         self.since = began
         """When the phase began, by the clock."""
-        self.stands = 0
-        """The step that the run stands at."""
+        self.stands: int | None = None
+        """The step that the run stands at; None until it is known."""
         self._spent: dict[str, float] = {}
         self._laps: collections.deque[float] = collections.deque(maxlen=64)
         self._lap: float | None = None
         self._path: pathlib.Path | None = None
+        self._unfinished = False
 
     def keep(self, folder: pathlib.Path) -> None:
         """From now on lines are written to a run's folder."""
         self._path = folder / FILE
         # A process that was killed may have left a line unfinished, which stands for itself.
-        if self._path.exists() and not self._path.read_bytes().endswith(b"\n"):
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("\n")
+        self._unfinished = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
 
     def enter(self, phase: Phase, *, spent_on: Phase | None = None) -> None:
         """From now on time belongs to `phase`; what passed belongs to the phase that ends, or to `spent_on`."""
@@ -84,7 +85,7 @@ class Ledger:
         return statistics.median(list(self._laps)) if self._laps else None
 
     def write(self) -> None:
-        """Writes the time since the last line."""
+        """Writes the time since the last line; where that cannot be written, it is told."""
         self.enter(self.phase)
         until = self._written + sum(self._spent.values())
         line = {
@@ -95,9 +96,15 @@ class Ledger:
             "seconds": {phase: round(seconds, 4) for phase, seconds in self._spent.items()},
         }
         self._written, self._spent = until, {}
-        if self._path is not None:
+        if self._path is None:
+            return
+        try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write("\n" * self._unfinished + json.dumps(line) + "\n")
+            self._unfinished = False
+        except OSError as error:  # A run does not end for want of a line about itself.
+            self._unfinished = True
+            _log.error("writing to %s: %s. The time until now is missing there", self._path, error.strerror)
 
     def close(self) -> None:
         """Writes what is left."""
@@ -108,7 +115,7 @@ class Report(NamedTuple):
     """What became of the time from a run's first start to its last line."""
 
     seconds: dict[str, float]
-    """By phase, and 'lost': steps that had to be done again; 'restart': from a life's last line to the next life."""
+    """By the names of MEANING."""
     lives: int
     step: int
     """That the run stands at."""
@@ -136,16 +143,18 @@ def read(folder: pathlib.Path) -> Report:
         for phase, spent in line["seconds"].items():
             seconds[phase] += spent
         # A life, or a way back, that stands at a former step has lost what was done since.
-        while stretches and stretches[-1][1] > line["step"]:
+        # One that ended before it knew where it stands changes nothing.
+        step = stands if line["step"] is None else line["step"]
+        while stretches and stretches[-1][1] > step:
             first, last, spent = stretches.pop()
-            left = max(line["step"] - first, 0) / (last - first)
+            left = max(step - first, 0) / (last - first)
             seconds["step"] -= (1 - left) * spent
             seconds["lost"] += (1 - left) * spent
             if left:
-                stretches.append((first, line["step"], left * spent))
-        if line["step"] > stands:
-            stretches.append((stands, line["step"], line["seconds"].get("step", 0.0)))
-        until, stands = line["to"], line["step"]
+                stretches.append((first, step, left * spent))
+        if step > stands:
+            stretches.append((stands, step, line["seconds"].get("step", 0.0)))
+        until, stands = line["to"], step
     return Report(seconds, len({line["life"] for line in lines}), stands)
 
 
@@ -168,8 +177,10 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _is_line(told: Any) -> bool:
-    numbers = ("life", "from", "to", "step")
+    numbers = ("life", "from", "to")
     if not isinstance(told, dict) or not all(isinstance(told.get(name), int | float) for name in numbers):
+        return False
+    if not isinstance(told.get("step", ""), int | None):
         return False
     seconds = told.get("seconds")
     return (

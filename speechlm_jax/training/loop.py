@@ -40,7 +40,8 @@ from speechlm_jax.training import (
 
 def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """Trains until Recipe.steps; returns the scores of the last evaluation and the run's figures. See `train.run`."""
-    started, beginning, book = time.monotonic(), startup.Startup(), ledger.Ledger()
+    started, began = time.monotonic(), runtime.beginning()
+    beginning, book = startup.Startup(began), ledger.Ledger(began=began)
     with contextlib.ExitStack() as parts:
         notice = parts.enter_context(preemption.Preemption())
         if recipe.watchdog is not None:
@@ -52,7 +53,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         if jax.process_index() == 0:
             book.keep(run.folder)
         parts.enter_context(contextlib.closing(book))
-        best = _best(recipe)
+        best = _best(recipe, run)
         saved = parts.enter_context(contextlib.closing(_checkpoints(recipe, run, best)))
         made = program.Program(recipe)
         if (saved.latest() or 0) >= recipe.steps:
@@ -63,6 +64,8 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
             return {"scores": {}, "seconds": time.monotonic() - started, "skipped": 0}
         now, position = _start(run, made, saved)
         done = book.stands = int(now.step)
+        if best is not None:
+            best.forget(after=done)
         book.write()
         beginning.end("state")
         if jax.process_index() == 0:
@@ -97,14 +100,16 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
             position,
         )
         del now  # The first step consumes it.
+        # Whatever ends the run: what is closed behind it may take longer than a step.
+        parts.callback(book.enter, "end")
         notice.begin()
         try:
             _go(recipe, going, run, notice, lambda: line.fetch(ahead))
         except preemption.Preempted:
-            raise _stopped(recipe, going, saved, notice, run.folder) from None
+            with book.within("save"):
+                raise _stopped(recipe, going, saved, notice, run.folder) from None
         with book.within("save"):
             saved.wait()
-        book.enter("end")
     return {"scores": going.scores, "seconds": time.monotonic() - started, "skipped": source.bad_records.skipped}
 
 
@@ -130,13 +135,14 @@ def _go(
         saves = last or going.done % recipe.checkpoints.every == 0
         if going.goes_wrong(now=saves):
             going.go_back()
+            # Every process asks after every batch.
             notice.check(going.read)
             continue
         if last or going.done % recipe.log_every == 0:
             going.tell(rows)
         notice.check(going.read)
         # What follows may fail, and the run must be able to go on behind it.
-        if saves:
+        if last or (saves and not going.is_idle):
             going.save()
         if recipe.evaluation is not None and (last or going.done % recipe.evaluation.every == 0):
             with notice.at_once():
@@ -188,11 +194,16 @@ def _open(recipe: config.Recipe, parts: contextlib.ExitStack) -> _Run:
     return _Run(folder, words, feed, evaluated)
 
 
-def _best(recipe: config.Recipe) -> checkpoint_retention.Best | None:
+def _best(recipe: config.Recipe, run: _Run) -> checkpoint_retention.Best | None:
     """What keeps the checkpoint of the best score, if one does; it knows those of former lives."""
     choices = recipe.checkpoints
     if not choices.keep_best:
         return None
+    if not any(choices.keep_best.startswith(f"{task}/") for task in run.evaluated):
+        raise ValueError(
+            f"keeping the best checkpoint: wanted a score of one of {', '.join(run.evaluated)}, such as "
+            f"'{next(iter(run.evaluated))}/wer', found Checkpoints.keep_best = '{choices.keep_best}'."
+        )
     known = monitor.scores(recipe.run_dir, choices.keep_best)
     return checkpoint_retention.Best(choices.best_is == "highest", known)
 
@@ -223,7 +234,7 @@ def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> tuple
     restored = saved.restore(made.plan, vocabulary=run.words.hash)
     _check_stream(restored, run)
     runtime.say(f"going on from step {restored.step} of {run.folder}")
-    return restored.state, course.position_of(restored.stream)
+    return restored.state, course.position_after(run.folder, restored)
 
 
 def _check_stream(saved: checkpoints.Restored, run: _Run) -> None:
@@ -237,7 +248,7 @@ def _source(
     process = jax.process_index()
     bad = quarantine.File(run.folder / ("bad_records.jsonl" if not process else f"bad_records-{process}.jsonl"))
     return run.feed.open(
-        shards=_shards_here(made, recipe), state=position.shards, done=done + position.passed, on_bad=bad
+        shards=_shards_here(made, recipe), state=position.shards, read=done + position.passed, on_bad=bad
     )
 
 

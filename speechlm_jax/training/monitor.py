@@ -79,13 +79,15 @@ def step_losses(
 
 
 class Spikes:
-    """Steps whose loss stands far above those before it: by SPREADS times the median distance from the median."""
+    """Steps whose loss stands far above those before it: by SPREADS times the median distance from the median. After
+    LASTING in a row that is what is usual."""
 
     SPREADS = 12.0
-    KEPT, NEEDED = 128, 32
+    KEPT, NEEDED, LASTING = 128, 32, 16
 
     def __init__(self) -> None:
         self._usual: collections.deque[float] = collections.deque(maxlen=self.KEPT)
+        self._in_a_row = 0
 
     def of(self, losses: Sequence[float], *, last: int) -> list[str]:
         """A line for each, such as "loss 9.1 at step 7, usually 2.3". losses: of the steps up to `last`."""
@@ -98,7 +100,11 @@ class Spikes:
                 spread = float(np.median(np.abs(np.asarray(self._usual) - usual)))
                 if loss > usual + self.SPREADS * max(spread, 0.01 * abs(usual)):
                     told.append(f"loss {loss:.4g} at step {step}, usually {usual:.4g}")
+                    self._in_a_row += 1
+                    if self._in_a_row == self.LASTING:
+                        self._usual.clear()
                     continue
+            self._in_a_row = 0
             self._usual.append(loss)
         return told
 

@@ -8,9 +8,9 @@ from speechlm_jax import runtime
 class Startup:
     """Stages in the order in which they end; what went before the first mark is the import of libraries."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float = runtime.BEGAN) -> None:
         self.seconds: dict[str, float] = {}
-        self._last = runtime.BEGAN
+        self._last = began
         self.end("libraries")
 
     def end(self, stage: str) -> None:

@@ -2,19 +2,18 @@
 
 import contextlib
 import faulthandler
+import logging
 import os
 import pathlib
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from typing import IO
 
 import jax
 
 from speechlm_jax import endings, peers, runtime
 from speechlm_jax.training import config, ledger
 
+_log = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
 _STANDARD_ERROR = 2
 
@@ -25,8 +24,10 @@ class Watchdog:
     with watchdog.Watchdog(recipe.watchdog, book, folder):
         ...
 
-    Where that is longer than its limit, it writes the stacks of all threads to <folder>/stacks-<process>.txt, tells the
-    other processes of the run, which write theirs, and ends the process with endings.STALLED.
+    Where that is longer than its limit, it writes the stacks of all threads to <folder>/stacks-<process>.txt, or to
+    standard error where the disk is what stands still, tells the other processes of the run, which write theirs, and
+    ends the process with endings.STALLED. Where not even Python's threads run any more, the stacks go to standard error
+    after twice the time, and the process ends with code 1.
     """
 
     def __init__(self, choices: config.Watchdog, book: ledger.Ledger, folder: str | os.PathLike[str]):
@@ -44,64 +45,69 @@ class Watchdog:
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
 
-    def limit(self) -> float:
-        """Seconds that the present phase may take."""
-        usual = self._book.usual_step()
+    def limit(self) -> tuple[float, str]:
+        """Seconds that the present phase may take, and the settings that say so."""
+        usual, choices = self._book.usual_step(), self._choices
         if self._book.phase not in ("step", "data_wait") or usual is None:
-            return self._choices.other_seconds
-        return max(self._choices.least_seconds, self._choices.multiple * usual)
+            return choices.other_seconds, "Watchdog.other_seconds"
+        return max(choices.least_seconds, choices.multiple * usual), "Watchdog.least_seconds and Watchdog.multiple"
 
     def _watch(self) -> None:
-        before = None
+        told = None
         while not self._stop.wait(_POLL_SECONDS):
-            phase, limit = self._book.phase, self.limit()
+            phase, (limit, setting) = self._book.phase, self.limit()
             waited = time.monotonic() - self._book.since
             # Where a library holds the interpreter, this thread stands still, too.
             faulthandler.dump_traceback_later(2 * limit, exit=True, file=_STANDARD_ERROR)
             if waited > limit:
-                self._end(self._reason(phase, waited, limit), first=True)
+                self._end(self._reason(phase, waited, limit, setting), first=True)
             said = ""
-            with contextlib.suppress(jax.errors.JaxRuntimeError):  # The first process has ended, which JAX tells.
+            try:
                 said = peers.stalled()
-                if phase != before:
+                if phase != told:
                     peers.tell(phase)
-                    before = phase
+                    told = phase
+            except Exception as error:  # Such as that the first process has ended, which JAX tells of.
+                _log.debug("asking the other processes where they are: %s", error)
             if said:
                 self._end(f"{said} This process is at {phase} since {waited:.0f} s.", first=False)
 
-    def _reason(self, phase: ledger.Phase, waited: float, limit: float) -> str:
+    def _reason(self, phase: ledger.Phase, waited: float, limit: float, setting: str) -> str:
         usual = self._book.usual_step()
         steps = "" if usual is None else f"; a step usually takes {usual:.3g} s"
-        setting = "least_seconds and Watchdog.multiple" if limit != self._choices.other_seconds else "other_seconds"
         return (
             f"process {peers.own()} stands still at {phase}: since {waited:.0f} s, wanted {limit:.0f} s or less"
-            f"{steps} (Watchdog.{setting})."
+            f"{steps} ({setting})."
         )
 
     def _end(self, why: str, *, first: bool) -> None:
-        with _file(self._path) as file:
-            faulthandler.dump_traceback(file, all_threads=True)
-        runtime.say(
-            f"training: {why} Stacks of all threads: {self._path}. The same command goes on from what is saved."
-        )
-        if first and (others := sorted({*range(peers.count())} - {peers.own()})):
-            with contextlib.suppress(jax.errors.JaxRuntimeError):
-                peers.stall(why)
-                runtime.say(f"training: the others: {peers.in_words(others)}")
-        # The others must hear of it, through the service that the first process holds.
-        time.sleep(_POLL_SECONDS * (2 if first else 1) + _POLL_SECONDS * (peers.own() == 0))
-        sys.stderr.flush()
-        os._exit(endings.STALLED)
+        """Ends the process, whatever of the rest does not work any more."""
+        try:
+            runtime.say(
+                f"training: {why} Stacks of all threads: {self._path}. The same command goes on from what is saved."
+            )
+            # A disk may be what stands still.
+            writing = threading.Thread(target=self._write_stacks, daemon=True)
+            writing.start()
+            if first and (others := sorted({*range(peers.count())} - {peers.own()})):
+                with contextlib.suppress(jax.errors.JaxRuntimeError):
+                    peers.stall(why)
+                    runtime.say(f"training: the others: {peers.in_words(others)}")
+            writing.join(_POLL_SECONDS)
+            if writing.is_alive():
+                faulthandler.dump_traceback(_STANDARD_ERROR, all_threads=True)
+            # The others must hear of it, through the service that the first process holds.
+            time.sleep(_POLL_SECONDS * (2 if first else 1) + _POLL_SECONDS * (peers.own() == 0))
+        finally:
+            os._exit(endings.STALLED)
 
-
-@contextlib.contextmanager
-def _file(path: pathlib.Path) -> Iterator[IO[str]]:
-    """To write to; standard error where the disk is what stands still, or is full."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        opened = path.open("w", encoding="utf-8")
-    except OSError:
-        yield sys.stderr
-        return
-    with opened:
-        yield opened
+    def _write_stacks(self) -> None:
+        written = 0
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("w", encoding="utf-8") as file:
+                # It does not say that a disk is full.
+                faulthandler.dump_traceback(file, all_threads=True)
+            written = self._path.stat().st_size
+        if not written:
+            faulthandler.dump_traceback(_STANDARD_ERROR, all_threads=True)

@@ -85,6 +85,7 @@ class Window:
         """Forgets the steps of this window: the run has gone back behind them."""
         self._finish()
         self._began, self._metrics, self._waited = self._clock(), [], 0.0
+        self._spikes = monitor.Spikes()
         self.skipped, self.broken = 0, False
         self._last = self._unseen = None
 
@@ -96,8 +97,8 @@ class Window:
         self._finish()
         now = self._clock()
         spikes = self._spikes.of(monitor.step_losses(self._metrics, coefficients=coefficients, heads=heads), last=last)
-        for spike in spikes:
-            runtime.say(spike)
+        if spikes:
+            runtime.say(spikes[0] + (f", and {len(spikes) - 1} more since" if len(spikes) > 1 else ""))
         numbers = monitor.summarise(
             self._metrics,
             coefficients=coefficients,

@@ -19,6 +19,7 @@ from speechlm_jax import checkpoint_report, checkpoint_steps, checkpoints, endin
 Phase = Literal["compile", "step", "save", "evaluation", "data"]
 PHASES: tuple[Phase, ...] = ("compile", "step", "save", "evaluation", "data")
 STEPS, EVERY = 20, 4
+DEVICES = 4
 PATIENCE_SECONDS = 240.0
 """For whatever is waited for: a compilation on a loaded machine, and a peer that is missed."""
 
@@ -28,6 +29,7 @@ BINDINGS = (
     f"--gin.Recipe.steps={STEPS}",
     f"--gin.Checkpoints.every={EVERY}",
     "--gin.Evaluation.every=8",
+    "--gin.Evaluation.max_examples=2",
 )
 
 
@@ -81,6 +83,9 @@ class Run:
             "FAULTS_GATE": str(self.gate),
             "JAX_COMPILATION_CACHE_DIR": str(folder / compiled),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+            "SPEECHLM_HEARTBEAT_SECONDS": "20",
+            # As few devices as the most processes need, dealt to however many there are.
+            "XLA_FLAGS": re.sub(r"device_count=\d+", f"device_count={DEVICES // processes}", os.environ["XLA_FLAGS"]),
         }
         words = [
             "train",
@@ -142,6 +147,10 @@ class Run:
         hit = self.processes[-1:] if point.whom == "one" else self.processes
         for process in hit:
             process.send_signal(point.notice)
+        if len(self.processes) > 1 and point.notice == signal.SIGTERM:
+            # A group stops behind a step that all can do, for which those that wait for data need them.
+            time.sleep(1.0)
+            self.gate.unlink(missing_ok=True)
         for process in self.processes:
             process.wait(PATIENCE_SECONDS)
         codes = [process.returncode for process in self.processes]

@@ -76,7 +76,7 @@ def test_a_folder_that_nobody_may_write_to_is_told_before_anything_is_made(folde
     code, said, seconds = ended(run)
     assert code == 2 and "Read-only file system" in said and str(run.path) in said and "Traceback" not in said
     assert seconds < 60
-    faults.count("disks", tried=1, identical=1)
+    faults.count("disks", tried=1, told=1)
 
 
 def test_a_slow_disk_delays_saves_and_loses_nothing(folder, whole, faults):

@@ -10,7 +10,7 @@ from faults import killed_runs
 
 from speechlm_jax import checkpoint_steps, checkpoints
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 INJECTED = "--gin.Data.task_modules=('faults.gated_tasks','faults.injections')"
 BINDINGS = (INJECTED, "--gin.Recipe.max_skipped_steps=3", "--gin.Checkpoints.keep=20")
 
@@ -57,13 +57,31 @@ def test_a_run_that_went_back_and_was_killed_ends_as_one_that_was_not(folder, mo
     killed.wait_until(lambda: (killed.path / "checkpoints" / "16").exists())
     killed.processes[0].kill()
     killed.processes[0].wait()
-    # What was passed over is not met again.
+    # The batches since step 8 are behind it.
     monkeypatch.setenv("FAULTS_INJECT", "none:0:0")
     again = start("killed")
     again.end()
     assert again.went_on_from() >= 16 and not killed_runs.differences(whole, again)
     stands = checkpoints._read_json(checkpoint_steps.find(again.path) / "stream")
     assert (stands["passed"], stands["retreats"]) == (4, 1)
+
+
+def test_a_run_that_is_killed_before_it_saves_again_does_not_go_back_on_having_gone_back(folder, monkeypatch):
+    def start(name):
+        return killed_runs.Run(folder, name, 1, *BINDINGS, compiled="compiled-loss")
+
+    monkeypatch.setenv("FAULTS_INJECT", "loss:10:3")
+    whole = start("whole3")
+    whole.end()
+    killed = start("killed3")
+    killed.wait_until(lambda: "The run goes back to step 8" in killed.said())
+    killed.processes[0].kill()
+    killed.processes[0].wait()
+    assert killed.published() == 8
+    monkeypatch.setenv("FAULTS_INJECT", "none:0:0")
+    again = start("killed3")
+    again.end()
+    assert again.went_on_from() == 8 and not killed_runs.differences(whole, again)
 
 
 def test_a_run_that_goes_wrong_for_good_ends_within_its_budget(folder, monkeypatch):

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from faults import killed_runs
 
+from speechlm_jax.training import ledger
+
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 STEPS = 2000
 BINDINGS = (
@@ -30,6 +32,7 @@ def measured(process: int) -> tuple[int, int, int]:
 
 def test_nothing_grows(folder, faults, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "")  # One device.
+    began = time.monotonic()
     run = killed_runs.Run(folder, "soak", 1, *BINDINGS)
     (process,) = run.processes
     run.wait_until(lambda: run.done() > 0)
@@ -41,6 +44,7 @@ def test_nothing_grows(folder, faults, monkeypatch):
         except (FileNotFoundError, KeyError):  # It has just ended.
             break
     run.end()
+    seconds, report = time.monotonic() - began, ledger.read(run.path)
     table = np.array(found)
     # The first evaluation compiles, and the first saves open what they need.
     early, late = (table[(table[:, 0] > first) & (table[:, 0] <= first + 500)] for first in (500, 1400))
@@ -51,5 +55,7 @@ def test_nothing_grows(folder, faults, monkeypatch):
         "memory_ratio": round(float(memory), 4),
         "threads_ratio": round(float(threads), 4),
         "files_ratio": round(float(files), 4),
+        "ledger_over_wall": round(report.wall / seconds, 4),
     }
     assert memory < 1.03 and threads <= 1.05 and files <= 1.05
+    assert report.wall == pytest.approx(seconds, rel=0.01)

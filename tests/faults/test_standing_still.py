@@ -32,7 +32,8 @@ def after_some_steps(folder, name, processes, *bindings):
 
 
 def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, faults):
-    run = after_some_steps(folder, "blocked", 2, *QUICK)
+    # An evaluation reads through the same gate, and may take longer.
+    run = after_some_steps(folder, "blocked", 2, *QUICK, "--gin.Evaluation.every=100")
     run.gate.touch()
     began = time.monotonic()
     codes = [process.wait(killed_runs.PATIENCE_SECONDS) for process in run.processes]
@@ -42,7 +43,7 @@ def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, 
     # The thread that makes batches ahead waits for the readers.
     assert all("prefetch" in (run.path / f"stacks-{number}.txt").read_text() for number in range(2))
     run.gate.unlink()
-    again = killed_runs.Run(folder, "blocked", 2)
+    again = killed_runs.Run(folder, "blocked", 2, "--gin.Evaluation.every=8")
     again.end()
     found = killed_runs.differences(whole, again)
     faults.count("hangs", tried=1, identical=int(not found))
@@ -86,5 +87,6 @@ def test_a_source_that_shrank_is_told_before_a_step_is_done(folder):
         said = again.said()
     finally:
         path.write_text(text)
-    assert "gated_recognition" in said and "wanted" in said and "found" in said and "Traceback" not in said
+    assert "sources.gated_recognition: 41-" in said and " -> 40-" in said and "Traceback" not in said
+    assert "Bring it back, or start a new run" in said
     assert again.done() == stood

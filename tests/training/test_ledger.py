@@ -83,6 +83,47 @@ def test_a_line_of_several_steps_is_lost_in_part(clock, tmp_path, monkeypatch):
     assert ledger.read(tmp_path).seconds["lost"] == pytest.approx(5)
 
 
+def test_a_life_that_ends_before_it_knows_where_it_stands_loses_nothing(clock, tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger.time, "time", lambda: clock.now)
+    life(clock, tmp_path, first=0, last=10)
+    refused = ledger.Ledger(clock, began=clock.now)
+    clock.now += 7
+    refused.keep(tmp_path)
+    refused.close()
+    report = ledger.read(tmp_path)
+    assert (report.step, report.lives, report.seconds["lost"]) == (10, 2, 0)
+    assert report.seconds["start"] == pytest.approx(17)
+
+
+def test_steps_that_a_life_goes_back_behind_are_lost(clock, tmp_path):
+    book = life(clock, tmp_path, first=0, last=10)
+    book.enter("step")
+    clock.now += 6
+    book.stands = 13
+    book.write()
+    with book.within("rollback"):
+        clock.now += 1
+    book.stands = 8
+    book.write()
+    seconds = ledger.read(tmp_path).seconds
+    assert (seconds["lost"], seconds["step"], seconds["rollback"]) == pytest.approx((10, 16, 1))
+
+
+def test_a_line_that_cannot_be_written_is_told_and_ends_nothing(clock, tmp_path, caplog):
+    book = life(clock, tmp_path, first=0, last=2)
+    path = tmp_path / ledger.FILE
+    kept = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    book.write()
+    assert "ledger.jsonl: Is a directory. The time until now is missing there" in caplog.text
+    path.rmdir()
+    path.write_bytes(kept + b'{"life": 1')
+    book.stands = 3
+    book.write()
+    assert ledger.read(tmp_path).step == 3
+
+
 def test_a_line_that_a_killed_process_left_unfinished_is_passed_over(clock, tmp_path, monkeypatch):
     monkeypatch.setattr(ledger.time, "time", lambda: clock.now)
     life(clock, tmp_path, first=0, last=3)
@@ -113,7 +154,7 @@ def test_the_usual_step_is_not_moved_by_an_evaluation(clock):
 def test_the_verb_tells_and_writes_it(clock, tmp_path, capsys):
     life(clock, tmp_path, first=0, last=4)
     assert cli.main(["goodput", str(tmp_path), f"--json={tmp_path}/told.json"]) == 0
-    assert "step 4, 1 lives, 26.0 s, goodput 30.8%" in capsys.readouterr().out
+    assert "step 4, 1 life, 26.0 s, goodput 30.8%" in capsys.readouterr().out
     told = json.loads((tmp_path / "told.json").read_text())
     assert sum(told["seconds"].values()) == pytest.approx(told["wall_seconds"])
     assert cli.main(["goodput", str(tmp_path / "other")]) == 2

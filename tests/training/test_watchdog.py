@@ -70,10 +70,10 @@ def test_limits_follow_the_usual_step(tmp_path):
     book = ledger.Ledger()
     dog = watchdog.Watchdog(config.Watchdog(multiple=3, least_seconds=1, other_seconds=500), book, tmp_path)
     book.enter("step")
-    assert dog.limit() == 500  # There is no usual step yet.
+    assert dog.limit() == (500, "Watchdog.other_seconds")  # There is no usual step yet.
     book._laps.extend([2.0] * 9)
-    assert dog.limit() == 6
+    assert dog.limit()[0] == 6
     book._laps.extend([0.1] * 64)
-    assert dog.limit() == 1
+    assert dog.limit() == (1, "Watchdog.least_seconds and Watchdog.multiple")
     book.enter("evaluation")
-    assert dog.limit() == 500
+    assert dog.limit()[0] == 500
