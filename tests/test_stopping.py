@@ -155,9 +155,6 @@ def test_a_run_whose_steps_are_all_skipped_goes_back_and_then_stops(folder, caps
     assert "not finite in 3 steps in a row, from step 2 on. The run goes back to step 1, and on with other" in told
     assert "(2 of 2 times)" in told and "the run has gone back 2 times before. Lower Schedule.peak" in told
     saved = {path.name for path in (folder / "broken" / "checkpoints").iterdir()}
-    assert saved >= {"1", "2.undone", "3.undone", "2.undone1"}
-    assert [json.loads(line)["kind"] for line in (folder / "broken" / "metrics.jsonl").open()][:3] == [
-        "train",
-        "rollback",
-        "rollback",
-    ]
+    assert saved == {"1", "2", "2.undone", "2.undone1"}
+    told = [json.loads(line) for line in (folder / "broken" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in told][:3] == ["train", "rollback", "rollback"]

@@ -174,7 +174,8 @@ class Course:
         what = (
             f"the norm of the weights is not finite after step {first}"
             if line.broken
-            else f"the loss or a gradient was not finite{unusual} in {line.skipped} steps in a row, from {first} on"
+            else f"the loss or a gradient was not finite{unusual} in {line.skipped} steps in a row, from step {first} "
+            "on"
         )
         mend = f"Lower Schedule.peak or Optimizer.clip_norm, look into the data, or raise {raised}."
         before = self._position.retreats
