@@ -7,7 +7,7 @@
 #   make transfer     does pretraining without labels help where labels are few? with and without, three seeds
 #   make plan-all     every size of model compiled for TPU slices that are not at hand
 #   make test         every test
-#   make test-faults  a run killed at every point in every way, against one that nothing happened to
+#   make test-faults  runs killed, damaged, filled up and held up in every way, against ones that nothing happened to
 #   make check        formatting, lint, types and the quick tests
 #   make golden       renew the texts of what every recipe means (tests/contracts/golden)
 #   make constraints  renew the pinned versions of every dependency
@@ -44,6 +44,7 @@ test: .venv/ready
 
 test-faults: .venv/ready
 	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest -n $(WORKERS) tests/faults
+	$(KEEP_MEMORY) $(BIN)/python benchmarks/safeguards.py --into runs/faults/summary.json
 
 check: lint types quick
 

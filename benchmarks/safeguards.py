@@ -1,12 +1,13 @@
 """What the safeguards of a run cost: checksums of what is saved, hashes of what is read, steps gated by whether they
 are finite, the ledger and the watchdog, all together.
 
-    python benchmarks/safeguards.py [--rounds 10] [--steps 20] [--gin_file gin_configs/recipes/quickstart.gin]
+    python benchmarks/safeguards.py [--rounds 8] [--steps 20] [--gin_file RECIPE] [--into FILE]
 
 Two runs of a recipe, each in a process of its own, take turns at blocks of steps: one as it is, one whose safeguards do
 nothing. A block ends with a save, which has to be on disk before it counts as done, or has none. The last line is JSON:
 `overhead`, by how much longer the first takes for a step between saves, median of the rounds; `save_overhead_seconds`,
-what it takes longer for a save; `overhead_in_all`, where there is a save every --every steps as by default.
+what it takes longer for a save; `overhead_in_all`, where there is a save every --every steps as by default. --into
+adds it to what stands in a file, under `safeguards`.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import tempfile
 import time
 from typing import Any
 
-from speechlm_jax import cli, provenance, runtime
+from speechlm_jax import cli, provenance, runtime, whole_files
 
 
 class Run:
@@ -113,10 +114,11 @@ def main() -> None:
     """Prints what they cost."""
     runtime.quiet()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20, help="of a block")
     parser.add_argument("--every", type=int, default=1000, help="steps between saves, of which overhead_in_all tells")
     parser.add_argument("--gin_file", default="gin_configs/recipes/quickstart.gin")
+    parser.add_argument("--into", type=pathlib.Path, help="a file of JSON that is there")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         words = ["data", f"--gin_file={given.gin_file}", f"--gin.Data.vocabulary='{folder}/vocabulary.model'"]
@@ -136,7 +138,10 @@ def main() -> None:
                         times.setdefault((guarded, save), []).append(seconds)
         for run in runs.values():
             run.close()
-    print(json.dumps(told(given, times)))
+    found = told(given, times)
+    if given.into is not None:
+        whole_files.write_json(given.into, {**json.loads(given.into.read_text("utf-8")), "safeguards": found})
+    print(json.dumps(found))
 
 
 def told(given: argparse.Namespace, times: dict[tuple[bool, bool], list[float]]) -> dict[str, Any]:

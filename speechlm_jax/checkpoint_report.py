@@ -32,12 +32,11 @@ def inspect(path: str) -> dict[str, Any]:
         lines.append(f"  step {step:>9}  {own['saved']}  {own['bytes'] / 1e6:>12,.1f} MB{here}")
     lines += [f"  {name}, set aside or left over" for name in checkpoint_steps.others(folder.parent)]
     lines.append(f"step {folder.name}, written with " + ", ".join(f"{k} {v}" for k, v in meta["versions"].items()))
-    lines.append(
-        f"  schema {meta['schema']}, mesh {_mesh(meta)}, {meta['processes']} processes, vocabulary {meta['vocabulary']}"
-    )
+    words = meta.get("vocabulary")
+    lines.append(f"  schema {meta['schema']}, mesh {_mesh(meta)}, {meta['processes']} processes, vocabulary {words}")
     if "batches" in meta:
         lines.append(f"  chain of the batches until then: {meta['batches']}")
-    lines.append("  model: " + ", ".join(f"{k} {v}" for k, v in meta["model"].items()))
+    lines.append("  model: " + ", ".join(f"{k} {v}" for k, v in meta.get("model", {}).items()))
     for root, names in roots.items():
         numbers, size = (sum(sizes[name][k] for name in names) for k in (0, 1))
         lines.append(f"  {root}: {len(names)} arrays, {numbers:,} numbers, {size / 1e6:,.1f} MB")

@@ -286,22 +286,17 @@ def read_meta(folder: epath.Path) -> dict[str, Any]:
     return meta
 
 
-_KINDS = {
-    "versions": dict,
-    "mesh": dict,
-    "processes": int,
-    "leaves": dict,
-    "vocabulary": str,
-    "recipe": str,
-    "model": dict,
-}
+_OWN = {"versions": dict, "mesh": dict, "processes": int, "leaves": dict}
+_CALLERS = {"vocabulary": str, "recipe": str, "model": dict}
+"""What stands in meta, and of what kind: always, and where the caller of `Folder.save` told it."""
 
 
 def _misfits(meta: Mapping[str, Any]) -> list[str]:
     """What of a checkpoint's meta is missing, or of another kind than it is written as."""
+    wanted = {**_OWN, **{name: kind for name, kind in _CALLERS.items() if name in meta}}
     found = [
         f"'{name}': wanted {kind.__name__}, found {type(meta.get(name)).__name__}"
-        for name, kind in _KINDS.items()
+        for name, kind in wanted.items()
         if not isinstance(meta.get(name), kind)
     ]
     if isinstance(meta.get("leaves"), dict):
