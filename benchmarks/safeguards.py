@@ -11,8 +11,8 @@ adds it to what stands in a file, under `safeguards`.
 """
 
 import argparse
+import contextlib
 import json
-import multiprocessing
 import os
 import pathlib
 import statistics
@@ -20,33 +20,13 @@ import tempfile
 import time
 from typing import Any
 
+import apart
+
 from speechlm_jax import cli, provenance, runtime, whole_files
 
 
-class Run:
-    """A run in a process of its own, which does a block of steps when it is told to."""
-
-    def __init__(self, folder: pathlib.Path, gin_file: str, *, guarded: bool, steps: int):
-        processes = multiprocessing.get_context("spawn")
-        self._here, there = processes.Pipe()
-        words = (str(folder), gin_file, guarded, steps, there)
-        self._process = processes.Process(target=_serve, args=words, daemon=True)
-        self._process.start()
-        there.close()
-        self._here.recv()
-
-    def block(self, *, save: bool) -> float:
-        """Seconds that it took."""
-        self._here.send(save)
-        return self._here.recv()
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._here.close()
-        self._process.join()
-
-
-def _serve(folder: str, gin_file: str, guarded: bool, steps: int, there: Any) -> None:
+def _serve(there: Any, folder: str, gin_file: str, guarded: bool, steps: int) -> None:
+    """Answers whether a block is to end with a save by the seconds that it took."""
     runtime.quiet()
     import jax
 
@@ -120,12 +100,12 @@ def main() -> None:
     parser.add_argument("--gin_file", default="gin_configs/recipes/quickstart.gin")
     parser.add_argument("--into", type=pathlib.Path, help="a file of JSON that is there")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as parts:
         words = ["data", f"--gin_file={given.gin_file}", f"--gin.Data.vocabulary='{folder}/vocabulary.model'"]
         if cli.main([*words, "--train_vocabulary=1000"]):
             raise SystemExit(1)
         runs = {
-            guarded: Run(pathlib.Path(folder), given.gin_file, guarded=guarded, steps=given.steps)
+            guarded: parts.enter_context(apart.Apart(_serve, folder, given.gin_file, guarded, given.steps))
             for guarded in (True, False)
         }
         times: dict[tuple[bool, bool], list[float]] = {}
@@ -133,11 +113,9 @@ def main() -> None:
             for save in (False, True):
                 # Who goes first changes, for the second finds the machine as the first has left it.
                 for guarded in (True, False) if number % 2 else (False, True):
-                    seconds = runs[guarded].block(save=save)
+                    seconds = runs[guarded].ask(save)
                     if number:
                         times.setdefault((guarded, save), []).append(seconds)
-        for run in runs.values():
-            run.close()
     found = told(given, times)
     if given.into is not None:
         whole_files.write_json(given.into, {**json.loads(given.into.read_text("utf-8")), "safeguards": found})

@@ -25,13 +25,13 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import apart
 import jax
 import numpy as np
 import packing as lengths_like
@@ -102,9 +102,10 @@ def main() -> None:
     if (found := len(durations(given))) < wanted:
         parser.error(f"--rows={given.rows} wants {wanted} utterances, found {found}")
     with contextlib.ExitStack() as parts:
-        works = {name: parts.enter_context(Apart(name, given)) for name in OURS + (() if given.no_peer else PEERS)}
-        times = timed(works, given.rounds)
-    print(json.dumps(told(given, {name: work.about for name, work in works.items()}, times)))
+        names = OURS + (() if given.no_peer else PEERS)
+        systems = {name: parts.enter_context(apart.Apart(_serve, name, given)) for name in names}
+        times = timed({name: system.ask for name, system in systems.items()}, given.rounds)
+    print(json.dumps(told(given, {name: system.about for name, system in systems.items()}, times)))
 
 
 def durations(given: argparse.Namespace) -> np.ndarray:
@@ -133,30 +134,6 @@ def make(name: str, given: argparse.Namespace) -> Work:
         return ours(model(size), row, batches, copies=given.devices)
     _, kind, how = name.split("_")
     return peer(size, alone, kind, compile_it=how == "compiled")
-
-
-class Apart:
-    """A work in a process of its own, which does a step when it is told to."""
-
-    def __init__(self, name: str, given: argparse.Namespace):
-        processes = multiprocessing.get_context("spawn")
-        self._here, there = processes.Pipe()
-        self._process = processes.Process(target=_serve, args=(there, name, given), daemon=True)
-        self._process.start()
-        there.close()
-        self.about: Work = self._here.recv()
-
-    def step(self, number: int) -> None:
-        """Returns when it is done. Raises EOFError where the process has ended, which has said why."""
-        self._here.send(number)
-        self._here.recv()
-
-    def __enter__(self) -> "Apart":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._here.close()
-        self._process.join()
 
 
 def _serve(there: Any, name: str, given: argparse.Namespace) -> None:
@@ -212,19 +189,19 @@ def dtype() -> Literal["float32", "bfloat16"]:
     return "bfloat16" if jax.default_backend() == "gpu" else "float32"
 
 
-def timed(works: Mapping[str, Any], rounds: int) -> dict[str, float]:
+def timed(steps: Mapping[str, Callable[[int], Any]], rounds: int) -> dict[str, float]:
     """Median seconds of a step of each; they take turns, so that what else the machine does falls on all."""
-    for work in works.values():
+    for step in steps.values():
         for number in range(BATCHES):
-            work.step(number)
-    taken: dict[str, list[float]] = {name: [] for name in works}
+            step(number)
+    taken: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds):
-        for name, work in works.items():
+        for name, step in steps.items():
             # The system takes memory back that stood idle while others had their turn.
-            work.step(BATCHES * number)
+            step(BATCHES * number)
             began = time.perf_counter()
-            for step in range(BATCHES):
-                work.step(BATCHES * number + step)
+            for place in range(BATCHES):
+                step(BATCHES * number + place)
             taken[name].append((time.perf_counter() - began) / BATCHES)
     return {name: float(np.median(values)) for name, values in taken.items()}
 

@@ -37,9 +37,9 @@ def among(path: str | epath.PathLike) -> list[epath.Path]:
     return [folder / str(step) for step in numbers(folder)]
 
 
-def latest(folder: str | epath.PathLike, *, before: int | None = None) -> int | None:
+def latest(folder: str | epath.PathLike) -> int | None:
     """The newest step in a checkpoints folder whose files are all there; what they hold is not looked at."""
-    steps = [step for step in numbers(epath.Path(folder)) if before is None or step < before]
+    steps = numbers(epath.Path(folder))
     return max((step for step in steps if _is_whole(epath.Path(folder) / str(step))), default=None)
 
 

@@ -169,9 +169,9 @@ class Folder:
                 ) from error
             _log.error("%s. The run goes on without (%d of %d)", error, self._failed, self._max_failed)
 
-    def latest(self, *, before: int | None = None) -> int | None:
-        """The step to go on from; the last one before another, where that is given."""
-        return checkpoint_steps.latest(self.path, before=before)
+    def latest(self) -> int | None:
+        """The step to go on from."""
+        return checkpoint_steps.latest(self.path)
 
     def told(self, abstract: Any, *, step: int | None = None, vocabulary: str | None = None) -> Restored:
         """A step as `restore` gives it, and with what that raises, but for the arrays: the state is `abstract`."""

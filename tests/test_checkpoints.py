@@ -168,8 +168,8 @@ def test_the_last_steps_are_kept_and_a_broken_one_is_none_of_them(tmp_path, capl
     assert "checkpoints/9 is not whole" in caplog.text
     keeper = checkpoints.Folder(tmp_path)
     assert keeper.latest() == 3
-    assert keeper.latest(before=3) == 2
-    assert keeper.latest(before=1) is None
+    assert checkpoint_steps.newest_good(keeper.path, 1.0, before=3) == 2
+    assert checkpoint_steps.newest_good(keeper.path, 1.0, before=1) is None
     # The number of the broken step can be saved again, and the one before it is still kept.
     keeper.save(9, small, stream={}, meta=META)
     keeper.close()

@@ -80,8 +80,6 @@ class Course:
         """Steps that are done; and those that were when this life began, or that it went back to."""
         self.scores: dict[str, Any] = {}
         """By task, of the last evaluation."""
-        self._seen = self.done
-        """The last step that was looked at."""
         parts.book.stands = self.done
         self._remarks = monitor.Remarks(list(parts.program.heads))
 
@@ -94,7 +92,7 @@ class Course:
         """Trains on a batch."""
         parts = self._parts
         self._now, metrics = parts.train_step(self._now, rows)
-        self._seen, self.done, self._position = self.done, self.done + 1, self._position._replace(shards=shards_after)
+        self.done, self._position = self.done + 1, self._position._replace(shards=shards_after)
         parts.book.stands = self.done
         parts.saved.tend()
         parts.line.add(metrics)
@@ -105,7 +103,6 @@ class Course:
         waits for the last step, which else is looked at when the next one is under way."""
         if now and not self._is_wrong():
             self._parts.line.look()
-            self._seen = self.done
         return self._is_wrong()
 
     @property
@@ -167,7 +164,8 @@ class Course:
         """To the last good checkpoint before what went wrong; the batches since then are passed over. Raises ValueError
         where there is none, or the run has gone back too often."""
         parts, line = self._parts, self._parts.line
-        first = self._seen if line.broken else self._seen - line.skipped + 1
+        seen = self.done - line.unseen
+        first = seen if line.broken else seen - line.skipped + 1
         unusual, raised = "", "Recipe.max_skipped_steps or Recipe.max_rollbacks"
         if parts.recipe.optimizer.skip_above is not None:
             unusual, raised = ", or far above the usual,", f"Optimizer.skip_above, {raised}"

@@ -106,10 +106,6 @@ class Ledger:
             self._unfinished = True
             _log.error("writing to %s: %s. The time until now is missing there", self._path, error.strerror)
 
-    def close(self) -> None:
-        """Writes what is left."""
-        self.write()
-
 
 class Report(NamedTuple):
     """What became of the time from a run's first start to its last line."""

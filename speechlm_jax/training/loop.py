@@ -52,7 +52,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         peers.meet("making the state")
         if jax.process_index() == 0:
             book.keep(run.folder)
-        parts.enter_context(contextlib.closing(book))
+        parts.callback(book.write)
         best = _best(recipe, run)
         saved = parts.enter_context(contextlib.closing(_checkpoints(recipe, run, best)))
         made = program.Program(recipe)

@@ -71,8 +71,8 @@ def step_losses(
 ) -> list[float]:
     """The loss of each step; NaN where nothing was learned in it, as in one that was skipped."""
     found = []
-    for one in jax.device_get([(step.sums.totals, step.sums.weights) for step in steps]):
-        totals, weights = (np.asarray(sums, np.float64).sum(axis=1) for sums in one)
+    for one in steps:
+        totals, weights = (np.asarray(sums, np.float64).sum(axis=1) for sums in (one.sums.totals, one.sums.weights))
         parts = [coefficients[head] * totals[h] / weights[h] for h, head in enumerate(heads) if weights[h] > 0]
         found.append(sum(parts) if parts else math.nan)
     return found
@@ -192,8 +192,7 @@ class Monitor:
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / FILE
-        cut(self._path, start)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._open(start)
         if tensorboard:
             import tensorboardX
 
@@ -226,11 +225,15 @@ class Monitor:
         if self._file is None:
             return
         self._file.close()
-        cut(self._path, step)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._open(step)
         if self._bar is not None:
             self._bar.n = step
             self._bar.refresh()
+
+    def _open(self, step: int) -> None:
+        """Opens the file behind its lines until a step."""
+        cut(self._path, step)
+        self._file = self._path.open("a", encoding="utf-8")
 
     def advance(self) -> None:
         """Counts a step on the terminal's bar."""

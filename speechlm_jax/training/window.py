@@ -65,10 +65,16 @@ class Window:
         """Looks at the last step, which is waited for."""
         if self._unseen is None:
             return
-        self.skipped = self.skipped + 1 if int(self._unseen.skipped) else 0
+        skipped, norm = jax.device_get((self._unseen.skipped, self._unseen.parameter_norm))
+        self.skipped = self.skipped + 1 if skipped else 0
         # Of a step that was skipped it is 0: the weights are those of the step before.
-        self.broken = not np.isfinite(self._unseen.parameter_norm)
+        self.broken = not np.isfinite(norm)
         self._unseen = None
+
+    @property
+    def unseen(self) -> int:
+        """Steps that were added and not looked at yet: the last one, or none."""
+        return int(self._unseen is not None)
 
     @contextlib.contextmanager
     def aside(self, phase: ledger.Phase) -> Iterator[None]:
@@ -96,11 +102,12 @@ class Window:
         are told; the next one begins."""
         self._finish()
         now = self._clock()
-        spikes = self._spikes.of(monitor.step_losses(self._metrics, coefficients=coefficients, heads=heads), last=last)
+        steps = jax.device_get(self._metrics)
+        spikes = self._spikes.of(monitor.step_losses(steps, coefficients=coefficients, heads=heads), last=last)
         if spikes:
             runtime.say(spikes[0] + (f", and {len(spikes) - 1} more since" if len(spikes) > 1 else ""))
         numbers = monitor.summarise(
-            self._metrics,
+            steps,
             coefficients=coefficients,
             heads=heads,
             tasks=tasks,

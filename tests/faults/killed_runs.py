@@ -83,9 +83,9 @@ class Run:
             "FAULTS_GATE": str(self.gate),
             "JAX_COMPILATION_CACHE_DIR": str(folder / compiled),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-            "SPEECHLM_HEARTBEAT_SECONDS": "20",
+            "SPEECHLM_HEARTBEAT_SECONDS": os.environ.get("SPEECHLM_HEARTBEAT_SECONDS", "20"),
             # As few devices as the most processes need, dealt to however many there are.
-            "XLA_FLAGS": re.sub(r"device_count=\d+", f"device_count={DEVICES // processes}", os.environ["XLA_FLAGS"]),
+            "XLA_FLAGS": process_group.flags(DEVICES // processes),
         }
         words = [
             "train",

@@ -46,20 +46,30 @@ def test_a_run_goes_back_and_ends(folder, faults, kind, count, processes, monkey
     assert steps == list(range(1, killed_runs.STEPS + 1))
 
 
-def test_a_run_that_went_back_and_was_killed_ends_as_one_that_was_not(folder, monkeypatch):
-    def start(name):
-        return killed_runs.Run(folder, name, 1, *BINDINGS, compiled="compiled-loss")
+def whole_and_killed(folder, monkeypatch, injected, name, happened):
+    """The same run twice: one that nothing else happens to, and one that is killed once `happened(run)`, and may then
+    go on by `start`."""
 
-    monkeypatch.setenv("FAULTS_INJECT", "loss:10:4")
+    def start(number):
+        return killed_runs.Run(folder, f"{name}{number}", 1, *BINDINGS, compiled="compiled-loss")
+
+    monkeypatch.setenv("FAULTS_INJECT", injected)
     whole = start("whole")
     whole.end()
     killed = start("killed")
-    killed.wait_until(lambda: (killed.path / "checkpoints" / "16").exists())
+    killed.wait_until(lambda: happened(killed))
     killed.processes[0].kill()
     killed.processes[0].wait()
     # The batches since step 8 are behind it.
     monkeypatch.setenv("FAULTS_INJECT", "none:0:0")
-    again = start("killed")
+    return whole, killed, lambda: start("killed")
+
+
+def test_a_run_that_went_back_and_was_killed_ends_as_one_that_was_not(folder, monkeypatch):
+    whole, _, start = whole_and_killed(
+        folder, monkeypatch, "loss:10:4", "later", lambda run: (run.path / "checkpoints" / "16").exists()
+    )
+    again = start()
     again.end()
     assert again.went_on_from() >= 16 and not killed_runs.differences(whole, again)
     stands = checkpoints._read_json(checkpoint_steps.find(again.path) / "stream")
@@ -67,19 +77,11 @@ def test_a_run_that_went_back_and_was_killed_ends_as_one_that_was_not(folder, mo
 
 
 def test_a_run_that_is_killed_before_it_saves_again_does_not_go_back_on_having_gone_back(folder, monkeypatch):
-    def start(name):
-        return killed_runs.Run(folder, name, 1, *BINDINGS, compiled="compiled-loss")
-
-    monkeypatch.setenv("FAULTS_INJECT", "loss:10:3")
-    whole = start("whole3")
-    whole.end()
-    killed = start("killed3")
-    killed.wait_until(lambda: "The run goes back to step 8" in killed.said())
-    killed.processes[0].kill()
-    killed.processes[0].wait()
+    whole, killed, start = whole_and_killed(
+        folder, monkeypatch, "loss:10:3", "sooner", lambda run: "The run goes back to step 8" in run.said()
+    )
     assert killed.published() == 8
-    monkeypatch.setenv("FAULTS_INJECT", "none:0:0")
-    again = start("killed3")
+    again = start()
     again.end()
     assert again.went_on_from() == 8 and not killed_runs.differences(whole, again)
 

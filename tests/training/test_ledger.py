@@ -56,7 +56,7 @@ def test_time_while_the_device_works_is_no_wait(clock, tmp_path):
     book.enter("data_wait")
     clock.now += 3
     book.enter("step", spent_on="step")
-    book.close()
+    book.write()
     assert ledger.read(tmp_path).seconds["data_wait"] == pytest.approx(0.25)
     assert ledger.read(tmp_path).seconds["step"] == pytest.approx(5)
 
@@ -89,7 +89,7 @@ def test_a_life_that_ends_before_it_knows_where_it_stands_loses_nothing(clock, t
     refused = ledger.Ledger(clock, began=clock.now)
     clock.now += 7
     refused.keep(tmp_path)
-    refused.close()
+    refused.write()
     report = ledger.read(tmp_path)
     assert (report.step, report.lives, report.seconds["lost"]) == (10, 2, 0)
     assert report.seconds["start"] == pytest.approx(17)
