@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="find the rows, layout and Model.remat that fit best; what is compiled is kept in DIR",
     )
-    parser.add_argument("--json", help="write the report here as JSON")
+    parser.add_argument("--json", help="write the report here as JSON, whose `fits` says what the exit code does not")
 
 
 def run(
@@ -60,9 +60,9 @@ def run(
     whole_files.check_file(json or None, "--json")
     # Beside a compiler for TPUs, JAX itself is to run where the process is.
     os.environ["JAX_PLATFORMS"] = "cpu"
-    from speechlm_jax import sharding
-    from speechlm_jax.planning import chips, report
+    from speechlm_jax import memory, sharding
     from speechlm_jax.planning import fit as fits
+    from speechlm_jax.planning import report
     from speechlm_jax.planning import topology as topologies
     from speechlm_jax.training import program
 
@@ -70,23 +70,22 @@ def run(
         recipe = dataclasses.replace(recipe, layout=dataclasses.replace(recipe.layout, slices=slices))
     if topology:
         there, chip = topologies.devices(topology, recipe.layout.slices), topologies.chip(topology)
-        memory = chip.hbm_bytes
+        room = chip.hbm_bytes
     else:
-        chip, there, memory = None, topologies.pretended(devices), int(memory_gb * chips.GB)
+        chip, there, room = None, topologies.pretended(devices), int(memory_gb * memory.GB)
         if recipe.model.attention_kernel == "auto":
             # What 'auto' takes of CPUs needs less room than what a GPU may have to take.
             written_out = dataclasses.replace(recipe.model, attention_kernel="reference")
             recipe = dataclasses.replace(recipe, model=written_out)
     if fit:
-        found = fits.search(recipe, there, chip, memory, pathlib.Path(fit))
+        found = fits.search(recipe, there, chip, room, pathlib.Path(fit))
         print(fits.text(found))
-        told = {"found": [{"bindings": one.choice.bindings(), "report": one.report} for one in found]}
-        return _written(json, told)
+        return _written(json, fits.as_json(found))
     planned = program.Program(recipe, sharding.make_mesh(recipe.layout, there))
     if shapes:
         print("\n".join(report.parameter_lines(planned)))
     print(f"compiling the step for {len(there)} {there[0].device_kind}", file=sys.stderr)
-    made = report.make(planned, planned.lower(), chip, memory)
+    made = report.make(planned, planned.lower(), chip, room)
     print(report.text(made))
     return _written(json, made.as_json())
 

@@ -78,6 +78,8 @@ def test_a_step_is_compiled_for_a_tpu_that_is_not_there(slices, axes, capsys):
     assert found["fits"]
     assert found["devices"] == 4 * slices
     assert found["device_kind"] == "TPU v5 lite"
+    assert found["host_bytes"] == 0
+    assert found["peaks_from"] == "https://docs.cloud.google.com/tpu/docs/v5e"
     assert {axis for one in found["collectives"] for axis in one["axis"].split("+")} >= axes
     seconds = found["roofline_seconds"]
     assert seconds.pop("longest") == max(seconds.values())
@@ -86,7 +88,14 @@ def test_a_step_is_compiled_for_a_tpu_that_is_not_there(slices, axes, capsys):
     assert found["hosts"] == slices, "a host of a v5e has four chips"
     needed = found["audio_hours_per_step"] * 3600 / slices / max(seconds.values())
     assert found["host_audio_seconds_per_second"] == pytest.approx(needed)
-    assert "never a measurement" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "never a measurement" in told and found["peaks_from"] in told
+
+
+@pytest.mark.slow
+def test_products_that_are_offloaded_lie_in_the_memory_of_a_tpu_s_host():
+    found = plan.run(recipe=recipe(remat="offload"), topology="v5e:2x2")
+    assert found["fits"] and found["host_bytes"] > 0
 
 
 @pytest.mark.slow
@@ -122,5 +131,5 @@ def test_what_cannot_be_planned_is_told_before_anything_is_compiled(asked, told)
 
 
 def test_a_layout_that_does_not_divide_heads_is_told():
-    with pytest.raises(ValueError, match=r"heads.*does not divide by the mesh's tensor=4\. Set Layout\.tensor"):
+    with pytest.raises(ValueError, match=r"heads.*the mesh's tensor=4\. Set Layout\.tensor, or Model\.num_heads"):
         plan.run(recipe=recipe(cut=layout.Layout(data=1, fsdp=1, tensor=4)), topology="v5e:2x2")

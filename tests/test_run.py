@@ -164,17 +164,33 @@ def test_a_finetuned_run_takes_the_weights_that_its_rule_names(folder, capsys, m
     assert small_run.losses(folder / "tuned")[1] < small_run.losses(folder / "run")[1]
 
 
+TRAIN = ("train", "--gin_file={folder}/recipe.gin")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["evaluate", "--task=x", "--checkpoint=/nowhere"], "does not exist"),
         (["infer", "--checkpoint={folder}/run", "/nowhere.wav"], "does not exist"),
         (["infer", "--checkpoint={folder}/run", "--language=xx", "{folder}/clip1.flac"], "language 'xx'"),
-        (["train", "--gin_file={folder}/recipe.gin", "--gin.Stream.mixture=manifset"], "Nearest: 'manifest'"),
-        (["train", "--gin_file={folder}/recipe.gin", "--gin.Evaluation.split=dev"], "['test', 'train', 'validation']"),
-        (["train", "--gin_file={folder}/recipe.gin", "--gin.Evaluation.tasks=('manifset',)"], "Nearest: 'manifest'"),
-        (["train", "--gin_file={folder}/recipe.gin", "--gin.Model.vocabulary_size=128"], "Model.vocabulary_size = "),
-        (["train", "--gin_file={folder}/recipe.gin", "--gin.Manifest.path=/nowhere.jsonl"], "/nowhere.jsonl"),
+        ([*TRAIN, "--gin.Stream.mixture=manifset"], "Nearest: 'manifest'"),
+        ([*TRAIN, "--gin.Evaluation.split=dev"], "['test', 'train', 'validation']"),
+        ([*TRAIN, "--gin.Evaluation.tasks=('manifset',)"], "Nearest: 'manifest'"),
+        ([*TRAIN, "--gin.Model.vocabulary_size=128"], "Model.vocabulary_size = "),
+        ([*TRAIN, "--gin.Manifest.path=/nowhere.jsonl"], "/nowhere.jsonl"),
+        (
+            [*TRAIN, "--gin.Recipe.run_dir={folder}/huge", "--gin.Model.mlp_width=2000000000"],
+            "of each device, which has",
+        ),
+        (
+            [
+                *TRAIN,
+                "--gin.Recipe.run_dir={folder}/lost",
+                "--gin.Recipe.finetune=@Finetune()",
+                "--gin.Finetune.checkpoint=/nowhere",
+            ],
+            "/nowhere",
+        ),
     ],
 )
 def test_mistakes_end_in_one_line_and_exit_code_2(folder, capsys, words, message):

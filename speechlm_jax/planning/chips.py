@@ -2,7 +2,9 @@
 
 import dataclasses
 
-GB = 10**9
+from speechlm_jax import memory
+
+GB = memory.GB
 GIB = 2**30
 TERA = 10**12
 

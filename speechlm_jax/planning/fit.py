@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from speechlm_jax import layout, sharding, whole_files
+from speechlm_jax import layout, memory, sharding, whole_files
 from speechlm_jax.planning import chips, report
 from speechlm_jax.training import config, program
 
-REMATS = ("none", "minimal", "full")
-"""From the least that is computed again to the most."""
+REMATS = ("none", "minimal", "offload", "full")
+"""From the most of a device's memory to the least."""
 MOST_ROWS = 64
 """Rows of one device that are tried at most."""
 GROUP = 16
@@ -51,7 +51,7 @@ class Found(NamedTuple):
 
 
 def search(
-    recipe: config.Recipe, devices: list[Any], chip: chips.Chip | None, memory: int, cache: pathlib.Path
+    recipe: config.Recipe, devices: list[Any], chip: chips.Chip | None, room: int, cache: pathlib.Path
 ) -> list[Found]:
     """What fits, the best first: of each layout and policy, as many rows as there is room for.
 
@@ -59,7 +59,7 @@ def search(
     same recipe, devices and versions find the same; what was compiled once is read from the folder `cache`.
     """
     found, refused = [], []
-    trials = _Trials(recipe, devices, chip, memory, cache)
+    trials = _Trials(recipe, devices, chip, room, cache)
     for cut in layouts(recipe, len(devices)):
         try:
             for remat in REMATS:
@@ -93,7 +93,8 @@ class _Trials:
     recipe: config.Recipe
     devices: list[Any]
     chip: chips.Chip | None
-    memory: int
+    room: int
+    """Bytes of a device."""
     cache: pathlib.Path
 
     def of(self, choice: Choice) -> Found:
@@ -108,10 +109,14 @@ class _Trials:
         lowered = planned.lower()
         kept = self.cache / f"{self._hash(lowered.as_text())}.json"
         if kept.exists():
-            return Found(choice, json.loads(kept.read_text()))
-        print(f"trying {' '.join(choice.bindings())}", file=sys.stderr)
-        made = report.make(planned, lowered, self.chip, self.memory).as_json()
-        whole_files.write_json(kept, made)
+            made = json.loads(kept.read_text())
+        else:
+            print(f"trying {' '.join(choice.bindings())}", file=sys.stderr)
+            # Without bounds, so that what is kept serves devices of any memory.
+            made = report.make(planned, lowered, self.chip, sys.maxsize).as_json()
+            whole_files.write_json(kept, made)
+        if made["fits"]:  # The compiler did not refuse.
+            made |= {"fits": made["hbm_bytes"] <= self.room, "hbm_bytes_there": self.room}
         return Found(choice, made)
 
     def _hash(self, lowered: str) -> str:
@@ -119,7 +124,7 @@ class _Trials:
         where = [str(device) for device in self.devices]
         compilers = [found for name in ("jaxlib", "libtpu") for found in importlib.metadata.distributions(name=name)]
         versions = [f"{found.name} {found.version}" for found in compilers]
-        parts = (lowered, where, self.memory, versions)
+        parts = (lowered, where, versions)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -137,11 +142,18 @@ def _largest(trials: _Trials, cut: layout.Layout, remat: str) -> list[Found]:
     if not two.report["fits"]:
         return [one]
     each = max(1, two.report["hbm_bytes"] - one.report["hbm_bytes"])
-    room = 1 + (trials.memory - one.report["hbm_bytes"]) // each
-    rows = min(MOST_ROWS, 2 ** int(math.log2(max(2, room))))
+    many = 1 + (trials.room - one.report["hbm_bytes"]) // each
+    rows = min(MOST_ROWS, 2 ** int(math.log2(max(2, many))))
     while rows > 2 and not of(rows).report["fits"]:
         rows //= 2
     return [of(rows)]
+
+
+def as_json(found: list[Found]) -> dict[str, Any]:
+    """The best as a plan of its own, with how to ask for it, and all that were found."""
+    listed = [{"bindings": one.choice.bindings(), "report": one.report} for one in found]
+    best = {**found[0].report, "bindings": found[0].choice.bindings()} if found else {"fits": False}
+    return {**best, "found": listed}
 
 
 def text(found: list[Found]) -> str:
@@ -153,7 +165,7 @@ def text(found: list[Found]) -> str:
         )
     by = "rows a second at best" if found[0].report["roofline_seconds"] else "rows by operation"
     lines = [
-        f"{one.report['hbm_bytes'] / chips.GB:8.2f} GB a device, {one.rows_per_second:.4g} {by}: "
+        f"{memory.gb(one.report['hbm_bytes']):>11} a device, {one.rows_per_second:.4g} {by}: "
         f"{' '.join(one.choice.bindings())}"
         for one in found
     ]

@@ -2,15 +2,13 @@
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from speechlm_jax import batch, parameters, sharding
+from speechlm_jax import batch, memory, parameters, sharding
 from speechlm_jax.planning import chips, collectives, flops
 from speechlm_jax.training import program
 
@@ -31,6 +29,8 @@ class Report:
     """That the device has."""
     hbm_bytes_by_kind: dict[str, int]
     """params, optimizer (with moving averages), batch; activations: what the compiler needs beside these."""
+    host_bytes: int
+    """Of the host's memory that each of its devices has a use for: where Model.remat = 'offload' keeps products."""
     flops_model: float
     """By `flops.step`, shared evenly."""
     flops_again: float
@@ -43,6 +43,8 @@ class Report:
     collectives: list[collectives.Collective]
     roofline_seconds: dict[str, float]
     """An estimate from published peaks: the least time of each resource alone."""
+    peaks_from: str | None
+    """Where the peaks were published."""
     audio_hours_per_step: float
     """Over all devices, if rows are full."""
     tokens_per_step: int
@@ -62,33 +64,30 @@ class Report:
         }
 
 
-def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory: int) -> Report:
+def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, room: int) -> Report:
     """Compiles the step of a program.
 
     Args:
         lowered: what `planned.lower()` gave.
         chip: whose peaks the estimate is made of; None: no estimate.
-        memory: bytes of a device.
+        room: bytes of a device.
     """
     recipe, mesh = planned.recipe, planned.mesh
     row, rows = recipe.data.row, recipe.data.rows
     devices = int(mesh.devices.size)
     audio_frames = row.audio_frames + row.target_audio_frames
     shapes = (recipe.model, planned.plan.params, row, rows, planned.heads)
-    kept = {
-        "params": _held(planned.plan.params),
-        "optimizer": _held((planned.plan.opt_state, planned.plan.ema)),
-        "batch": _held(planned.rows()),
-    }
+    kept = planned.held
     told: dict[str, Any] = {
         "devices": devices,
         "device_kind": mesh.devices.flat[0].device_kind,
         "hosts": len({device.process_index for device in mesh.devices.flat}),
         "parameters": planned.num_parameters,
         "rows": rows,
-        "hbm_bytes_there": memory,
+        "hbm_bytes_there": room,
         "flops_model": flops.step(*shapes) / devices,
         "flops_again": flops.again(*shapes) / devices,
+        "peaks_from": None if chip is None else chip.source,
         "audio_hours_per_step": rows * audio_frames * batch.HOP / batch.SAMPLE_RATE / 3600,
         "tokens_per_step": rows * (row.inputs + row.targets),
     }
@@ -96,19 +95,23 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, memory
         with compiled_anew():
             compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        needed, there = _too_large(error, kept)
+        found = memory.refused(error, sum(kept.values()))
+        if found is None:
+            raise
+        needed, there = found
         nothing = {"flops_compiler": None, "bytes_accessed": None, "collectives": [], "roofline_seconds": {}}
-        sizes = {"hbm_bytes": needed, "hbm_bytes_by_kind": _by_kind(kept, needed)}
+        sizes = {"host_bytes": 0, "hbm_bytes": needed, "hbm_bytes_by_kind": _by_kind(kept, needed)}
         return Report(**{**told, **sizes, **nothing, "fits": False, "hbm_bytes_there": there})
-    needed = _peak(compiled)
+    needed = memory.peak(compiled)
     cost = compiled.cost_analysis() or {}
     passed = collectives.read(compiled.as_text(), mesh)
     operations, accessed = cost.get("flops"), cost.get("bytes accessed")
     return Report(
         **told,
-        fits=needed <= memory,
+        fits=needed <= room,
         hbm_bytes=needed,
         hbm_bytes_by_kind=_by_kind(kept, needed),
+        host_bytes=compiled.memory_analysis().host_temp_size_in_bytes,
         flops_compiler=operations,
         bytes_accessed=accessed,
         collectives=passed,
@@ -142,44 +145,6 @@ def _by_kind(kept: dict[str, int], needed: int) -> dict[str, int]:
     return {**kept, "activations": max(0, needed - sum(kept.values()))}
 
 
-def _held(tree: Any) -> int:
-    """Bytes of one device's part of a pytree of shapes."""
-    return sum(
-        int(np.prod(leaf.sharding.shard_shape(leaf.shape), dtype=np.int64)) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(tree)
-    )
-
-
-def _peak(compiled: Any) -> int:
-    """Bytes of arguments, results that lie elsewhere, temporaries and the program itself."""
-    there = compiled.memory_analysis()
-    return int(
-        there.argument_size_in_bytes
-        + there.output_size_in_bytes
-        - there.alias_size_in_bytes
-        + there.temp_size_in_bytes
-        + there.generated_code_size_in_bytes
-    )
-
-
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE = r"([\d.]+)([KMGT]?)"
-_IN_ALL = re.compile(rf"Used {_SIZE} of {_SIZE} hbm")
-_TEMPORARIES = re.compile(rf"HLO temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)")
-
-
-def _too_large(error: Exception, kept: dict[str, int]) -> tuple[int, int]:
-    """(bytes needed, bytes there) of a step that the compiler found no room for; any other error is raised again."""
-    in_all, temporaries = _IN_ALL.search(str(error)), _TEMPORARIES.search(str(error))
-    found = in_all or temporaries
-    if "RESOURCE_EXHAUSTED" not in str(error) or found is None:
-        raise error
-    needed, there = (int(float(size) * _UNITS[unit]) for size, unit in (found.group(1, 2), found.group(3, 4)))
-    if in_all is None:
-        needed += sum(kept.values())
-    return needed, there
-
-
 def _roofline(
     chip: chips.Chip,
     operations: float,
@@ -207,18 +172,19 @@ def _roofline(
 def text(made: Report) -> str:
     """The report for people."""
     spare = made.hbm_bytes_there - made.hbm_bytes
-    verdict = f"fits, {_gb(spare)} to spare" if made.fits else f"does NOT fit, {_gb(-spare)} too much"
+    verdict = f"fits, {memory.gb(spare)} to spare" if made.fits else f"does NOT fit, {memory.gb(-spare)} too much"
     lines = [
         f"{made.devices} {made.device_kind}: {made.parameters:,} parameters, {made.rows} rows a step",
-        f"memory of a device: {_gb(made.hbm_bytes)} of {_gb(made.hbm_bytes_there)}: {verdict}",
-        *(f"  {kind:<12}{_gb(size):>10}" for kind, size in made.hbm_bytes_by_kind.items()),
+        f"memory of a device: {memory.gb(made.hbm_bytes)} of {memory.gb(made.hbm_bytes_there)}: {verdict}",
+        *(f"  {kind:<12}{memory.gb(size):>10}" for kind, size in made.hbm_bytes_by_kind.items()),
+        *([f"memory of the host for it: {memory.gb(made.host_bytes)}"] if made.host_bytes else []),
         f"operations of a device: {made.flops_model:.3g} by the model's shapes, {made.flops_again:.3g} of them twice"
-        + ("" if made.flops_compiler is None else f", {made.flops_compiler:.3g} by the compiler"),
-        *(f"  {one.kind} along {one.axis}: {one.count:,} times, {_gb(one.bytes)}" for one in made.collectives),
+        + ("" if made.flops_compiler is None else f", {made.flops_compiler:.3g} by the compiler (of loops, once)"),
+        *(f"  {one.kind} along {one.axis}: {one.count:,} times, {memory.gb(one.bytes)}" for one in made.collectives),
     ]
     if made.roofline_seconds:
         each = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in made.roofline_seconds.items())
-        lines.append(f"at published peaks (an estimate, never a measurement): {each}")
+        lines.append(f"at peaks from {made.peaks_from} (an estimate, never a measurement): {each}")
     lines.append(
         f"full rows: {made.audio_hours_per_step:.3g} hours of audio and {made.tokens_per_step:,} tokens a step"
     )
@@ -226,15 +192,8 @@ def text(made: Report) -> str:
     if needed is not None:
         lines.append(f"at that speed each of the hosts ({made.hosts}) reads {needed:,.0f} seconds of audio a second")
     if not made.fits:
-        lines.append(
-            "To make it fit: fewer Data.rows, a higher Optimizer.accumulate, Model.remat = 'full', Layout.fsdp or "
-            ".tensor over more devices, or a smaller model."
-        )
+        lines.append(memory.MEND)
     return "\n".join(lines)
-
-
-def _gb(size: float) -> str:
-    return f"{size / chips.GB:.2f} GB"
 
 
 def parameter_lines(planned: program.Program) -> list[str]:
@@ -245,5 +204,5 @@ def parameter_lines(planned: program.Program) -> list[str]:
         array = parameters.array(leaf)
         words = " ".join(word or "-" for word in parameters.words(leaf))
         cut = " ".join(str(place) if place else "-" for place in tuple(array.sharding.spec)) or "whole"
-        lines.append(f"{path}  {parameters.describe(leaf)}  ({words})  on ({cut})  {_held(array):,} bytes")
+        lines.append(f"{path}  {parameters.describe(leaf)}  ({words})  on ({cut})  {memory.held(array):,} bytes")
     return lines

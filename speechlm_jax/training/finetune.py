@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
@@ -30,12 +31,20 @@ def frozen(params: nnx.State, choices: config.Finetune) -> frozenset[str]:
     return frozenset(still)
 
 
-def take(
-    params: nnx.State, choices: config.Finetune, *, mesh: Mesh, vocabulary: str | None = None
-) -> dict[str, jax.Array]:
-    """Path -> array, on the mesh, of every parameter that comes from the checkpoint; for `state.build`.
+class Taken(NamedTuple):
+    """What a run takes from a checkpoint that it was compared with."""
 
-    Low-rank updates in the checkpoint are merged into its matrices first.
+    folder: Any
+    """Of the checkpoint's step."""
+    paths: frozenset[str]
+    """Of the run's parameters."""
+    has_updates: bool
+    """Whether low-rank updates stand beside them."""
+    use_ema: bool
+
+
+def find(params: nnx.State, choices: config.Finetune, *, vocabulary: str | None = None) -> Taken:
+    """What comes from the checkpoint; no array is read.
 
     Args:
         params: the run's parameters, as arrays or ShapeDtypeStructs.
@@ -63,20 +72,28 @@ def take(
     lines = [f"{line} (nearest there: {_near(line, stored)})" if line.startswith("missing") else line for line in lines]
     mend = "Bring the model to the checkpoint's size, or name what is to start anew in Finetune.fresh."
     parameters.raise_differences(lines, doing=doing, mend=mend)
-    unused = [path for path in stored if path not in paths and not path.startswith(f"{low_rank.ROOT}/")]
+    updates = [path for path in stored if path.startswith(f"{low_rank.ROOT}/")]
+    unused = [path for path in stored if path not in paths and path not in updates]
     if unused:
         _log.warning("%s: the model has no place for %s", doing, ", ".join(unused))
+    return Taken(folder, frozenset(wanted), bool(updates), choices.use_ema)
+
+
+def take(found: Taken, *, mesh: Mesh) -> dict[str, jax.Array]:
+    """Path -> array, on the mesh, of every parameter that comes from the checkpoint; for `state.build`.
+
+    Low-rank updates in the checkpoint are merged into its matrices.
+    """
     # A low-rank update is only told from what it belongs to: with any, all is read.
-    has_updates = any(path.startswith(f"{low_rank.ROOT}/") for path in stored)
     weights = checkpoints.restore_params(
-        folder, mesh=mesh, use_ema=choices.use_ema, only=lambda path: has_updates or path in wanted
+        found.folder, mesh=mesh, use_ema=found.use_ema, only=lambda path: found.has_updates or path in found.paths
     )
     merged = weights.params
-    if has_updates:
+    if found.has_updates:
         places = sharding.param_shardings(mesh, jax.eval_shape(low_rank.merge, merged))
         merged = jax.jit(low_rank.merge, out_shardings=places)(merged)
     arrays = parameters.by_path(merged)
-    return {path: parameters.array(arrays[path]) for path in wanted}
+    return {path: parameters.array(arrays[path]) for path in found.paths}
 
 
 def _matching(rules: Sequence[str], paths: Iterable[str], binding: str) -> list[str]:

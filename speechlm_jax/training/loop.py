@@ -1,6 +1,7 @@
 """The training loop: what happens in a run, in the order in which it happens."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import shutil
@@ -56,27 +57,25 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         best = _best(recipe, run)
         saved = parts.enter_context(contextlib.closing(_checkpoints(recipe, run, best)))
         made = program.Program(recipe)
-        if (saved.latest() or 0) >= recipe.steps:
-            # Of another model, or of other data, these steps are not what is asked for.
-            _check_stream(saved.told(made.plan, vocabulary=run.words.hash), run)
-            book.stands = saved.latest() or 0
-            runtime.say(f"{run.folder} has done its {saved.latest()} steps; Recipe.steps = {recipe.steps}.")
+        begins = _start(run, made, saved)
+        done = book.stands = begins.step
+        if done >= recipe.steps:
+            runtime.say(f"{run.folder} has done its {done} steps; Recipe.steps = {recipe.steps}.")
             return {"scores": {}, "seconds": time.monotonic() - started, "skipped": 0}
-        now, position = _start(run, made, saved)
-        done = book.stands = int(now.step)
         if best is not None:
             best.forget(after=done)
         book.write()
-        beginning.end("state")
         if jax.process_index() == 0:
             kept_recipe.write(run.folder, config_text, step=done)
-        source = parts.enter_context(contextlib.closing(_source(recipe, run, made, position, done)))
-        ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source, position.shards)))
+        source = parts.enter_context(contextlib.closing(_source(recipe, run, made, begins)))
+        ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source, begins.position.shards)))
         # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
         parts.callback(source.close)
         with book.within("compile"):
             train_step = _compiled(run, made, ahead)
         beginning.end("compiling")
+        now = begins.state()
+        beginning.end("state")
         line = window.Window(beginning, book)
         going = course.Course(
             course.Parts(
@@ -97,7 +96,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
                 best=best,
             ),
             now,
-            position,
+            begins.position,
         )
         del now  # The first step consumes it.
         # Whatever ends the run: what is closed behind it may take longer than a step.
@@ -227,28 +226,37 @@ def _compiled(run: _Run, made: program.Program, ahead: prefetch.Prefetch) -> Any
     return made.compile(ahead.check)
 
 
-def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> tuple[state.TrainState, course.Position]:
-    """The state, and where the data stand: the first, or those of the last checkpoint."""
+class _Start(NamedTuple):
+    """Where this life of a run begins."""
+
+    step: int
+    position: course.Position
+    state: Callable[[], state.TrainState]
+    """Makes the state, or reads it."""
+
+
+def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> _Start:
+    """With a new state, or with that of the last checkpoint. Raises ValueError where that is of another model, or of
+    other data, before anything is compiled or read."""
+    words = run.words.hash
     if saved.latest() is None:
-        return made.first_state(run.words.hash), course.Position()
-    restored = saved.restore(made.plan, vocabulary=run.words.hash)
-    _check_stream(restored, run)
-    runtime.say(f"going on from step {restored.step} of {run.folder}")
-    return restored.state, course.position_after(run.folder, restored)
+        return _Start(0, course.Position(), functools.partial(made.first_state, made.taken(words)))
+    told = saved.told(made.plan, vocabulary=words)
+    stream_position.check(told.stream["fingerprint"], run.feed.fingerprint)
+
+    def restored() -> state.TrainState:
+        runtime.say(f"going on from step {told.step} of {run.folder}")
+        return saved.restore(made.plan, step=told.step, vocabulary=words).state
+
+    return _Start(told.step, course.position_after(run.folder, told), restored)
 
 
-def _check_stream(saved: checkpoints.Restored, run: _Run) -> None:
-    """Raises ValueError where the run's batches are others than those that a checkpoint was trained on."""
-    stream_position.check(saved.stream["fingerprint"], run.feed.fingerprint)
-
-
-def _source(
-    recipe: config.Recipe, run: _Run, made: program.Program, position: course.Position, done: int
-) -> feeds.Source:
+def _source(recipe: config.Recipe, run: _Run, made: program.Program, begins: _Start) -> feeds.Source:
     process = jax.process_index()
     bad = quarantine.File(run.folder / ("bad_records.jsonl" if not process else f"bad_records-{process}.jsonl"))
+    position = begins.position
     return run.feed.open(
-        shards=_shards_here(made, recipe), state=position.shards, read=done + position.passed, on_bad=bad
+        shards=_shards_here(made, recipe), state=position.shards, read=begins.step + position.passed, on_bad=bad
     )
 
 

@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from speechlm_jax import batch, parameters, sharding
+from speechlm_jax import batch, memory, parameters, sharding
 from speechlm_jax.losses import heads
 from speechlm_jax.models import speech_text
 from speechlm_jax.training import config, finetune, lora, optimizers, state, step
@@ -49,12 +49,27 @@ class Program:
             params = lora.attach(params, tuning.lora, jax.random.key(self.recipe.seed))
         return params
 
-    def first_state(self, vocabulary: str | None = None) -> state.TrainState:
-        """The state before the first step, on the mesh; what the recipe finetunes from is read."""
-        tuning, taken = self.recipe.finetune, None
-        if tuning is not None and tuning.checkpoint:
-            taken = finetune.take(self.plan.params, tuning, mesh=self.mesh, vocabulary=vocabulary)
-        return state.build(self.first_params, self.optimizer, self.mesh, taken)
+    @property
+    def held(self) -> dict[str, int]:
+        """Bytes that a device holds before and after a step: params, optimizer (with moving averages) and batch."""
+        return {
+            "params": memory.held(self.plan.params),
+            "optimizer": memory.held((self.plan.opt_state, self.plan.ema)),
+            "batch": memory.held(self.rows()),
+        }
+
+    def taken(self, vocabulary: str) -> finetune.Taken | None:
+        """What the recipe finetunes from, of which nothing is read yet; None where it begins anew. vocabulary: hash of
+        the run's. Raises ValueError where it does not fit the model."""
+        tuning = self.recipe.finetune
+        if tuning is None or not tuning.checkpoint:
+            return None
+        return finetune.find(self.plan.params, tuning, vocabulary=vocabulary)
+
+    def first_state(self, taken: finetune.Taken | None = None) -> state.TrainState:
+        """The state before the first step, on the mesh."""
+        arrays = None if taken is None else finetune.take(taken, mesh=self.mesh)
+        return state.build(self.first_params, self.optimizer, self.mesh, arrays)
 
     def rows(self) -> batch.Batch:
         """The global batch as shapes, each with where it lies."""
@@ -66,10 +81,24 @@ class Program:
 
     def compile(self, check: Callable[[], None] = lambda: None) -> Any:
         """The compiled step: (state, batch) -> (state, Metrics). `check` is called when it is traced: what it raises is
-        known before the compiler's minutes."""
+        known before the compiler's minutes.
+
+        Raises ValueError where the devices have no room for what it needs.
+        """
+        doing = f"training with {self.recipe.data.rows} rows"
+        there, kept = memory.of_device(self.mesh.local_devices[0]), sum(self.held.values())
+        memory.check(kept, there, f"{doing}, without what is computed on the way,")
         lowered = self.lower()
         check()
-        return lowered.compile()
+        try:
+            compiled = lowered.compile()
+        except jax.errors.JaxRuntimeError as error:
+            if (refused := memory.refused(error, kept)) is None:
+                raise
+            memory.check(*refused, doing)
+            raise
+        memory.check(memory.peak(compiled), there, doing)
+        return compiled
 
     def lower(self) -> Any:
         """The step as lowered by JAX, before it is compiled."""

@@ -40,6 +40,7 @@ FLOORS = [
             "batch",
             "layout",
             "limits",
+            "memory",
             "audio",
             "vocabulary",
             "metrics",

@@ -1,6 +1,7 @@
 """The search for rows, layout and remat that fit."""
 
 import dataclasses
+import typing
 
 import jax
 import pytest
@@ -8,6 +9,7 @@ import rows
 
 from speechlm_jax import batch, layout
 from speechlm_jax.data import config as data_config
+from speechlm_jax.models import config as models
 from speechlm_jax.planning import fit
 from speechlm_jax.training import config
 
@@ -36,10 +38,14 @@ def test_as_many_rows_as_fit_are_found_and_found_again_without_compiling(tmp_pat
     assert search(10**9, tmp_path) == generous
     assert capsys.readouterr().err == "", "nothing is tried a second time"
     assert fit.text(generous).splitlines()[-1] == f"best: {' '.join(generous[0].choice.bindings())}"
+    told = fit.as_json(generous)
+    assert told["fits"] and told["hbm_bytes"] == generous[0].report["hbm_bytes"]
+    assert told["bindings"] == told["found"][0]["bindings"] == generous[0].choice.bindings()
 
     # In little more than half of the memory there is room for half of the rows.
     monkeypatch.setattr(fit, "layouts", lambda recipe, devices: [generous[0].choice.layout])
     (less,) = search(int(0.6 * generous[0].report["hbm_bytes"]), tmp_path)
+    assert capsys.readouterr().err.count("trying") == 1, "what is kept serves devices of any memory"
     assert less.choice.rows == generous[0].choice.rows / 2
 
 
@@ -53,3 +59,8 @@ def test_many_devices_are_cut_in_groups_too():
 
 def test_that_nothing_fits_is_told():
     assert "nothing fits" in fit.text([])
+    assert fit.as_json([]) == {"fits": False, "found": []}
+
+
+def test_every_way_to_keep_less_is_tried():
+    assert set(typing.get_args(typing.get_type_hints(models.Model)["remat"])) == set(fit.REMATS)

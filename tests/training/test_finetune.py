@@ -33,6 +33,10 @@ def _filled(params, seed):
     return jax.device_put(filled, sharding.param_shardings(MESH, filled))
 
 
+def _taken(params, choices, vocabulary=None):
+    return finetune.take(finetune.find(params, choices, vocabulary=vocabulary), mesh=MESH)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """The folder of a pretrained run, its parameters, and their moving average."""
@@ -46,7 +50,7 @@ def test_everything_is_taken_onto_the_mesh(checkpoint):
     plan = state.abstract(_params(), OPTIMIZER, MESH).params
     for use_ema, wanted in ((True, ema), (False, params)):
         choices = config.Finetune(checkpoint=folder, use_ema=use_ema)
-        taken = finetune.take(_params(), choices, mesh=MESH, vocabulary="abc123")
+        taken = _taken(_params(), choices, vocabulary="abc123")
         tiny_model.assert_close(tiny_model.values(taken), wanted, 0)
         for path, leaf in parameters.by_path(plan).items():
             assert taken[path].sharding.is_equivalent_to(parameters.array(leaf).sharding, taken[path].ndim), path
@@ -56,7 +60,7 @@ def test_fresh_parameters_start_anew_and_the_others_are_taken(checkpoint):
     folder, _, ema = checkpoint
     wider = _params(vocabulary=128)
     choices = config.Finetune(checkpoint=folder, fresh=(r"^ctc/",))
-    taken = finetune.take(wider, choices, mesh=MESH)
+    taken = _taken(wider, choices)
     assert taken.keys() == ema.keys() - {"ctc/kernel_DV", "ctc/bias_V"}
     init = state.initialiser(lambda: tiny_model.Tiny(vocabulary=128))
     built = tiny_model.values(state.build(init, OPTIMIZER, MESH, taken).params)
@@ -68,7 +72,7 @@ def test_fresh_parameters_start_anew_and_the_others_are_taken(checkpoint):
 def test_a_parameter_that_does_not_fit_is_an_error_that_names_it(checkpoint):
     folder, _, _ = checkpoint
     with pytest.raises(ValueError, match=r"2 arrays are not as wanted") as caught:
-        finetune.take(_params(vocabulary=128), config.Finetune(checkpoint=folder), mesh=MESH)
+        _taken(_params(vocabulary=128), config.Finetune(checkpoint=folder))
     assert "differs: ctc/kernel_DV wanted float32[16,128], found float32[16,64]" in str(caught.value)
     assert "differs: ctc/bias_V" in str(caught.value)
     assert "Finetune.fresh" in str(caught.value)
@@ -79,7 +83,7 @@ def test_a_parameter_that_the_checkpoint_lacks_is_named_with_the_nearest(tmp_pat
     leaves["text/tables_VD"] = leaves.pop("text/table_VD")
     folder = _save(tmp_path, parameters.from_paths(leaves))
     with pytest.raises(ValueError, match=r"missing: text/table_VD float32\[64,16\] \(nearest there: text/tables_VD\)"):
-        finetune.take(_params(), config.Finetune(checkpoint=folder), mesh=MESH)
+        _taken(_params(), config.Finetune(checkpoint=folder))
 
 
 def test_what_the_model_has_no_place_for_is_told(checkpoint, caplog):
@@ -87,16 +91,16 @@ def test_what_the_model_has_no_place_for_is_told(checkpoint, caplog):
     leaves = parameters.by_path(_params())
     smaller = parameters.from_paths({path: leaf for path, leaf in leaves.items() if not path.startswith("ctc")})
     with caplog.at_level(logging.WARNING):
-        finetune.take(smaller, config.Finetune(checkpoint=folder), mesh=MESH)
+        _taken(smaller, config.Finetune(checkpoint=folder))
     assert "no place for ctc/bias_V, ctc/kernel_DV" in caplog.text
 
 
 def test_another_vocabulary_is_refused_unless_all_that_reads_it_is_fresh(checkpoint):
     folder, _, _ = checkpoint
     with pytest.raises(ValueError, match="wanted a checkpoint of vocabulary def456, found abc123"):
-        finetune.take(_params(), config.Finetune(checkpoint=folder), mesh=MESH, vocabulary="def456")
+        _taken(_params(), config.Finetune(checkpoint=folder), vocabulary="def456")
     fresh = ("^text/", "^ctc/", "^halves/")
-    taken = finetune.take(_params(), config.Finetune(checkpoint=folder, fresh=fresh), mesh=MESH, vocabulary="def456")
+    taken = _taken(_params(), config.Finetune(checkpoint=folder, fresh=fresh), vocabulary="def456")
     assert all(path.startswith("encoder/") for path in taken)
 
 
@@ -138,11 +142,11 @@ def test_low_rank_updates_start_beside_what_is_taken_and_are_merged_when_taken_i
     folder, _, ema = checkpoint
     choices = config.Finetune(checkpoint=folder, lora=config.Lora(rank=2))
     abstract = jax.eval_shape(_with_updates)
-    taken = finetune.take(abstract, choices, mesh=MESH)
+    taken = _taken(abstract, choices)
     assert taken.keys() == ema.keys()
     filled = _filled(abstract, 3)
     second = _save(tmp_path, filled)
-    again = finetune.take(_params(), config.Finetune(checkpoint=second), mesh=MESH)
+    again = _taken(_params(), config.Finetune(checkpoint=second))
     tiny_model.assert_close(tiny_model.values(again), tiny_model.values(low_rank.merge(filled)), 1e-5)
     path = "encoder/stack/feed_forward/in_DF"
     assert not np.allclose(again[path], tiny_model.values(filled)[path], atol=1e-2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rows
 
-from speechlm_jax import batch
+from speechlm_jax import batch, memory
 from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as model_config
 from speechlm_jax.training import config, program
@@ -54,11 +54,9 @@ def test_the_compiled_step_takes_what_the_first_state_and_a_batch_are():
 
 
 def test_program_size_does_not_grow_with_layers():
-    sizes = {}
-    for layers in (2, 6):
-        text = program.Program(recipe(encoder_layers=layers, decoder_layers=layers)).lower().as_text()
-        sizes[layers] = text.count("\n")
-    assert sizes[6] <= 1.02 * sizes[2]
+    few, many = (program.Program(recipe(encoder_layers=n, decoder_layers=n)).lower() for n in (6, 24))
+    assert many.as_text().count("\n") <= 1.02 * few.as_text().count("\n")
+    assert len(many.compile().as_text()) <= 1.1 * len(few.compile().as_text())
 
 
 def test_program_size_does_not_grow_with_tasks():
@@ -70,6 +68,25 @@ def test_program_size_does_not_grow_with_tasks():
         for mixture in ("two_tasks", "twenty_tasks")
     )
     assert program.Program(few).lower().as_text() == program.Program(many).lower().as_text()
+
+
+def test_a_state_that_devices_cannot_hold_is_told_before_a_step_is_traced(monkeypatch):
+    there = memory.of_device(jax.devices()[0])
+    assert there
+    made = program.Program(recipe(vocabulary_size=128 * (there // (128 * rows.MODEL.width))))
+    monkeypatch.setattr(program.Program, "lower", None)
+    with pytest.raises(ValueError, match=r"training with 8 rows, without.*needs [\d.]+ GB of each device, which has"):
+        made.compile()
+
+
+def test_a_step_whose_temporaries_have_no_room_is_told_with_what_to_change():
+    there, small = memory.of_device(jax.devices()[0]), program.Program(recipe())
+    assert there
+    many = 8 * (there // (4 * small.held["batch"]))
+    made = program.Program(dataclasses.replace(recipe(), data=dataclasses.replace(recipe().data, rows=many)))
+    assert sum(made.held.values()) < there, "what lies there before a step has room"
+    with pytest.raises(ValueError, match=rf"training with {many} rows needs .* To make it fit: fewer Data\.rows"):
+        made.compile()
 
 
 def test_a_lane_without_room_is_not_in_the_program():
