@@ -21,6 +21,9 @@ SHORTEST = 128
 _BLOCKS = (512, 256, 128)
 _ROOM = 1.1
 """A larger block is taken for so much more padding at most."""
+_MOST_BLOCKS = 768
+"""Blocks of queries in one call of the kernel: for each, two lists of 128 numbers or more lie in the 1 MB of a core's
+scalar memory."""
 
 
 def attend(
@@ -36,9 +39,23 @@ def attend(
     Rows are cut over the mesh as those of a batch are, and heads along its tensor axis. interpret: run the kernel
     without a TPU, slowly.
     """
-    local = by_device.attention_on_each(functools.partial(_attend, causal=mask.causal, interpret=interpret))
+    local = by_device.attention_on_each(functools.partial(_attend_in_parts, causal=mask.causal, interpret=interpret))
     attended_BUHK = local(queries, keys, values, mask.query_ids, mask.memory_ids)
     return jnp.where(mask.sees()[:, :, None, None], attended_BUHK, 0)
+
+
+def _attend_in_parts(*lanes: Array, **options: bool) -> Float[Array, "B U H K"]:
+    """The part of one device: as many rows at a time as the kernel has room for the lists of."""
+    queries, keys, *_ = lanes
+    num_rows = queries.shape[0]
+    of_queries, of_places = (-(-lane.shape[1] // block(lane.shape[1])) for lane in (queries, keys))
+    room = _MOST_BLOCKS // (of_queries * -(-of_places // 128))
+    at_once = max(rows for rows in range(1, num_rows + 1) if num_rows % rows == 0 and rows <= max(room, 1))
+    if at_once == num_rows:
+        return _attend(*lanes, **options)
+    parts = [lane.reshape(-1, at_once, *lane.shape[1:]) for lane in lanes]
+    attended = jax.lax.map(lambda part: _attend(*part, **options), parts)
+    return attended.reshape(num_rows, *attended.shape[2:])
 
 
 def _attend(
@@ -51,7 +68,7 @@ def _attend(
     causal: bool,
     interpret: bool,
 ) -> Float[Array, "B U H K"]:
-    """The part of one device. To the kernel its rows are one long row, no block of which visits another row's."""
+    """To the kernel rows are one long row, no block of which visits another row's."""
     num_rows, num_queries = query_ids.shape
     query_block, place_block = block(num_queries), block(memory_ids.shape[1])
     query_ids, memory_ids = masks.padded(query_ids, query_block), masks.padded(memory_ids, place_block)
