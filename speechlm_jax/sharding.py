@@ -40,6 +40,16 @@ SPARE_PLACES: dict[str | None, tuple[str, ...]] = {
 """Where a word lies that has no place yet: on the first of these that is free and divides the axis."""
 
 
+SETTINGS: dict[str | None, str] = {
+    axes.EMBED: "Model.width",
+    axes.MLP: "Model.mlp_width",
+    axes.HEADS: "Model.num_heads",
+    axes.VOCABULARY: "Model.vocabulary_size",
+    axes.CHANNELS: "Model.stem_channels, Model.width or SpeechOut.hidden",
+}
+"""Word -> what sets the size of such an axis."""
+
+
 def make_mesh(shape: layout.Layout, devices: Any = None) -> Mesh:
     """The mesh of `devices` (all there are, if None).
 
@@ -87,11 +97,12 @@ def _grid(sizes: tuple[int, ...], devices: Sequence[Any], asked: str) -> np.ndar
     try:
         return mesh_utils.create_device_mesh(sizes, devices)
     except NotImplementedError:
+        sides = "x".join(str(1 + max(place)) for place in zip(*(device.coords for device in devices), strict=True))
         _logger.warning(
-            "%s does not factor the torus of %d %s devices: some of its axes run over shared wires, and collectives "
-            "along them take longer. Powers of two along each axis avoid it.",
+            "%s does not factor the torus of %s %s devices: some of its axes run over shared wires, and collectives "
+            "along them take longer. Sizes that are products of whole sides avoid it.",
             asked,
-            len(devices),
+            sides,
             devices[0].device_kind,
         )
         return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
@@ -184,7 +195,7 @@ def _spec(mesh: Mesh, path: str, leaf: Any, statistics: bool) -> PartitionSpec:
         if place is not None and size != 1 and size % mesh.shape[place]:
             raise ValueError(
                 f"parameter {path}: axis {word!r} of {shape} is {size}, which does not divide by the mesh's "
-                f"{place}={mesh.shape[place]}. Set Layout.{place}, or the model's size."
+                f"{place}={mesh.shape[place]}. Set Layout.{place}, or {SETTINGS[word]}."
             )
     return PartitionSpec(*(None if size == 1 else place for place, size in zip(places, shape, strict=True)))
 
@@ -246,8 +257,8 @@ def check_rows(mesh: Mesh, num_rows: int, accumulate: int = 1) -> None:
     if num_rows % (ways * accumulate):
         raise ValueError(
             f"{num_rows} rows do not divide into {accumulate} microbatches over "
-            f"{' x '.join(f'{place}={mesh.shape[place]}' for place in ROWS)} devices. Set the rows of a batch to a "
-            f"multiple of {ways * accumulate}, or Optimizer.accumulate, Layout.slices, .data or .fsdp."
+            f"{' x '.join(f'{place}={mesh.shape[place]}' for place in ROWS)} devices. Set Data.rows to a multiple of "
+            f"{ways * accumulate}, or Optimizer.accumulate, Layout.slices, .data or .fsdp."
         )
 
 

@@ -1,5 +1,7 @@
 """Meshes, the table of words, and rows on devices."""
 
+import dataclasses
+import re
 from typing import NamedTuple
 
 import jax
@@ -11,6 +13,7 @@ from jax.sharding import PartitionSpec
 
 from speechlm_jax import axes, batch, layout, parameters, sharding
 from speechlm_jax.models import config, speech_text
+from speechlm_jax.planning import topology
 
 
 def _mesh(data=2, fsdp=2, tensor=2, slices=1):
@@ -66,6 +69,13 @@ def test_every_word_of_the_tables_is_a_word_of_axes():
     assert set(sharding.PLACES) | set(sharding.SPARE_PLACES) <= set(axes.WORDS)
 
 
+def test_a_size_that_does_not_divide_is_told_by_the_setting_that_there_is():
+    assert set(sharding.SETTINGS) == set(sharding.PLACES)
+    owners = {"Model": config.Model, "SpeechOut": config.SpeechOut}
+    for owner, field in re.findall(r"(\w+)\.(\w+)", " ".join(sharding.SETTINGS.values())):
+        assert field in {one.name for one in dataclasses.fields(owners[owner])}
+
+
 def test_what_has_no_axis_of_the_width_of_the_trunk_is_stored_in_parts_too():
     """Channels lie along tensor, or along fsdp where tensor is not there or taken; never twice along one axis."""
     kernel = _param((3, 8, 8), ("kernel", "channels", "channels"))
@@ -108,6 +118,16 @@ def test_slices_of_a_pod_are_told_by_its_devices_and_no_axis_runs_over_them():
     assert [[chip.id for chip in part] for part in sharding._by_slice(chips, 2)] == [[0, 2, 4, 6], [1, 3, 5, 7]]
 
 
+@pytest.mark.parametrize(("fsdp", "tensor", "factors"), [(4, 4, True), (16, 1, True), (2, 8, False)])
+def test_a_mesh_that_does_not_factor_the_torus_is_laid_out_and_told(fsdp, tensor, factors, caplog):
+    chips = topology.devices("v5e:4x4")
+    mesh = sharding.make_mesh(layout.Layout(1, fsdp, tensor), chips)
+    assert mesh.devices.shape == (1, 1, fsdp, tensor)
+    assert {chip.id for chip in mesh.devices.flat} == {chip.id for chip in chips}
+    told = "fsdp=2 tensor=8 does not factor the torus of 4x4x1 TPU v5 lite devices"
+    assert (told in caplog.text) != factors and bool(caplog.text) != factors
+
+
 def test_a_dimension_of_one_stays_whole():
     assert _spec(_mesh(), _param((1, 8), ("embed", "mlp"))) == PartitionSpec(None, "tensor")
 
@@ -115,7 +135,11 @@ def test_a_dimension_of_one_stays_whole():
 @pytest.mark.parametrize(
     ("shape", "words", "message"),
     [
-        ((8, 7), ("embed", "mlp"), r"block/kernel: axis 'mlp' of \(8, 7\) is 7.*tensor=2.*Layout\.tensor"),
+        (
+            (8, 7),
+            ("embed", "mlp"),
+            r"block/kernel: axis 'mlp' of \(8, 7\) is 7.*tensor=2\. Set Layout\.tensor, or Model\.mlp_width\.",
+        ),
         ((8, 8), ("embed", "breadth"), r"block/kernel: \['breadth'\]"),
         ((8, 8), ("embed",), "words for another number of axes"),
     ],
@@ -169,7 +193,7 @@ def test_a_lone_process_feeds_all_rows_and_uneven_rows_are_refused():
     np.testing.assert_array_equal(sharding.local_rows(_mesh(), 8), np.arange(8))
     with pytest.raises(ValueError, match="6 rows do not divide"):
         sharding.local_rows(_mesh(), 6)
-    with pytest.raises(ValueError, match=r"8 rows do not divide into 4 microbatches.*multiple of 16"):
+    with pytest.raises(ValueError, match=r"8 rows do not divide into 4 .*Set Data\.rows to a multiple of 16"):
         sharding.check_rows(_mesh(), 8, accumulate=4)
 
 
