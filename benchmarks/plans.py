@@ -31,7 +31,7 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "tiny_v5e_4": Plan("tiny", "v5e:2x2", "fsdp", 4),
+    "tiny_v5e_16": Plan("tiny", "v5e:4x4", "fsdp", 16),
     "small_v5e_16": Plan("small", "v5e:4x4", "fsdp", 64),
     "base_v5e_16": Plan("base", "v5e:4x4", "fsdp", 32),
     "base_v5e_256": Plan("base", "v5e:16x16", "fsdp_groups", 512),

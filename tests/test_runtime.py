@@ -99,3 +99,39 @@ def test_processes_join_one_group():
     group = [start({**told, "SPEECHLM_PROCESS_ID": str(number)}) for number in range(2)]
     outs = [process.communicate(timeout=200)[0].strip().splitlines()[-1] for process in (alone, *group)]
     assert outs == ["0 1 2", "0 2 4", "1 2 4"]
+
+
+COMPILES = """
+import sys
+import jax
+from speechlm_jax import runtime
+
+runtime.keep_compiled(sys.argv[1])
+hits = []
+jax.monitoring.register_event_listener(lambda event, **_: event.endswith("cache_hits") and hits.append(event))
+
+def long(x):
+    return [jax.numpy.sort(x[:length]) for length in range(2, 402)]
+
+jax.jit(long).lower(jax.numpy.zeros(402)).compile()
+print(len(hits), jax.config.jax_compilation_cache_dir)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_process_has_compiled_the_next_one_reads(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name}
+    kept = []
+    for hits in ("0", "1"):
+        words = [sys.executable, "-c", COMPILES, tmp_path / "compiled"]
+        told = subprocess.run(words, env=environment, capture_output=True, text=True)
+        assert told.stdout.split() == [hits, str(tmp_path / "compiled")], told
+        kept.append({path.name for path in (tmp_path / "compiled").iterdir() if path.name.endswith("-cache")})
+    assert kept[0] == kept[1] and len(kept[0]) == 1
+
+
+def test_a_folder_for_what_is_compiled_that_the_environment_names_stands(tmp_path):
+    words = [sys.executable, "-c", COMPILES.replace("402", "3"), tmp_path / "compiled"]
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "named")}
+    told = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert told.stdout.split() == ["0", str(tmp_path / "named")], told
