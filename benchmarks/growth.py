@@ -2,14 +2,15 @@
 what it takes to compile against depth.
 
     pip install 'speechlm_jax[bench]'
-    JAX_PLATFORMS=cpu python benchmarks/growth.py [--rounds 5] [--plot FILE]
+    JAX_PLATFORMS=cpu python benchmarks/growth.py [--rounds 5] [--plot FILE] [--keep NAME]
 
 Each axis takes 1, 2, 4 and 8 times of a small model whose attention is written out: other kernels pass over what is in
 other segments, so that their time grows with the segments rather than with the row. The time of a step, median of
 rounds in turn, stands beside its operations by planning/flops.py. Along `shards`, weights are cut over so many
 pretended devices (fsdp), which share the cores of this machine: the work stays the same.
 
---plot writes a picture of it. The last line is JSON: the points of each axis; `power`, with which time grew from the
+--plot writes a picture of it. It ends with code 1 where something grows more than the theory has it. The last line of
+standard output is JSON: the points of each axis; `power`, with which time grew from the
 first point to the last, beside that of the theory: at most 1 of rows and of layers, 2 of the length of a row
 (attention), 0 of shards; and `compile_ratio` and `text_ratio`, of a program of 24 layers over that of 6.
 """
@@ -17,18 +18,19 @@ first point to the last, beside that of the theory: at most 1 of rows and of lay
 import argparse
 import dataclasses
 import importlib.util
-import json
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
+import figures
 import jax
 import numpy as np
 import train_step
 
-from speechlm_jax import batch, layout, provenance, runtime, sharding
+from speechlm_jax import batch, layout, runtime, sharding
 from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as models
 from speechlm_jax.planning import report
@@ -86,6 +88,10 @@ AXES = {
 }
 THEORY = {"rows": 1, "seconds": 2, "layers": 1, "shards": 0}
 """Axis -> the power of it that time grows with at most."""
+NOISE = 0.1
+"""What measuring adds to a power, or takes from it."""
+MOST = {"compile_ratio": 1.3, "text_ratio": 1.1}
+"""What depth may cost."""
 
 
 def main() -> None:
@@ -95,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--plot", help="a picture to write, such as growth.png")
+    figures.add_arguments(parser)
     given = parser.parse_args()
     if given.plot and importlib.util.find_spec("matplotlib") is None:
         parser.error(
@@ -102,9 +109,27 @@ def main() -> None:
         )
     found: dict[str, Any] = {"axes": {axis: grown(axis, points, given.rounds) for axis, points in AXES.items()}}
     found |= depth()
-    print(json.dumps({**found, "versions": provenance.versions("jaxlib"), **provenance.machine()}))
+    figures.tell(found, given, "jaxlib")
     if given.plot:
         draw(found["axes"], given.plot)
+    if wrong := beyond(found):
+        sys.exit("\n".join(wrong))
+
+
+def beyond(found: Mapping[str, Any]) -> list[str]:
+    """What grows more than it may."""
+    return [
+        *(
+            f"time grows with the power {own['power']} of {axis}, wanted at most {own['theory']}"
+            for axis, own in found["axes"].items()
+            if own["power"] > own["theory"] + NOISE
+        ),
+        *(
+            f"{name} of {DEPTHS[1]} layers over {DEPTHS[0]} is {found[name]}, wanted at most {most}"
+            for name, most in MOST.items()
+            if found[name] > most
+        ),
+    ]
 
 
 def grown(axis: str, points: list[Point], rounds: int) -> dict[str, Any]:

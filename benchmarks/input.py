@@ -1,23 +1,29 @@
-"""What the stream delivers: useful audio-seconds per CPU-second, packed, from the cache and from live FLAC; and how
-long a train step of the quickstart waits for it.
+"""What the stream delivers: useful audio-seconds per CPU-second, packed, from the cache, from live FLAC, and from rows
+that were written ahead; and how long a train step of the quickstart waits for it.
 
-    python benchmarks/input.py [--seconds 12] [--utterances 400]
+    python benchmarks/input.py [--seconds 12] [--utterances 400] [--keep NAME]
 
 Utterances of about --seconds are strung together from the embedded corpus, and written as a cache and as a manifest of
 FLAC files in a folder that is removed afterwards. CPU time is that of all threads of the process, from the first batch
-to the last. The last line is JSON: cache_audio_s_per_s_core, flac_audio_s_per_s_core, data_wait_share.
+to the last. The last line is JSON: cache_audio_s_per_s_core, flac_audio_s_per_s_core, written_audio_s_per_s_core,
+data_wait_share; and `cores_needed`, of each, for what a host of v5e-256 reads at the peak of its chips by the plan of
+the large model (tests/contracts/golden/plans).
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import statistics
 import tempfile
 import time
 
-from speechlm_jax import provenance, runtime
+import figures
+
+from speechlm_jax import runtime
 
 QUICKSTART = "gin_configs/recipes/quickstart.gin"
+PLAN = pathlib.Path(__file__).parents[1] / "tests" / "contracts" / "golden" / "plans" / "large_v5e_256.json"
 
 
 def utterances(number: int, seconds: float) -> list[dict]:
@@ -68,28 +74,64 @@ def write_manifest(folder: pathlib.Path, made: list[dict]) -> pathlib.Path:
     return path
 
 
-def register(name: str, source) -> None:
-    """A recognition task over a source."""
+def register_cached(name: str, folder: pathlib.Path) -> None:
+    """A recognition task over a cache."""
     import seqio
 
-    from speechlm_jax.data import features, objectives
+    from speechlm_jax.data import features, objectives, sources
 
     seqio.TaskRegistry.add(
-        name, source=source, preprocessors=objectives.recognition("text"), output_features=features.OUTPUT_FEATURES
+        name,
+        source=sources.RecordsSource(folder, ["train"]),
+        preprocessors=objectives.recognition("text", "{lang}"),
+        output_features=features.OUTPUT_FEATURES,
     )
 
 
-def throughput(task: str, batches: int, rounds: int = 5) -> float:
-    """Useful audio-seconds per CPU-second of a task's packed batches: of the median round, as machines are noisy."""
-    from speechlm_jax import batch
-    from speechlm_jax.data import config, stream
+ROUNDS = 5
+CACHED = "input_cached"
 
-    row = batch.Row(audio_seconds=60, targets=1024, segments=32)
-    settings = config.Stream(mixture=task, data_shards=8, open_rows=8)
-    source = stream.Stream(settings, row, rows=8, seed=0)
+
+def data_of(manifest: pathlib.Path, vocabulary: pathlib.Path, task: str = "manifest_recognition"):
+    """The data of a run on one task."""
+    from speechlm_jax import batch
+    from speechlm_jax.data import config
+
+    return config.Data(
+        row=batch.Row(audio_seconds=60, targets=1024, segments=32),
+        rows=8,
+        vocabulary=str(vocabulary),
+        task_modules=(),
+        manifest=config.Manifest(str(manifest)),
+        stream=config.Stream(mixture=task, data_shards=8, open_rows=8),
+    )
+
+
+def streamed(data):
+    """The batches of a run's tasks."""
+    from speechlm_jax.data import registration, stream
+
+    registration.register(data)
+    return stream.Stream(data.stream, data.row, rows=data.rows, seed=0)
+
+
+def written(data, folder: pathlib.Path, steps: int):
+    """The same batches, from rows that are written to `folder` first."""
+    from speechlm_jax.data import row_writer, written_rows
+
+    row_writer.materialise(data, seed=0, steps=steps, steps_per_file=500, out=folder, workers=1)
+    data = dataclasses.replace(data, stream=dataclasses.replace(data.stream, written=str(folder)))
+    info = written_rows.read_info(folder)
+    return written_rows.WrittenRows(data, info, shards=range(data.stream.data_shards))
+
+
+def throughput(source, batches: int) -> float:
+    """Useful audio-seconds per CPU-second of packed batches: of the median round, as machines are noisy."""
+    from speechlm_jax import batch
+
     next(source)
     rates = []
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         began, frames = time.process_time(), 0
         for _ in range(batches):
             frames += int((next(source).batch.audio.segment_ids > 0).sum())
@@ -125,11 +167,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0, help="mean length of an utterance")
     parser.add_argument("--utterances", type=int, default=400)
     parser.add_argument("--batches", type=int, default=12, help="batches of 8 rows of 60 s in each of five rounds")
+    figures.add_arguments(parser)
     choices = parser.parse_args()
     runtime.quiet()
 
     from speechlm_jax import cli
-    from speechlm_jax.data import features, sources
+    from speechlm_jax.data import features
 
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -143,23 +186,28 @@ def main() -> None:
         write_cache(folder / "cache", made)
         manifest = write_manifest(folder / "flac", made)
         features.bind(vocabulary)
-        register("input_cache", sources.RecordsSource(folder / "cache", ["train"]))
-        register("input_flac", sources.ManifestSource(manifest, {"train": "train"}))
-        cache = throughput("input_cache", choices.batches)
-        print(f"from the cache: {cache:.0f} audio-seconds per CPU-second")
-        flac = throughput("input_flac", choices.batches)
-        print(f"from FLAC: {flac:.0f} audio-seconds per CPU-second")
+        register_cached(CACHED, folder / "cache")
+        data, steps = data_of(manifest, vocabulary), ROUNDS * choices.batches + 1
+        opened = {
+            "cache": lambda: streamed(data_of(manifest, vocabulary, CACHED)),
+            "flac": lambda: streamed(data),
+            "written": lambda: written(data, folder / "rows", steps),
+        }
+        rates = {}
+        for name, source in opened.items():
+            rates[name] = throughput(source(), choices.batches)
+            print(f"from {name}: {rates[name]:.0f} audio-seconds per CPU-second")
         share = data_wait_share(folder / "run", vocabulary)
         print(f"a step of the quickstart waits {share:.2%} of its time")
-    figures = {
-        "cache_audio_s_per_s_core": round(cache),
-        "flac_audio_s_per_s_core": round(flac),
+    needed = json.loads(PLAN.read_text(encoding="utf-8"))["host_audio_seconds_per_second"]
+    found = {
+        **{f"{name}_audio_s_per_s_core": round(rate) for name, rate in rates.items()},
         "data_wait_share": round(share, 5),
+        "host_audio_s_per_s_needed": round(needed),
+        "cores_needed": {name: round(needed / rate, 2) for name, rate in rates.items()},
         "utterance_seconds": choices.seconds,
-        "versions": provenance.versions("tensorflow", "seqio", "array-record"),
-        **provenance.machine(),
     }
-    print(json.dumps(figures))
+    figures.tell(found, choices, "tensorflow", "seqio", "array-record")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How much of a batch is speech: padding to 30 s, length buckets, and packed rows.
 
-    python benchmarks/packing.py [--lengths FILE]
+    python benchmarks/packing.py [--lengths FILE] [--keep NAME]
 
 FILE has one duration in seconds a line; without it lengths are drawn about as LibriSpeech's lie (a mean of 11.9 s, half
 of them from 13 to 16.5 s, at most 35 s). Gaps between utterances and alignment count as waste. The last line is JSON:
@@ -9,12 +9,12 @@ and text), packed_mixed_lanes (every lane), microseconds_per_example.
 """
 
 import argparse
-import json
 import time
 
+import figures
 import numpy as np
 
-from speechlm_jax import batch, provenance
+from speechlm_jax import batch
 from speechlm_jax.data import capacities
 
 OPEN_ROWS = 16
@@ -66,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", help="a file of durations in seconds, one a line")
     parser.add_argument("--seed", type=int, default=0)
+    figures.add_arguments(parser)
     choices = parser.parse_args()
     random = np.random.default_rng(choices.seed)
     seconds = np.loadtxt(choices.lengths) if choices.lengths else librispeech_like(20_000, random)
@@ -87,22 +88,17 @@ def main() -> None:
     lanes = capacities.useful_shares(mixed_contents[4000:], mixed_demands[4000:], proposal.row, OPEN_ROWS)
 
     print(f"{len(seconds)} utterances, mean {seconds.mean():.1f} s; row for the mixture: {proposal.bindings()}")
-    print(
-        json.dumps(
-            {
-                "pad_30s": round(padded(seconds), 4),
-                "buckets_16": round(buckets(seconds), 4),
-                "packed": round(packed[35], 4),
-                "packed_60s": round(packed[60], 4),
-                "packed_mixed": round(max(lanes.values()), 4),
-                "packed_mixed_lanes": {lane: round(share, 4) for lane, share in lanes.items()},
-                "microseconds_per_example": round(microseconds, 1),
-                "open_rows": OPEN_ROWS,
-                "versions": provenance.versions(),
-                **provenance.machine(),
-            }
-        )
-    )
+    found = {
+        "pad_30s": round(padded(seconds), 4),
+        "buckets_16": round(buckets(seconds), 4),
+        "packed": round(packed[35], 4),
+        "packed_60s": round(packed[60], 4),
+        "packed_mixed": round(max(lanes.values()), 4),
+        "packed_mixed_lanes": {lane: round(share, 4) for lane, share in lanes.items()},
+        "microseconds_per_example": round(microseconds, 1),
+        "open_rows": OPEN_ROWS,
+    }
+    figures.tell(found, choices)
 
 
 if __name__ == "__main__":

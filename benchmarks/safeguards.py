@@ -1,7 +1,7 @@
 """What the safeguards of a run cost: checksums of what is saved, hashes of what is read, steps gated by whether they
 are finite, the ledger and the watchdog, all together.
 
-    python benchmarks/safeguards.py [--rounds 8] [--steps 20] [--gin_file RECIPE] [--into FILE]
+    python benchmarks/safeguards.py [--rounds 8] [--steps 20] [--gin_file RECIPE] [--into FILE] [--keep NAME]
 
 Two runs of a recipe, each in a process of its own, take turns at blocks of steps: one as it is, one whose safeguards do
 nothing. A block ends with a save, which has to be on disk before it counts as done, or has none. The last line is JSON:
@@ -21,8 +21,9 @@ import time
 from typing import Any
 
 import apart
+import figures
 
-from speechlm_jax import cli, provenance, runtime, whole_files
+from speechlm_jax import cli, runtime, whole_files
 
 
 def _serve(there: Any, folder: str, gin_file: str, guarded: bool, steps: int) -> None:
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1000, help="steps between saves, of which overhead_in_all tells")
     parser.add_argument("--gin_file", default="gin_configs/recipes/quickstart.gin")
     parser.add_argument("--into", type=pathlib.Path, help="a file of JSON that is there")
+    figures.add_arguments(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as parts:
         words = ["data", f"--gin_file={given.gin_file}", f"--gin.Data.vocabulary='{folder}/vocabulary.model'"]
@@ -119,7 +121,7 @@ def main() -> None:
     found = told(given, times)
     if given.into is not None:
         whole_files.write_json(given.into, {**json.loads(given.into.read_text("utf-8")), "safeguards": found})
-    print(json.dumps(found))
+    figures.tell(found, given)
 
 
 def told(given: argparse.Namespace, times: dict[tuple[bool, bool], list[float]]) -> dict[str, Any]:
@@ -140,8 +142,6 @@ def told(given: argparse.Namespace, times: dict[tuple[bool, bool], list[float]])
         "save_overhead_seconds": round(more, 4),
         "every": given.every,
         "overhead_in_all": round(overhead + more / (given.every * step), 4),
-        "versions": provenance.versions(),
-        **provenance.machine(),
     }
 
 

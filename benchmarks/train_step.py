@@ -2,6 +2,7 @@
 
     pip install 'speechlm_jax[bench]'
     python benchmarks/train_step.py [--lengths FILE] [--size tiny] [--rows 4] [--rounds 5] [--devices 1] [--no_peer]
+                                    [--profile DIR] [--keep NAME]
 
 Both have the sizes of Whisper: a Transformer over 20 ms positions, as many layers, as wide, as many parameters; ours
 has gated feed-forward layers of two thirds the width, which is as many operations. Precision is float32 on a CPU and
@@ -15,30 +16,34 @@ systems in one process, each would have the memory that another left in pieces.
             as many rows of 64 s. Seconds of speech a second. A few lengths, and rows, from all over the distribution.
     default: our Conformer of the same width and depth at 40 ms a position, with its CTC head, packed likewise.
 
-The last line is JSON; padded_ratio and useful_ratio are ours over the peer's, higher is better. On a GPU `mfu` is
-operations by planning/flops.py (the backward pass twice the forward one) over the time and the published peak; memory
-is not preallocated there, for all are on one device. `bytes` is what a compiled step of ours needs. With --devices a
-CPU looks like so many, one a core, and rows are dealt to them.
+The last line is JSON; padded_ratio and useful_ratio are ours over the peer's, higher is better. On a GPU `mfu` is that
+of ours_packed, as one trains, and `mfu_of_each` beside it: operations by planning/flops.py (the backward pass twice the
+forward one) over the time and the published peak. Memory is not preallocated there, for all are on one device.
+`peak_bytes` is what the device was seen to hold (on a CPU: the process), `bytes` what the compiler says that a step of
+ours needs; `first_step_seconds` is the time until the end of the first step, libraries and compiling with it. With
+--devices a CPU looks like so many, one a core, and rows are dealt to them. --profile writes a profile of a few steps of
+each of ours, for xprof or TensorBoard.
 """
 
 import argparse
 import contextlib
 import dataclasses
-import json
 import os
-import sys
+import pathlib
+import resource
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import apart
+import figures
 import jax
 import numpy as np
 import packing as lengths_like
+import utterances
 
-from speechlm_jax import batch, layout, provenance, runtime, sharding, vocabulary
+from speechlm_jax import batch, layout, provenance, runtime, sharding
 from speechlm_jax.data import config as data_config
-from speechlm_jax.data import packing
 from speechlm_jax.models import config as models
 from speechlm_jax.planning import flops
 from speechlm_jax.training import config, program
@@ -48,16 +53,13 @@ PADDED_SECONDS = 30.0
 PACKED_SECONDS = 64.0
 """So long that little is left over: packing.py tells that rows of 35 s, of LibriSpeech's lengths, are 91% full, and of
 60 s 98%."""
-TOKENS_PER_SECOND = 4.0
 PADDED_TOKENS = 128
 PACKED_TOKENS = 280
-PIECES = 51_865
 OURS = ("ours_padded", "ours_packed", "ours_default")
 PEERS = ("peer_padded_eager", "peer_padded_compiled", "peer_useful_eager", "peer_useful_compiled")
-BATCHES = 4
-"""Different ones, that each takes in turn."""
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Products in bfloat16 a second, dense, as NVIDIA's data sheets state them."""
+"""Products in bfloat16 a second, dense, half of what the maker states for sparse ones:
+https://www.nvidia.com/en-us/data-center/h100, .../h200, .../a100."""
 
 
 class Size(NamedTuple):
@@ -83,6 +85,8 @@ class Work(NamedTuple):
     """Of a step."""
     bytes: int = 0
     """That it needs at its peak, where the compiler tells."""
+    first_step_seconds: float = 0.0
+    """From the beginning of its process on."""
 
 
 def main() -> None:
@@ -95,17 +99,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--devices", type=int, default=1, help="that ours deals its rows to")
     parser.add_argument("--no_peer", action="store_true", help="leave PyTorch out")
+    parser.add_argument("--profile", metavar="DIR", help="write profiles of ours to it")
+    figures.add_arguments(parser)
     given = parser.parse_args()
     if given.rows % (2 * given.devices):
         parser.error(f"--rows={given.rows}: wanted a multiple of {2 * given.devices}, for packed rows are half as many")
-    wanted = 16 * given.rows * BATCHES
+    wanted = 16 * given.rows * utterances.BATCHES
     if (found := len(durations(given))) < wanted:
         parser.error(f"--rows={given.rows} wants {wanted} utterances, found {found}")
     with contextlib.ExitStack() as parts:
         names = OURS + (() if given.no_peer else PEERS)
         systems = {name: parts.enter_context(apart.Apart(_serve, name, given)) for name in names}
         times = timed({name: system.ask for name, system in systems.items()}, given.rounds)
-    print(json.dumps(told(given, {name: system.about for name, system in systems.items()}, times)))
+        peaks = {name: system.ask(PEAK) for name, system in systems.items()}
+        for name in OURS if given.profile else ():
+            systems[name].ask(str(pathlib.Path(given.profile).absolute() / name))
+    found = told(given, {name: system.about for name, system in systems.items()}, times)
+    libraries = ("jaxlib",) if given.no_peer else ("jaxlib", "torch", "transformers")
+    figures.tell({**found, "peak_bytes": peaks}, given, *libraries)
 
 
 def durations(given: argparse.Namespace) -> np.ndarray:
@@ -119,7 +130,7 @@ def make(name: str, given: argparse.Namespace) -> Work:
     if given.devices > 1:
         jax.config.update("jax_num_cpu_devices", given.devices)
     size, rows, seconds = SIZES[given.size], given.rows, durations(given)
-    alone = representative(seconds, rows, np.random.default_rng(0))
+    alone = utterances.representative(seconds, rows, np.random.default_rng(0))
     padded_row = batch.Row(audio_seconds=PADDED_SECONDS, targets=PADDED_TOKENS, segments=1, subsampling=2)
     packed_row = batch.Row(audio_seconds=PACKED_SECONDS, targets=PACKED_TOKENS, segments=32, subsampling=2)
     default_row = dataclasses.replace(packed_row, subsampling=4)
@@ -130,20 +141,45 @@ def make(name: str, given: argparse.Namespace) -> Work:
     }
     if name in shapes:
         model, row = shapes[name]
-        batches = alone if row is padded_row else packed_rows(seconds, row, rows // 2)
+        batches = alone if row is padded_row else utterances.packed_rows(seconds, row, rows // 2)
         return ours(model(size), row, batches, copies=given.devices)
     _, kind, how = name.split("_")
     return peer(size, alone, kind, compile_it=how == "compiled")
 
 
+PEAK = "peak"
+"""What a system is asked for the bytes it has held; a number asks it for that step, a folder for a profile."""
+
+
 def _serve(there: Any, name: str, given: argparse.Namespace) -> None:
     runtime.quiet()
     work = make(name, given)
-    there.send(work._replace(step=None))
+    work.step(0)
+    there.send(work._replace(step=None, first_step_seconds=time.monotonic() - runtime.BEGAN))
     with contextlib.suppress(EOFError):
         while True:
-            work.step(there.recv())
+            asked = there.recv()
+            if asked == PEAK:
+                there.send(held(ours=name in OURS))
+                continue
+            if isinstance(asked, str):
+                with jax.profiler.trace(asked):
+                    for number in range(utterances.BATCHES):
+                        work.step(number)
+            else:
+                work.step(asked)
             there.send(None)
+
+
+def held(*, ours: bool) -> int:
+    """Bytes that the device of this process has held at most; of a CPU, those of the process."""
+    if jax.default_backend() == "cpu":
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if ours:
+        return jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
+    import torch  # pyright: ignore[reportMissingImports]
+
+    return torch.cuda.max_memory_allocated()
 
 
 def told(given: argparse.Namespace, works: dict[str, Work], times: dict[str, float]) -> dict[str, Any]:
@@ -163,9 +199,9 @@ def told(given: argparse.Namespace, works: dict[str, Work], times: dict[str, flo
         "parameters": {name: work.parameters for name, work in works.items()},
         "operations": {name: work.operations for name, work in works.items() if work.operations},
         "bytes": {name: work.bytes for name, work in works.items() if work.bytes},
+        "first_step_seconds": {name: round(work.first_step_seconds, 1) for name, work in works.items()},
     }
-    theirs = not given.no_peer
-    if theirs:
+    if not given.no_peer:
         padded, useful = (
             min((name for name in works if name.startswith(f"peer_{kind}")), key=lambda name: times[name])
             for kind in ("padded", "useful")
@@ -177,11 +213,11 @@ def told(given: argparse.Namespace, works: dict[str, Work], times: dict[str, flo
             "default_useful_ratio": round(speeds["ours_default"] / speeds[useful], 3),
         }
     if peak is not None:
-        found["mfu"] = {
+        found["mfu_of_each"] = {
             name: round(work.operations / times[name] / peak, 4) for name, work in works.items() if work.operations
         }
-    versions = provenance.versions("jaxlib", *(("torch", "transformers") if theirs else ()))
-    return found | {"versions": versions, **provenance.machine()}
+        found["mfu"] = found["mfu_of_each"]["ours_packed"]
+    return found
 
 
 def dtype() -> Literal["float32", "bfloat16"]:
@@ -192,74 +228,24 @@ def dtype() -> Literal["float32", "bfloat16"]:
 def timed(steps: Mapping[str, Callable[[int], Any]], rounds: int) -> dict[str, float]:
     """Median seconds of a step of each; they take turns, so that what else the machine does falls on all."""
     for step in steps.values():
-        for number in range(BATCHES):
+        for number in range(utterances.BATCHES):
             step(number)
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds):
         for name, step in steps.items():
             # The system takes memory back that stood idle while others had their turn.
-            step(BATCHES * number)
+            step(utterances.BATCHES * number)
             began = time.perf_counter()
-            for place in range(BATCHES):
-                step(BATCHES * number + place)
-            taken[name].append((time.perf_counter() - began) / BATCHES)
+            for place in range(utterances.BATCHES):
+                step(utterances.BATCHES * number + place)
+            taken[name].append((time.perf_counter() - began) / utterances.BATCHES)
     return {name: float(np.median(values)) for name, values in taken.items()}
-
-
-def representative(seconds: np.ndarray, rows: int, random: np.random.Generator) -> list[list[list[float]]]:
-    """Batches of rows of one utterance each, of lengths from all over the distribution: so few drawn at random have
-    another mean, and a padded step takes the same time for it."""
-    places = (np.arange(BATCHES * rows) + 0.5) / (BATCHES * rows)
-    chosen = random.permutation(np.quantile(seconds, places))
-    return [[[float(second)] for second in chosen[n * rows : (n + 1) * rows]] for n in range(BATCHES)]
-
-
-def packed_rows(seconds: np.ndarray, row: batch.Row, rows: int) -> list[list[list[float]]]:
-    """Batches of rows of utterances, as the stream lays them: some from all over how full rows are. The first ones that
-    a packer closes are fuller than those to come."""
-    packer: packing.Packer[float] = packing.Packer(packing.capacity(row), open_rows=16)
-    closed: list[list[float]] = []
-    # A file may be sorted, whose first batches are not like the others.
-    for second in np.random.default_rng(0).permutation(seconds):
-        full = packer.add(float(second), packing.demand(example(float(second)), row))
-        if full:
-            closed.append(full)
-    usual = sorted(closed[len(closed) // 4 :], key=sum)
-    wanted = BATCHES * rows
-    if len(usual) < wanted:
-        sys.exit(f"packing {len(seconds)} utterances: wanted {wanted} full rows, found {len(usual)}. Add more.")
-    places = np.random.default_rng(0).permutation((np.arange(wanted) + 0.5) / wanted * len(usual))
-    chosen = [usual[int(place)] for place in places]
-    return [chosen[n * rows : (n + 1) * rows] for n in range(BATCHES)]
-
-
-def example(seconds: float, pieces: int = PIECES) -> dict[str, Any]:
-    """Noise of this length, and tokens as if it were speech."""
-    random = np.random.default_rng(int(seconds * 1000))
-    nothing = np.zeros(0, np.int32)
-    tokens = random.integers(5, pieces, max(2, int(seconds * TOKENS_PER_SECOND))).astype(np.int32)
-    tokens[-1] = vocabulary.EOS
-    return {
-        "audio": random.normal(0, 2000, int(seconds * batch.SAMPLE_RATE)).astype(np.int16),
-        "inputs": nothing,
-        "prompt": tokens[:3],
-        "targets": tokens,
-        "target_audio": np.zeros(0, np.int16),
-        "masked_tokens": nothing,
-        "masked_weights": nothing.astype(np.float32),
-        "ctc": np.ones(1, np.int32),
-        "claim": np.zeros(1, np.float32),
-        "mask_share": np.zeros(1, np.float32),
-        "weight": np.ones(1, np.float32),
-        "task": 0,
-        "origin": (0, 0, 0),
-    }
 
 
 def whisper_shaped(size: Size) -> models.Model:
     """Our model of Whisper's sizes."""
     return models.Model(
-        vocabulary_size=-(-PIECES // 128) * 128,
+        vocabulary_size=-(-utterances.PIECES // 128) * 128,
         width=size.width,
         num_heads=size.heads,
         mlp_width=size.width * 8 // 3,
@@ -299,9 +285,9 @@ def ours(
     made = program.Program(recipe, sharding.make_mesh(recipe.layout, jax.devices()[: copies * shards]))
     compiled = made.compile()
     held = [made.first_state()]
-    pieces = min(PIECES, model.vocabulary_size)
+    pieces = min(utterances.PIECES, model.vocabulary_size)
     place = made.rows().segments.weights.sharding
-    placed = [jax.device_put(filled(row, utterances, pieces), place) for utterances in batches]
+    placed = [jax.device_put(utterances.filled(row, members, pieces), place) for members in batches]
 
     def step(number: int) -> None:
         held[0], metrics = compiled(held[0], placed[number % len(placed)])
@@ -311,19 +297,11 @@ def ours(
     memory = compiled.memory_analysis()
     return Work(
         step,
-        float(np.mean([sum(map(sum, utterances)) for utterances in batches])),
+        float(np.mean([sum(map(sum, members)) for members in batches])),
         made.num_parameters,
         flops.step(model, made.plan.params, row, len(batches[0]), [name for name, _ in losses]),
         memory.argument_size_in_bytes + memory.temp_size_in_bytes,
     )
-
-
-def filled(row: batch.Row, utterances: list[list[float]], pieces: int) -> batch.Batch:
-    """A batch of these rows, with texts of so many pieces."""
-    out = batch.empty(row, len(utterances))
-    for index, members in enumerate(utterances):
-        packing.write_row(out, index, [example(second, pieces) for second in members], row)
-    return out
 
 
 def peer(size: Size, batches: list[list[list[float]]], kind: str, *, compile_it: bool) -> Work:
@@ -335,14 +313,14 @@ def peer(size: Size, batches: list[list[list[float]]], kind: str, *, compile_it:
     torch.set_num_threads(provenance.cpus())
     half = dtype() == "bfloat16"
     rows = len(batches[0])
-    longest = [max(len(example(row[0])["targets"]) for row in utterances) for utterances in batches]
+    longest = [max(len(utterances.example(row[0])["targets"]) for row in members) for members in batches]
     lengths = {"padded": [PADDED_TOKENS] * len(batches), "useful": longest}
     features = torch.randn(rows, 80, int(PADDED_SECONDS * 100), device=where)
-    useful_seconds = float(np.mean([sum(map(sum, utterances)) for utterances in batches]))
+    useful_seconds = float(np.mean([sum(map(sum, members)) for members in batches]))
 
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
-        "vocab_size": PIECES,
+        "vocab_size": utterances.PIECES,
         "d_model": size.width,
         "encoder_layers": size.layers,
         "decoder_layers": size.layers,
@@ -356,7 +334,7 @@ def peer(size: Size, batches: list[list[list[float]]], kind: str, *, compile_it:
     model.to(where).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     run = torch.compile(model, dynamic=True) if compile_it else model
-    labels = [torch.randint(5, PIECES, (rows, length), device=where) for length in lengths[kind]]
+    labels = [torch.randint(5, utterances.PIECES, (rows, length), device=where) for length in lengths[kind]]
 
     def step(number: int) -> None:
         with torch.autocast(where, torch.bfloat16, enabled=half):
