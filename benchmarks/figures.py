@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -17,22 +18,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", metavar="NAME", help=f"also write it to benchmarks/{KEPT.name}/NAME.json")
 
 
-def tell(found: Mapping[str, Any], given: argparse.Namespace, *libraries: str) -> None:
-    """The last line of a script: what was found, by which command, with which versions, on which machine."""
-    told = {**found, "command": command(sys.argv), "versions": provenance.versions(*libraries), **provenance.machine()}
+def tell(found: Mapping[str, Any], given: argparse.Namespace, *libraries: str) -> dict[str, Any]:
+    """Prints what was found as the last line of a script, and returns it: with the command, what the environment says
+    to XLA and to the C library, versions, and the machine."""
+    told = {
+        **found,
+        "command": command(sys.argv),
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        "versions": provenance.versions(*libraries),
+        **provenance.machine(),
+    }
     print(json.dumps(told))
     if given.keep:
         whole_files.write_json(KEPT / f"{given.keep}.json", told)
+    return told
+
+
+ENVIRONMENT = ("JAX_PLATFORMS", "XLA_FLAGS", "GLIBC_TUNABLES")
 
 
 def command(words: list[str]) -> str:
-    """A command line without the folders of the machine that it was given on, and without what keeps it."""
+    """A command line as one would give it anywhere: of files that lie outside the repository, the name alone."""
     script, *rest = words
-    while "--keep" in rest:
-        place = rest.index("--keep")
-        del rest[place : place + 2]
-    kept = [word for word in rest if not word.startswith("--keep=")]
-    return " ".join(["python", f"benchmarks/{pathlib.Path(script).name}", *(word.rpartition("/")[2] for word in kept)])
+    return " ".join(["python", f"benchmarks/{pathlib.Path(script).name}", *map(_without_folder, rest)])
+
+
+def _without_folder(word: str) -> str:
+    flag, equals, value = word.rpartition("=")
+    outside = value.startswith(("/", "..", "~"))
+    return f"{flag}{equals}{value.rpartition('/')[2]}" if outside else word
 
 
 def kept(name: str) -> dict[str, Any]:

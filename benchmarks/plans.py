@@ -3,6 +3,7 @@
     python benchmarks/plans.py [NAME ...] [--renew]
 
 NAME: of PLANS; none: all, an hour or two on two cores. It ends with a line for each, and with code 1 where one differs.
+--renew writes what was found, and docs/plans.md from all that is kept.
 """
 
 import argparse
@@ -13,8 +14,11 @@ import sys
 import tempfile
 from typing import Any, NamedTuple
 
+from speechlm_jax import memory
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "contracts" / "golden" / "plans"
+PAGE = ROOT / "docs" / "plans.md"
 TOLERANCE = 0.02
 """Share by which bytes and operations may differ: the compiler's choices move a little with its version."""
 
@@ -69,6 +73,8 @@ def main() -> int:
         lines.append(f"{name}: {told(found)}{''.join(f'; {one}' for one in wrong)}")
         print(lines[-1], file=sys.stderr, flush=True)
     print("\n".join(lines))
+    if given.renew:
+        PAGE.write_text(page(), encoding="utf-8")
     return int(differ)
 
 
@@ -102,6 +108,37 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
             for one in found["collectives"]
         },
     }
+
+
+HEAD = """# What fits where
+
+The step of `gin_configs/recipes/pretrain.gin` with each size of model, compiled for TPU slices that were not at hand:
+`make plan-all` compiles them again and compares, `benchmarks/plans.py --renew` wrote this page. Memory is what the
+compiler allots a chip, of what it has. The last column is an estimate from the makers' peaks, never a measurement: so
+many seconds of audio a second a host would read if a step took no longer than its products, its memory or its wires,
+whichever takes longest at its peak, and rows were full. Slices are told by chips: what Google calls v5p-256, after its
+cores, is v5p:4x4x8 here.
+
+| size | parameters | slice | layout | rows | memory of a chip | a host reads |
+|---|---|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The page of what is kept."""
+    lines = []
+    for name, plan in PLANS.items():
+        found = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+        slices = f"{plan.slices} x " if plan.slices > 1 else ""
+        room = f"{memory.gb(found['hbm_bytes'])} of {memory.gb(found['hbm_bytes_there'])}"
+        cells = [
+            *(plan.size, f"{found['parameters'] / 1e6:,.0f} M", f"{slices}{plan.topology}", f"`{plan.layout}`"),
+            *(f"{plan.rows}", room if found["fits"] else f"{room}: does not fit"),
+        ]
+        reads = found["host_audio_seconds_per_second"]
+        cells.append("" if reads is None else f"{reads:,.0f} s/s")
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return HEAD + "".join(lines)
 
 
 def differences(wanted: Any, found: Any, path: str = "") -> list[str]:

@@ -14,13 +14,15 @@ systems in one process, each would have the memory that another left in pieces.
     useful: utterances of the lengths in FILE (seconds, one a line; drawn in the shape of LibriSpeech's without it),
             each as its users run it: the peer padded to 30 s and to the longest text of a batch, ours packed into half
             as many rows of 64 s. Seconds of speech a second. A few lengths, and rows, from all over the distribution.
-    default: our Conformer of the same width and depth at 40 ms a position, with its CTC head, packed likewise.
+    default: our Conformer of the same width and depth at 40 ms a position, with its CTC head, packed likewise; with
+            --no_peer also padded, and default_packing_ratio tells what packing is worth to it.
 
 The last line is JSON; padded_ratio and useful_ratio are ours over the peer's, higher is better. On a GPU `mfu` is that
 of ours_packed, as one trains, and `mfu_of_each` beside it: operations by planning/flops.py (the backward pass twice the
 forward one) over the time and the published peak. Memory is not preallocated there, for all are on one device.
 `peak_bytes` is what the device was seen to hold (on a CPU: the process), `bytes` what the compiler says that a step of
-ours needs; `first_step_seconds` is the time until the end of the first step, libraries and compiling with it. With
+ours needs; `first_step_seconds` is the time to the end of the first step, compiling and the state with it;
+`share_of_products` sets the operations of a step over its time beside those of a bare product of large matrices. With
 --devices a CPU looks like so many, one a core, and rows are dealt to them. --profile writes a profile of a few steps of
 each of ours, for xprof or TensorBoard.
 """
@@ -40,6 +42,7 @@ import figures
 import jax
 import numpy as np
 import packing as lengths_like
+import products
 import utterances
 
 from speechlm_jax import batch, layout, provenance, runtime, sharding
@@ -56,6 +59,8 @@ PACKED_SECONDS = 64.0
 PADDED_TOKENS = 128
 PACKED_TOKENS = 280
 OURS = ("ours_padded", "ours_packed", "ours_default")
+ALONE = ("ours_default_padded",)
+"""Beside them where there is no peer, which would want the memory."""
 PEERS = ("peer_padded_eager", "peer_padded_compiled", "peer_useful_eager", "peer_useful_compiled")
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Products in bfloat16 a second, dense, half of what the maker states for sparse ones:
@@ -85,8 +90,12 @@ class Work(NamedTuple):
     """Of a step."""
     bytes: int = 0
     """That it needs at its peak, where the compiler tells."""
+    began: float = 0.0
+    """When it was begun to be made, by time.perf_counter, its data aside."""
     first_step_seconds: float = 0.0
-    """From the beginning of its process on."""
+    """From then to the end of the first step."""
+    product_rate: float = 0.0
+    """Operations a second of a product of large matrices by the same library: what a step could reach at most."""
 
 
 def main() -> None:
@@ -108,11 +117,11 @@ def main() -> None:
     if (found := len(durations(given))) < wanted:
         parser.error(f"--rows={given.rows} wants {wanted} utterances, found {found}")
     with contextlib.ExitStack() as parts:
-        names = OURS + (() if given.no_peer else PEERS)
+        names = OURS + (ALONE if given.no_peer else PEERS)
         systems = {name: parts.enter_context(apart.Apart(_serve, name, given)) for name in names}
         times = timed({name: system.ask for name, system in systems.items()}, given.rounds)
         peaks = {name: system.ask(PEAK) for name, system in systems.items()}
-        for name in OURS if given.profile else ():
+        for name in set(names) - set(PEERS) if given.profile else ():
             systems[name].ask(str(pathlib.Path(given.profile).absolute() / name))
     found = told(given, {name: system.about for name, system in systems.items()}, times)
     libraries = ("jaxlib",) if given.no_peer else ("jaxlib", "torch", "transformers")
@@ -133,15 +142,15 @@ def make(name: str, given: argparse.Namespace) -> Work:
     alone = utterances.representative(seconds, rows, np.random.default_rng(0))
     padded_row = batch.Row(audio_seconds=PADDED_SECONDS, targets=PADDED_TOKENS, segments=1, subsampling=2)
     packed_row = batch.Row(audio_seconds=PACKED_SECONDS, targets=PACKED_TOKENS, segments=32, subsampling=2)
-    default_row = dataclasses.replace(packed_row, subsampling=4)
     shapes = {
         "ours_padded": (whisper_shaped, padded_row),
         "ours_packed": (whisper_shaped, packed_row),
-        "ours_default": (default_of, default_row),
+        "ours_default": (default_of, dataclasses.replace(packed_row, subsampling=4)),
+        "ours_default_padded": (default_of, dataclasses.replace(padded_row, subsampling=4)),
     }
     if name in shapes:
         model, row = shapes[name]
-        batches = alone if row is padded_row else utterances.packed_rows(seconds, row, rows // 2)
+        batches = alone if name.endswith("padded") else utterances.packed_rows(seconds, row, rows // 2)
         return ours(model(size), row, batches, copies=given.devices)
     _, kind, how = name.split("_")
     return peer(size, alone, kind, compile_it=how == "compiled")
@@ -155,12 +164,14 @@ def _serve(there: Any, name: str, given: argparse.Namespace) -> None:
     runtime.quiet()
     work = make(name, given)
     work.step(0)
-    there.send(work._replace(step=None, first_step_seconds=time.monotonic() - runtime.BEGAN))
+    seconds = time.perf_counter() - work.began
+    rate = products.of_torch(dtype()) if name in PEERS else products.of_jax(dtype(), given.devices)
+    there.send(work._replace(step=None, first_step_seconds=seconds, product_rate=rate))
     with contextlib.suppress(EOFError):
         while True:
             asked = there.recv()
             if asked == PEAK:
-                there.send(held(ours=name in OURS))
+                there.send(most_held(ours=name not in PEERS))
                 continue
             if isinstance(asked, str):
                 with jax.profiler.trace(asked):
@@ -171,7 +182,7 @@ def _serve(there: Any, name: str, given: argparse.Namespace) -> None:
             there.send(None)
 
 
-def held(*, ours: bool) -> int:
+def most_held(*, ours: bool) -> int:
     """Bytes that the device of this process has held at most; of a CPU, those of the process."""
     if jax.default_backend() == "cpu":
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -193,15 +204,22 @@ def told(given: argparse.Namespace, works: dict[str, Work], times: dict[str, flo
         "ours_devices": given.devices,
         "lengths": os.path.basename(given.lengths) if given.lengths else "like LibriSpeech's",
         "dtype": dtype(),
-        "memory_settings": os.environ.get("GLIBC_TUNABLES", ""),
         "step_seconds": {name: round(value, 4) for name, value in times.items()},
         "useful_audio_seconds_per_second": {name: round(speed, 2) for name, speed in speeds.items()},
         "parameters": {name: work.parameters for name, work in works.items()},
         "operations": {name: work.operations for name, work in works.items() if work.operations},
         "bytes": {name: work.bytes for name, work in works.items() if work.bytes},
+        "product_operations_per_second": {name: round(work.product_rate) for name, work in works.items()},
+        "share_of_products": {
+            name: round(work.operations / times[name] / work.product_rate, 3)
+            for name, work in works.items()
+            if work.operations
+        },
         "first_step_seconds": {name: round(work.first_step_seconds, 1) for name, work in works.items()},
     }
-    if not given.no_peer:
+    if given.no_peer:
+        found["default_packing_ratio"] = round(speeds["ours_default"] / speeds["ours_default_padded"], 3)
+    else:
         padded, useful = (
             min((name for name in works if name.startswith(f"peer_{kind}")), key=lambda name: times[name])
             for kind in ("padded", "useful")
@@ -282,15 +300,17 @@ def ours(
         optimizer=config.Optimizer(schedule=config.Schedule(peak=1e-4)),
         layout=layout.Layout(slices=1, data=copies, fsdp=shards, tensor=1),
     )
+    pieces = min(utterances.PIECES, model.vocabulary_size)
+    full = [utterances.filled(row, members, pieces) for members in batches]
+    began = time.perf_counter()
     made = program.Program(recipe, sharding.make_mesh(recipe.layout, jax.devices()[: copies * shards]))
     compiled = made.compile()
-    held = [made.first_state()]
-    pieces = min(utterances.PIECES, model.vocabulary_size)
+    now = [made.first_state(None)]
     place = made.rows().segments.weights.sharding
-    placed = [jax.device_put(utterances.filled(row, members, pieces), place) for members in batches]
+    placed = [jax.device_put(rows, place) for rows in full]
 
     def step(number: int) -> None:
-        held[0], metrics = compiled(held[0], placed[number % len(placed)])
+        now[0], metrics = compiled(now[0], placed[number % len(placed)])
         if int(metrics.skipped):
             raise RuntimeError("timing a step: its loss or a gradient was not finite.")
 
@@ -301,6 +321,7 @@ def ours(
         made.num_parameters,
         flops.step(model, made.plan.params, row, len(batches[0]), [name for name, _ in losses]),
         memory.argument_size_in_bytes + memory.temp_size_in_bytes,
+        began,
     )
 
 
@@ -318,6 +339,7 @@ def peer(size: Size, batches: list[list[list[float]]], kind: str, *, compile_it:
     features = torch.randn(rows, 80, int(PADDED_SECONDS * 100), device=where)
     useful_seconds = float(np.mean([sum(map(sum, members)) for members in batches]))
 
+    began = time.perf_counter()
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
         "vocab_size": utterances.PIECES,
@@ -346,7 +368,7 @@ def peer(size: Size, batches: list[list[list[float]]], kind: str, *, compile_it:
         if where == "cuda":
             torch.cuda.synchronize()
 
-    return Work(step, useful_seconds, sum(weights.numel() for weights in model.parameters()))
+    return Work(step, useful_seconds, sum(weights.numel() for weights in model.parameters()), began=began)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Utterances to measure with: their lengths, rows of them, and noise of such lengths."""
+"""Utterances to measure with: rows of given lengths, and noise that is so long."""
 
 import sys
 from typing import Any

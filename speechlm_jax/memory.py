@@ -30,8 +30,11 @@ def held(tree: Any) -> int:
 
 
 def peak(compiled: Any) -> int:
-    """Bytes of arguments, results that lie elsewhere, temporaries and the program itself."""
+    """Bytes of arguments, results that lie elsewhere, temporaries and the program itself; 0 where the compiler does not
+    tell."""
     told = compiled.memory_analysis()
+    if told is None:
+        return 0
     return int(
         told.argument_size_in_bytes
         + told.output_size_in_bytes
@@ -62,21 +65,39 @@ def refused(error: Exception, kept: int) -> tuple[int, int] | None:
 
 def of_device(device: Any) -> int | None:
     """Bytes that this process may have of one of its devices. Those of a CPU share what its computer has, or what the
-    process's container may have of it. None where nobody tells."""
+    process's control group (a container, a job of Slurm's) may have of it. None where nobody tells."""
     if device.platform == "cpu":
         pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return min(pages, *_container_limits()) // jax.local_device_count("cpu")
-    told: Mapping[str, int] = device.memory_stats() or {}
+        return min(pages, *_group_limits()) // jax.local_device_count("cpu")
+    try:
+        told: Mapping[str, int] = device.memory_stats() or {}
+    except jax.errors.JaxRuntimeError:  # It is another process's, or not there.
+        return None
     return told.get("bytes_limit")
 
 
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where Linux tells what a container may have, in version 2 and 1 of its control groups."""
+_GROUPS = pathlib.Path("/sys/fs/cgroup")
+_LIMITS = ("memory.max", "memory.limit_in_bytes")
+"""The files in which Linux tells what a group of processes may have, in version 2 and 1 of its control groups."""
 
 
-def _container_limits() -> list[int]:
-    found = [pathlib.Path(path) for path in _LIMITS]
-    return [int(text) for path in found if path.exists() and (text := path.read_text().strip()).isdigit()]
+def _group_limits(groups: pathlib.Path = _GROUPS, of: pathlib.Path = pathlib.Path("/proc/self/cgroup")) -> list[int]:
+    """What the groups may have that this process belongs to, from the innermost out."""
+    if not of.exists():
+        return []
+    found = []
+    for line in of.read_text().splitlines():
+        _, kind, path = line.split(":", 2)
+        if kind not in ("", "memory"):
+            continue
+        root = groups / kind
+        inner = root / path.lstrip("/")
+        for folder in (inner, *inner.parents):
+            texts = [(folder / name).read_text().strip() for name in _LIMITS if (folder / name).exists()]
+            found += [int(text) for text in texts if text.isdigit()]
+            if folder == root:
+                break
+    return found
 
 
 def check(needed: int, there: int | None, doing: str) -> None:

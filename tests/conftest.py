@@ -12,7 +12,7 @@ import pytest
 
 from speechlm_jax import runtime
 
-# Only the tests that say so run elsewhere.
+# Elsewhere is for what cannot run here: SPEECHLM_TESTS_ON=cuda python -m pytest tests/layers/test_kernels.py -k cudnn
 os.environ["JAX_PLATFORMS"] = os.environ.get("SPEECHLM_TESTS_ON", "cpu")
 # Tests compile much and run little: without the optimiser a step compiles in a fifth of the time. Eight devices on a
 # machine that stands still for a while meet late: XLA would abort the process after 40 s.

@@ -77,7 +77,7 @@ def stepped(shape, **choices):
     planned, step = made(shape, **choices)
     here = sharding.local_rows(planned.mesh, ROWS)
     local = jax.tree.map(lambda array: array[here], global_rows())
-    now, metrics = step(planned.first_state(), sharding.global_batch(planned.mesh, local))
+    now, metrics = step(planned.first_state(None), sharding.global_batch(planned.mesh, local))
     moments = parameters.by_path(now.opt_state["adam"].mu)
     gradients = {
         path: multihost_utils.process_allgather(parameters.array(leaf), tiled=True) / (1 - PLAIN.b1)

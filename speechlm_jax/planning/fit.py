@@ -14,8 +14,9 @@ from speechlm_jax import layout, memory, sharding, whole_files
 from speechlm_jax.planning import chips, report
 from speechlm_jax.training import config, program
 
-REMATS = ("none", "minimal", "offload", "full")
-"""From the most of a device's memory to the least."""
+REMATS = ("none", "minimal", "full")
+"""From the least that is computed again to the most. What 'offload' passes to the host and back takes a time that no
+maker publishes a peak for, so that it cannot be set beside these."""
 MOST_ROWS = 64
 """Rows of one device that are tried at most."""
 GROUP = 16
@@ -53,12 +54,13 @@ class Found(NamedTuple):
 def search(
     recipe: config.Recipe, devices: list[Any], chip: chips.Chip | None, room: int, cache: pathlib.Path
 ) -> list[Found]:
-    """What fits, the best first: of each layout and policy, as many rows as there is room for.
+    """What fits, the best first: of each layout and policy, as many rows as there is room for. Where nothing does, the
+    one choice that needs the least.
 
     Memory grows evenly with rows, so that two small steps tell about where it ends, and one more is compiled there. The
     same recipe, devices and versions find the same; what was compiled once is read from the folder `cache`.
     """
-    found, refused = [], []
+    found, refused = list[Found](), []
     trials = _Trials(recipe, devices, chip, room, cache)
     for cut in layouts(recipe, len(devices)):
         try:
@@ -69,8 +71,11 @@ def search(
             print(f"left out: {error}", file=sys.stderr)
     if refused and not found:
         raise refused[-1]
+    fitting = [one for one in found if one.report["fits"]]
+    if not fitting:
+        return [min(found, key=lambda one: one.report["hbm_bytes"])]
     # Of two alike the first tried comes first.
-    return sorted(found, key=lambda one: -one.rows_per_second)
+    return sorted(fitting, key=lambda one: -one.rows_per_second)
 
 
 def layouts(recipe: config.Recipe, devices: int) -> Iterator[layout.Layout]:
@@ -120,16 +125,19 @@ class _Trials:
         return Found(choice, made)
 
     def _hash(self, lowered: str) -> str:
-        """Of all that the compiled step follows from: the program before it is compiled, the devices, the compilers."""
-        where = [str(device) for device in self.devices]
+        """Of all that a report follows from: the program before it is compiled, the devices and their peaks, the
+        compilers, and the code that reads what these say."""
+        where = [f"{device.device_kind} {device}" for device in self.devices]
+        code = [path.read_text(encoding="utf-8") for path in sorted(pathlib.Path(__file__).parent.glob("*.py"))]
         compilers = [found for name in ("jaxlib", "libtpu") for found in importlib.metadata.distributions(name=name)]
         versions = [f"{found.name} {found.version}" for found in compilers]
-        parts = (lowered, where, versions)
+        parts = (lowered, where, self.chip, versions, code)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _largest(trials: _Trials, cut: layout.Layout, remat: str) -> list[Found]:
-    """The choice of as many rows, by powers of two a device, as memory has room for; none where one does not fit."""
+    """The choice of as many rows, by powers of two a device, as memory has room for; where there is none, one that does
+    not fit."""
     ways = cut.slices * cut.data * cut.fsdp * trials.recipe.optimizer.accumulate
 
     def of(rows: int) -> Found:
@@ -137,7 +145,7 @@ def _largest(trials: _Trials, cut: layout.Layout, remat: str) -> list[Found]:
 
     one = of(1)
     if not one.report["fits"]:
-        return []
+        return [one]
     two = of(2)
     if not two.report["fits"]:
         return [one]
@@ -150,23 +158,24 @@ def _largest(trials: _Trials, cut: layout.Layout, remat: str) -> list[Found]:
 
 
 def as_json(found: list[Found]) -> dict[str, Any]:
-    """The best as a plan of its own, with how to ask for it, and all that were found."""
-    listed = [{"bindings": one.choice.bindings(), "report": one.report} for one in found]
-    best = {**found[0].report, "bindings": found[0].choice.bindings()} if found else {"fits": False}
-    return {**best, "found": listed}
+    """The best as a plan of its own, with how to ask for it, and all that fit."""
+    listed = [{"bindings": one.choice.bindings(), "report": one.report} for one in found if one.report["fits"]]
+    return {**found[0].report, "bindings": found[0].choice.bindings(), "found": listed}
 
 
 def text(found: list[Found]) -> str:
     """For people: a line for each, and how to ask for the best."""
-    if not found:
+    best = found[0]
+    if not best.report["fits"]:
+        needed, there = (memory.gb(best.report[name]) for name in ("hbm_bytes", "hbm_bytes_there"))
         return (
-            "nothing fits: not one row a device with everything computed again. Take more or larger devices, a smaller "
-            "model, or less room in Row."
+            f"nothing fits. What needs the least, {' '.join(best.choice.bindings())}, needs {needed} of each device, "
+            f"which has {there}. Take more or larger devices, a smaller model, or less room in Row."
         )
-    by = "rows a second at best" if found[0].report["roofline_seconds"] else "rows by operation"
+    by = "rows a second at best" if best.report["roofline_seconds"] else "rows by operation"
     lines = [
         f"{memory.gb(one.report['hbm_bytes']):>11} a device, {one.rows_per_second:.4g} {by}: "
         f"{' '.join(one.choice.bindings())}"
         for one in found
     ]
-    return "\n".join([*lines, f"best: {' '.join(found[0].choice.bindings())}"])
+    return "\n".join([*lines, f"best: {' '.join(best.choice.bindings())}"])

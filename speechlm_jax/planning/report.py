@@ -30,7 +30,7 @@ class Report:
     hbm_bytes_by_kind: dict[str, int]
     """params, optimizer (with moving averages), batch; activations: what the compiler needs beside these."""
     host_bytes: int
-    """Of the host's memory that each of its devices has a use for: where Model.remat = 'offload' keeps products."""
+    """Memory of the host that a device of it takes: Model.remat = 'offload' keeps products there."""
     flops_model: float
     """By `flops.step`, shared evenly."""
     flops_again: float
@@ -172,6 +172,7 @@ def _roofline(
 def text(made: Report) -> str:
     """The report for people."""
     spare = made.hbm_bytes_there - made.hbm_bytes
+    once = " (the body of a loop once)" if made.peaks_from else ""
     verdict = f"fits, {memory.gb(spare)} to spare" if made.fits else f"does NOT fit, {memory.gb(-spare)} too much"
     lines = [
         f"{made.devices} {made.device_kind}: {made.parameters:,} parameters, {made.rows} rows a step",
@@ -179,7 +180,8 @@ def text(made: Report) -> str:
         *(f"  {kind:<12}{memory.gb(size):>10}" for kind, size in made.hbm_bytes_by_kind.items()),
         *([f"memory of the host for it: {memory.gb(made.host_bytes)}"] if made.host_bytes else []),
         f"operations of a device: {made.flops_model:.3g} by the model's shapes, {made.flops_again:.3g} of them twice"
-        + ("" if made.flops_compiler is None else f", {made.flops_compiler:.3g} by the compiler (of loops, once)"),
+        + ("" if made.flops_compiler is None else f", {made.flops_compiler:.3g} by the compiler{once}"),
+        *([] if made.bytes_accessed is None else [f"bytes to and from its memory: {made.bytes_accessed:.3g}{once}"]),
         *(f"  {one.kind} along {one.axis}: {one.count:,} times, {memory.gb(one.bytes)}" for one in made.collectives),
     ]
     if made.roofline_seconds:

@@ -31,20 +31,20 @@ def frozen(params: nnx.State, choices: config.Finetune) -> frozenset[str]:
     return frozenset(still)
 
 
-class Taken(NamedTuple):
-    """What a run takes from a checkpoint that it was compared with."""
+class Origin(NamedTuple):
+    """A checkpoint that a run starts from, and was compared with."""
 
     folder: Any
     """Of the checkpoint's step."""
     paths: frozenset[str]
-    """Of the run's parameters."""
+    """The run's parameters that come from it."""
     has_updates: bool
     """Whether low-rank updates stand beside them."""
     use_ema: bool
 
 
-def find(params: nnx.State, choices: config.Finetune, *, vocabulary: str | None = None) -> Taken:
-    """What comes from the checkpoint; no array is read.
+def find(params: nnx.State, choices: config.Finetune, *, vocabulary: str | None = None) -> Origin:
+    """The checkpoint that a run starts from; its files are compared with their checksums, no array is read.
 
     Args:
         params: the run's parameters, as arrays or ShapeDtypeStructs.
@@ -76,24 +76,24 @@ def find(params: nnx.State, choices: config.Finetune, *, vocabulary: str | None 
     unused = [path for path in stored if path not in paths and path not in updates]
     if unused:
         _log.warning("%s: the model has no place for %s", doing, ", ".join(unused))
-    return Taken(folder, frozenset(wanted), bool(updates), choices.use_ema)
+    return Origin(folder, frozenset(wanted), bool(updates), choices.use_ema)
 
 
-def take(found: Taken, *, mesh: Mesh) -> dict[str, jax.Array]:
+def take(origin: Origin, *, mesh: Mesh) -> dict[str, jax.Array]:
     """Path -> array, on the mesh, of every parameter that comes from the checkpoint; for `state.build`.
 
     Low-rank updates in the checkpoint are merged into its matrices.
     """
     # A low-rank update is only told from what it belongs to: with any, all is read.
     weights = checkpoints.restore_params(
-        found.folder, mesh=mesh, use_ema=found.use_ema, only=lambda path: found.has_updates or path in found.paths
+        origin.folder, mesh=mesh, use_ema=origin.use_ema, only=lambda path: origin.has_updates or path in origin.paths
     )
     merged = weights.params
-    if found.has_updates:
+    if origin.has_updates:
         places = sharding.param_shardings(mesh, jax.eval_shape(low_rank.merge, merged))
         merged = jax.jit(low_rank.merge, out_shardings=places)(merged)
     arrays = parameters.by_path(merged)
-    return {path: parameters.array(arrays[path]) for path in found.paths}
+    return {path: parameters.array(arrays[path]) for path in origin.paths}
 
 
 def _matching(rules: Sequence[str], paths: Iterable[str], binding: str) -> list[str]:

@@ -58,17 +58,17 @@ class Program:
             "batch": memory.held(self.rows()),
         }
 
-    def taken(self, vocabulary: str) -> finetune.Taken | None:
-        """What the recipe finetunes from, of which nothing is read yet; None where it begins anew. vocabulary: hash of
-        the run's. Raises ValueError where it does not fit the model."""
+    def origin(self, vocabulary: str) -> finetune.Origin | None:
+        """What the recipe finetunes from, compared with the model; None where it begins anew. vocabulary: hash of the
+        run's. Raises ValueError where it does not fit."""
         tuning = self.recipe.finetune
         if tuning is None or not tuning.checkpoint:
             return None
         return finetune.find(self.plan.params, tuning, vocabulary=vocabulary)
 
-    def first_state(self, taken: finetune.Taken | None = None) -> state.TrainState:
-        """The state before the first step, on the mesh."""
-        arrays = None if taken is None else finetune.take(taken, mesh=self.mesh)
+    def first_state(self, origin: finetune.Origin | None) -> state.TrainState:
+        """The state before the first step, on the mesh, with the parameters of `origin`, where there is one."""
+        arrays = None if origin is None else finetune.take(origin, mesh=self.mesh)
         return state.build(self.first_params, self.optimizer, self.mesh, arrays)
 
     def rows(self) -> batch.Batch:
@@ -85,9 +85,11 @@ class Program:
 
         Raises ValueError where the devices have no room for what it needs.
         """
-        doing = f"training with {self.recipe.data.rows} rows"
-        there, kept = memory.of_device(self.mesh.local_devices[0]), sum(self.held.values())
-        memory.check(kept, there, f"{doing}, without what is computed on the way,")
+        doing, kept = f"training with {self.recipe.data.rows} rows", sum(self.held.values())
+        there = memory.of_device((self.mesh.local_devices or self.mesh.devices.flat)[0])
+        # Batches lie on the devices ahead of their step.
+        ahead = (max(self.recipe.data.stream.prefetch, 1) + 1) * self.held["batch"]
+        memory.check(kept + ahead, there, f"{doing}, without what is computed on the way,")
         lowered = self.lower()
         check()
         try:
@@ -97,7 +99,7 @@ class Program:
                 raise
             memory.check(*refused, doing)
             raise
-        memory.check(memory.peak(compiled), there, doing)
+        memory.check(memory.peak(compiled) + ahead, there, doing)
         return compiled
 
     def lower(self) -> Any:

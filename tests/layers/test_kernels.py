@@ -112,11 +112,12 @@ def test_cudnn_gives_what_is_written_out(mask):
     check_in_half_precision(functools.partial(kernels.attend, choice="cudnn"), mask)
 
 
-@pytest.mark.parametrize("room", [1, 12])
-def test_rows_that_the_lists_of_a_kernel_have_no_room_for_are_attended_to_in_turn(room, monkeypatch):
+@pytest.mark.parametrize(("room", "parts"), [(1, 6), (12, 2)])
+def test_rows_that_the_lists_of_a_kernel_have_no_room_for_are_attended_to_in_turn(room, parts, monkeypatch):
     monkeypatch.setattr(splash, "_MOST_BLOCKS", room)
     mask = masks.SegmentMask(segment_ids(4, 6, 300), segment_ids(5, 6, 300))
     given = lanes(6, 300, 300)
+    assert f" length={parts}" in str(jax.make_jaxpr(lambda *lanes: ATTENDS["splash"](*lanes, mask))(*given))
     found, wanted = pull(ATTENDS["splash"], mask, given), pull(reference, mask, given)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=2e-5), found, wanted)
 

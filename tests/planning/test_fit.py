@@ -10,7 +10,7 @@ import rows
 from speechlm_jax import batch, layout
 from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as models
-from speechlm_jax.planning import fit
+from speechlm_jax.planning import fit, topology
 from speechlm_jax.training import config
 
 RECIPE = config.Recipe(
@@ -27,7 +27,11 @@ def search(memory, cache):
 @pytest.mark.slow
 def test_as_many_rows_as_fit_are_found_and_found_again_without_compiling(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fit, "REMATS", ("none",))
-    assert search(1000, tmp_path) == []
+    (nearest,) = search(1000, tmp_path)
+    assert not nearest.report["fits"] and nearest.choice.rows == nearest.choice.layout.fsdp, "one row a device"
+    told, needed = fit.as_json([nearest]), nearest.report["hbm_bytes"]
+    assert told["found"] == [] and not told["fits"] and told["hbm_bytes"] == needed > told["hbm_bytes_there"] == 1000
+    assert "nothing fits. What needs the least, --gin.Layout" in fit.text([nearest])
     generous = search(10**9, tmp_path)
     assert {one.choice.layout for one in generous} == {
         layout.Layout(data=1, fsdp=2, tensor=1),
@@ -57,10 +61,13 @@ def test_many_devices_are_cut_in_groups_too():
     ]
 
 
-def test_that_nothing_fits_is_told():
-    assert "nothing fits" in fit.text([])
-    assert fit.as_json([]) == {"fits": False, "found": []}
+def test_every_way_to_keep_less_is_tried_but_that_whose_time_nobody_knows():
+    assert {*fit.REMATS, "offload"} == set(typing.get_args(typing.get_type_hints(models.Model)["remat"]))
 
 
-def test_every_way_to_keep_less_is_tried():
-    assert set(typing.get_args(typing.get_type_hints(models.Model)["remat"])) == set(fit.REMATS)
+def test_what_is_kept_of_one_chip_is_not_taken_for_another_s(tmp_path):
+    hashes = set()
+    for name in ("v5e:2x2", "v6e:2x2"):
+        trials = fit._Trials(RECIPE, topology.devices(name), topology.chip(name), 10**9, tmp_path)
+        hashes.add(trials._hash("a program"))
+    assert len(hashes) == 2

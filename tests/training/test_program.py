@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import rows
 
-from speechlm_jax import batch, memory
+from speechlm_jax import batch, layout, memory, sharding
 from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as model_config
+from speechlm_jax.planning import report, topology
 from speechlm_jax.training import config, program
 
 pytestmark = pytest.mark.slow
 
+FSDP = layout.Layout(data=1, fsdp=-1)
 ROW = batch.Row(audio_seconds=1.28, inputs=16, targets=16, segments=3)
 
 
@@ -46,7 +48,7 @@ def test_the_step_compiles_with_every_file_of_data_out_of_reach(monkeypatch):
 
 def test_the_compiled_step_takes_what_the_first_state_and_a_batch_are():
     made = program.Program(recipe())
-    now = made.first_state()
+    now = made.first_state(None)
     rows = jax.device_put(batch.empty(ROW, 8), jax.tree.map(lambda leaf: leaf.sharding, made.rows()))
     then, metrics = made.compile()(now, rows)
     assert int(then.step) == 1 and int(metrics.skipped) == 0
@@ -82,10 +84,21 @@ def test_a_state_that_devices_cannot_hold_is_told_before_a_step_is_traced(monkey
 def test_a_step_whose_temporaries_have_no_room_is_told_with_what_to_change():
     there, small = memory.of_device(jax.devices()[0]), program.Program(recipe())
     assert there
-    many = 8 * (there // (4 * small.held["batch"]))
+    many = 8 * (there // (6 * small.held["batch"]))
     made = program.Program(dataclasses.replace(recipe(), data=dataclasses.replace(recipe().data, rows=many)))
-    assert sum(made.held.values()) < there, "what lies there before a step has room"
+    waiting = 4 * made.held["batch"]  # Of a step, and ahead of it.
+    assert made.held["params"] + made.held["optimizer"] + waiting < there, "what lies there before a step has room"
     with pytest.raises(ValueError, match=rf"training with {many} rows needs .* To make it fit: fewer Data\.rows"):
+        made.compile()
+
+
+def test_a_step_that_the_compiler_of_a_device_refuses_is_told_with_what_to_change():
+    many = dataclasses.replace(recipe(), data=dataclasses.replace(recipe().data, rows=2**18), layout=FSDP)
+    made = program.Program(many, sharding.make_mesh(FSDP, topology.devices("v5e:2x2")))
+    with (
+        report.compiled_anew(),
+        pytest.raises(ValueError, match=r"needs \d.* of each device, which has 16\.\d+ GB\. To"),
+    ):
         made.compile()
 
 
@@ -115,6 +128,6 @@ def test_a_row_whose_steps_of_speech_are_not_the_decoder_s_is_refused():
 
 def test_the_plan_is_laid_out_like_the_state():
     made = program.Program(recipe())
-    now = made.first_state()
+    now = made.first_state(None)
     for planned, real in zip(jax.tree.leaves(made.plan), jax.tree.leaves(now), strict=True):
         assert planned.shape == real.shape and planned.sharding.is_equivalent_to(real.sharding, real.ndim)
