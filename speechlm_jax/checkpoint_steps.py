@@ -4,11 +4,10 @@ import logging
 from collections.abc import Sequence
 
 import jax
-import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from speechlm_jax import checksums
+from speechlm_jax import checksums, peers
 
 NAME = "checkpoints"
 """The folder in a run's folder."""
@@ -117,9 +116,7 @@ def set_aside_broken(folder: epath.Path, share: float) -> None:
     anew where somebody thinks that it goes on.
     """
     broken, good = _judged(folder, share) if jax.process_index() == 0 else ({}, True)
-    if jax.process_count() > 1:
-        good = bool(multihost_utils.broadcast_one_to_all(np.array(good)))
-    if not good:
+    if not peers.said_by_the_first(good):
         told = "; ".join(f"{step}: {in_words(found)}" for step, found in list(broken.items())[:3])
         raise ValueError(
             f"going on from {folder}: none of its steps is as it was written ({told or 'the first process says why'}). "
@@ -148,8 +145,7 @@ def newest_good(folder: epath.Path, share: float, *, before: int) -> int | None:
     if jax.process_index() == 0:
         earlier = (step for step in reversed(numbers(folder)) if step < before)
         found = next((step for step in earlier if not faults(folder / str(step), share)), -1)
-    if jax.process_count() > 1:
-        found = int(multihost_utils.broadcast_one_to_all(np.array(found)))
+    found = peers.said_by_the_first(found)
     return None if found < 0 else found
 
 

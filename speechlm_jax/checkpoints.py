@@ -8,6 +8,7 @@ read that is not as they say.
 
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -55,13 +56,14 @@ class Folder:
         besides: Sequence[preservation.PreservationPolicy] = (),
         verified: float = 1.0,
         max_failed: int = 3,
+        limit_seconds: int = 1200,
     ):
         """`folder`: the run's. Only the last `keep` steps are kept, and what else is wanted `besides`. Steps that are
         not whole, and the newest ones until one is as it was written, are set aside; raises ValueError where that
         leaves none.
 
         verified: of the bytes of a step, the share whose content is compared before it is read. max_failed: so many
-        saves in a row that fail are an error; before that they are told, and the run goes on.
+        saves in a row that fail are an error; before that they are told, and the run goes on. limit_seconds: of a save.
         """
         if keep < 2:
             raise ValueError(
@@ -75,7 +77,7 @@ class Folder:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preservation.AnyPreservationPolicy([preservation.LatestN(keep), *besides]),
             cleanup_tmp_directories=True,
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._sum_up),
+            async_options=ocp.AsyncOptions(timeout_secs=limit_seconds, post_finalization_callback=self._sum_up),
         )
         self._manager = ocp.CheckpointManager(self.path, options=options, item_names=_ITEMS)
         # The newest that is left has just been compared.
@@ -224,9 +226,14 @@ class Folder:
         self._saved = self._sealed = self.latest()
 
     def close(self) -> None:
-        """Waits, and frees the threads."""
+        """Waits, and frees the threads. Where something else has ended the run, a save that failed is only told."""
+        ended = sys.exc_info()[1]
         try:
             self._finish()
+        except ValueError as error:
+            if ended is None:
+                raise
+            _log.error("%s", error)
         finally:
             self._manager.close()
 
@@ -368,9 +375,14 @@ def read_arrays(folder: epath.Path, places: Mapping[str, ocp.RestoreArgs], store
     items = {path: 0 if path in places else ocp.PLACEHOLDER for path in stored}
     own = {path: places.get(path, ocp.RestoreArgs()) for path in stored}
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        restored = reader.restore(
-            folder / "state", args=ocp.args.PyTreeRestore(_nested(items), restore_args=_nested(own))
-        )
+        try:
+            restored = reader.restore(
+                folder / "state", args=ocp.args.PyTreeRestore(_nested(items), restore_args=_nested(own))
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise ValueError(
+                f"reading the arrays of {folder}: {type(error).__name__}: {str(error)[:500]}. Bring back what it was."
+            ) from error
     arrays = parameters.by_path(restored)
     return {path: arrays[path] for path in places if path in arrays}
 

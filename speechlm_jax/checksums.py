@@ -82,6 +82,9 @@ def _table(root: pathlib.Path) -> dict[str, Mapping[str, Any]]:
         raise ValueError("it is no table of files")
     if told.get(_DIGEST) != _of_table(told["files"]) or text != whole_files.json_text(told):
         raise ValueError("its own content is not that which was written")
+    for name, file in told["files"].items():
+        if not isinstance(file, dict) or not isinstance(file.get("bytes"), int) or file.keys() != {"bytes", _DIGEST}:
+            raise ValueError(f"it is no table of files: of {name} it says {file}")
     return told["files"]
 
 

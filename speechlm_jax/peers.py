@@ -1,16 +1,21 @@
 """What the processes of a run tell each other beside their collectives: where each of them is, and who is missed.
 
-It goes through the coordination service that JAX starts on the first process, which answers while devices hang.
+Where they are goes through the coordination service that JAX starts on the first process, which answers while devices
+hang.
 """
 
 import itertools
 import socket
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from speechlm_jax import runtime
+
+Number = TypeVar("Number", bool, int)
 
 _AT, _HERE, _GO, _STALLED = "speechlm/at/", "speechlm/here/", "speechlm/go/", "speechlm/stalled/"
 _POLL_SECONDS = 0.2
@@ -37,6 +42,12 @@ def own() -> int:
 def count() -> int:
     """How many processes the run has."""
     return _group().num_processes or 1
+
+
+def say(line: str) -> None:
+    """One line for people, which all processes of a run would say alike: the first one does."""
+    if own() == 0:
+        runtime.say(line)
 
 
 def tell(where: str) -> None:
@@ -83,6 +94,15 @@ def meet(what: str, *, patience_seconds: float = 30.0, limit_seconds: float = 18
 
 
 _meetings = itertools.count()
+
+
+def said_by_the_first(value: Number) -> Number:
+    """What the first process of the run has found, for all of them, which ask at the same time: it is a collective. Of
+    what one has written to a file, others may see something else.
+    """
+    if jax.process_count() == 1:
+        return value
+    return multihost_utils.broadcast_one_to_all(np.array(value)).item()
 
 
 def _all_here(client: Any, key: str, seconds: float) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import logging
 import math
 import os
 import pathlib
@@ -11,6 +12,8 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 """The name of a file that is being written; what bears it when nobody writes is left over from one who was killed."""
@@ -25,8 +28,43 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+        sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Returns when the names in a folder are on the disk, too, where its file system can say so."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Lines:
+    """A file that grows by lines. What a process that was killed has left unfinished stands for itself; what cannot be
+    written is told to the log, and those who write go on: nothing ends for want of a line about itself."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self._path, self._unfinished = pathlib.Path(path), False
+        if self._path.exists() and self._path.stat().st_size:
+            with self._path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                self._unfinished = file.read() != b"\n"
+
+    def add(self, line: str) -> bool:
+        """Writes a line; returns whether it could."""
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n" * self._unfinished + line + "\n")
+        except OSError as error:
+            self._unfinished = self._path.exists()
+            _log.error("writing to %s: %s. A line is missing there", self._path, error.strerror)
+            return False
+        self._unfinished = False
+        return True
 
 
 def check_file(path: str | os.PathLike[str] | None, flag: str) -> None:

@@ -25,7 +25,8 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 
 def test_a_run_that_stopped_goes_on_to_the_same_losses(folder):
-    recipe = [f"--gin_file={folder}/recipe.gin", f"--gin.Recipe.run_dir={folder}/again"]
+    words = (f"--gin_file={folder}/recipe.gin", f"--gin.Recipe.run_dir={folder}/again")
+    recipe = [*words, "--gin.Recipe.log_batches=True"]
     # The schedule needs the whole run's steps: the first life ends when its checkpoint of step 4 is made the last.
     assert cli.main(["train", *recipe]) == 0
     for later in (folder / "again" / "checkpoints").iterdir():
@@ -34,6 +35,10 @@ def test_a_run_that_stopped_goes_on_to_the_same_losses(folder):
     assert cli.main(["train", *recipe]) == 0
     assert small_run.losses(folder / "again") == small_run.losses(folder / "run")
     assert sorted(small_run.losses(folder / "run")) == [1, 2, 3, 4, 5, 6]
+    lines = [json.loads(line) for line in (folder / "again" / "batches.jsonl").read_text().splitlines()]
+    assert [line["batch"] for line in lines] == [1, 2, 3, 4, 5, 6, 5, 6]
+    assert lines[4:6] == lines[6:] and len({str(line["links"]) for line in lines}) == 6
+    assert all(len(line["links"]) == 8 for line in lines), "a link for each data shard"
     report = ledger.read(folder / "again")
     assert (report.lives, report.step) == (2, 6)
     assert report.seconds["lost"] > 0 and report.seconds["evaluation"] > 0 and 0 < report.goodput < 1

@@ -29,3 +29,20 @@ def test_what_could_not_be_written_is_told_before_the_work(tmp_path):
     whole_files.check_folder(tmp_path / "new", "--out_dir")
     whole_files.check_file(None, "--json")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_lines_stand_for_themselves_whatever_was_left_before_them(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"whole": 1}\n{"to')
+    lines = whole_files.Lines(path)
+    assert lines.add('{"whole": 2}') and lines.add('{"whole": 3}')
+    assert path.read_text().splitlines() == ['{"whole": 1}', '{"to', '{"whole": 2}', '{"whole": 3}']
+
+
+def test_a_line_that_cannot_be_written_is_told_and_those_after_it_stand_for_themselves(tmp_path, caplog):
+    path = tmp_path / "gone" / "lines.jsonl"
+    lines = whole_files.Lines(path)
+    assert not lines.add("lost")
+    assert f"writing to {path}: No such file or directory. A line is missing there" in caplog.text
+    path.parent.mkdir()
+    assert lines.add("kept") and path.read_text() == "kept\n"

@@ -1,11 +1,13 @@
 """Chains of hashes over the rows that a run has read: of equal chains, the rows were equal, in the same order."""
 
 import hashlib
+import json
+import pathlib
 
 import jax
 import numpy as np
 
-from speechlm_jax import batch
+from speechlm_jax import batch, whole_files
 from speechlm_jax.data import stream_position
 
 LINK = "chain"
@@ -29,6 +31,18 @@ class Chain:
             link = _link(self._links.get(shard, ""), step.batch, number, len(step.state))
             self._links[shard], state[shard] = link, {**own, LINK: link}
         return stream_position.Step(step.batch, state)
+
+
+class Log:
+    """The links of the data shards of this process, a line for each batch of a run, in a file."""
+
+    def __init__(self, path: pathlib.Path):
+        self._lines = whole_files.Lines(path)
+
+    def write(self, number: int, state: stream_position.State) -> None:
+        """Of the batch of this number, counted from the beginning of the run; `state` is where the data stand after."""
+        links = {shard: own[LINK] for shard, own in state.items()}
+        self._lines.add(json.dumps({"batch": number, "links": links}))
 
 
 def of_all(state: stream_position.State) -> str:

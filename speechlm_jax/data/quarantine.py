@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable
 
+from speechlm_jax import whole_files
 from speechlm_jax.data import config
 
 
@@ -30,20 +31,17 @@ class File:
     before a restart, is not written again."""
 
     def __init__(self, path: str | os.PathLike):
-        self._path = pathlib.Path(path)
-        content = self._path.read_text("utf-8", "replace") if self._path.exists() else ""
+        path = pathlib.Path(path)
+        content = path.read_text("utf-8", "replace") if path.exists() else ""
+        self._lines = whole_files.Lines(path)
         self._written = {key for line in content.splitlines() if (key := _key_of(line)) is not None}
-        # A process that was killed may have left half a line.
-        self._lead = "\n" if content and not content.endswith("\n") else ""
 
     def __call__(self, record: BadRecord) -> None:
         key = _key(record.task, record.id)
         if key in self._written:
             return
         self._written.add(key)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(self._lead + json.dumps(dataclasses.asdict(record)) + "\n")
-        self._lead = ""
+        self._lines.add(json.dumps(dataclasses.asdict(record)))
 
 
 class Quarantine:

@@ -39,6 +39,10 @@ class Info(NamedTuple):
     """Name of each file -> the steps in it."""
 
 
+_KINDS = {"mixture": str, "split": str, "tasks_from": dict, "fingerprint": dict, "steps": int, "files": dict}
+"""What the fields of Info are read as."""
+
+
 def file_name(shard: int, shards: int, first: int) -> str:
     """The file of a data shard whose first record is that of step `first`, counted from 0."""
     return f"{shard:05d}-of-{shards:05d}-{first:08d}.array_record"
@@ -48,7 +52,12 @@ def read_info(folder: str | pathlib.Path) -> Info:
     """Raises ValueError where the folder holds no written rows."""
     path = pathlib.Path(folder) / INFO
     try:
-        return Info(**json.loads(path.read_text("utf-8")))
+        info = Info(**json.loads(path.read_text("utf-8")))
+        if wrong := [name for name, kind in _KINDS.items() if not isinstance(getattr(info, name), kind)]:
+            raise ValueError(f"{wrong[0]} is {getattr(info, wrong[0])!r}")
+        if wrong := [name for name, steps in info.files.items() if not isinstance(steps, int) or steps < 1]:
+            raise ValueError(f"{wrong[0]} has {info.files[wrong[0]]!r} steps")
+        return info
     except FileNotFoundError:
         raise ValueError(
             f"reading written rows: there is no {path}. Write them by `speechlm materialise --out={folder}`, or set "
@@ -153,7 +162,7 @@ class WrittenRows:
 def check(info: Info, data: config.Data, *, seed: int, vocabulary: str, steps: int) -> None:
     """Raises ValueError where the rows' order is not that of a run with these choices, or there are fewer steps."""
     now = stream_position.layout(data, seed=seed, vocabulary=vocabulary)
-    saved = {name: info.fingerprint[name] for name in now}
+    saved = {name: info.fingerprint.get(name) for name in now}
     named = {"mixture": data.stream.mixture, "split": data.stream.split, **tasks_from(data)}
     folder = data.stream.written
     stream_position.check(

@@ -110,7 +110,20 @@ def described(loaded: loading.Loaded, split: str, scores: Mapping[str, Any]) -> 
 
 
 def register(loaded: loading.Loaded, examples: Examples) -> None:
-    """Makes the tasks of training known, and those that were asked for; a manifest stands in for that of training."""
+    """Makes the tasks of training known, and those that were asked for; a manifest stands in for that of training.
+
+    Raises ValueError where the checkpoint names modules beside those of this project that nobody asked for: to import a
+    stranger's would run a stranger's code.
+    """
+    foreign = [
+        name for name in loaded.data.task_modules if name not in examples.task_modules and name.split(".")[0] != "tasks"
+    ]
+    if foreign:
+        flags = " ".join(f"--task_module={name}" for name in foreign)
+        raise ValueError(
+            f"scoring {loaded.folder}: it was trained on tasks of {', '.join(foreign)}, and to read them runs their "
+            f"code. Add {flags} if it is yours."
+        )
     data = dataclasses.replace(loaded.data, task_modules=(*loaded.data.task_modules, *examples.task_modules))
     manifest = examples.manifest
     if manifest is None:

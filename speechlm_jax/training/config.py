@@ -109,9 +109,11 @@ class Checkpoints:
     and names are compared in any case."""
     max_failed: int = 3
     """A save that fails is told, and the run goes on without; so many in a row end it, as does the last of all."""
+    limit_seconds: int = 1200
+    """A save that takes longer has failed: so long processes wait for one whose part of it went wrong."""
 
     def __post_init__(self):
-        limits.at_least(self, 1, "every", "max_failed", "keep_every_steps")
+        limits.at_least(self, 1, "every", "max_failed", "keep_every_steps", "limit_seconds")
         limits.at_least(self, 2, "keep")
         limits.at_least(self, 0, "verified")
         limits.at_least(self, 0.001, "keep_every_hours")
@@ -181,6 +183,9 @@ class Recipe:
     """Where the weights come from; None: they start anew."""
     log_every: int = 20
     """Steps between two lines of metrics."""
+    log_batches: bool = False
+    """Whether each process writes the hash of every batch of its data shards, chained to those before it, to
+    batches.jsonl (batches-PROCESS.jsonl but for the first). Those at a checkpoint stand in it always."""
     gradient_norms_every: int = 0
     """Steps between two measurements of each loss head's own gradient norm, at a line of metrics; 0: never. One takes
     as long as a step for each head."""

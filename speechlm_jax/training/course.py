@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from speechlm_jax import batch, checkpoint_retention, checkpoints, runtime, whole_files
+from speechlm_jax import batch, checkpoint_retention, checkpoints, peers, whole_files
 from speechlm_jax.data import chain, stream_position
 from speechlm_jax.training import config, feeds, ledger, monitor, program, state, window
 
@@ -34,6 +34,8 @@ class Parts(NamedTuple):
     train_step: Callable[[state.TrainState, batch.Batch], tuple[state.TrainState, Any]]
     evaluate: Callable[[Any], dict[str, Any]]
     """(parameters) -> scores by task."""
+    links: chain.Log | None
+    """Where the hash of each batch is written."""
     best: checkpoint_retention.Best | None
     """What is to know the scores of checkpoints."""
 
@@ -94,6 +96,8 @@ class Course:
         self._now, metrics = parts.train_step(self._now, rows)
         self.done, self._position = self.done + 1, self._position._replace(shards=shards_after)
         parts.book.stands = self.done
+        if parts.links is not None:
+            parts.links.write(self.read, shards_after)
         parts.saved.tend()
         parts.line.add(metrics)
         parts.writer.advance()
@@ -128,7 +132,7 @@ class Course:
                 norms = jax.device_get(made.gradient_norms(self._now, rows))
             numbers |= {f"gradient_norm/{head}": float(norm) for head, norm in norms.items()}
         for remark in self._remarks.of(numbers):
-            runtime.say(f"step {self.done}: {remark}")
+            peers.say(f"step {self.done}: {remark}")
         parts.writer.write(self.done, numbers)
         parts.writer.show(self.done, numbers)
         parts.book.write()
@@ -147,7 +151,7 @@ class Course:
     def score(self, *, on: Collection[str], split: str) -> None:
         """Evaluates, and tells the scores."""
         parts = self._parts
-        runtime.say(f"evaluating {', '.join(on)} on {split}")
+        peers.say(f"evaluating {', '.join(on)} on {split}")
         with parts.line.aside("evaluation"):
             self.scores = parts.evaluate(state.evaluation_params(self._now))
         numbers = _numbers(self.scores)
@@ -158,7 +162,7 @@ class Course:
                 parts.best.scores[self.done] = numbers[name]
             else:
                 told = ", ".join(sorted(numbers)) or "none"
-                runtime.say(f"  Checkpoints.keep_best: step {self.done} has no score '{name}', but {told}")
+                peers.say(f"  Checkpoints.keep_best: step {self.done} has no score '{name}', but {told}")
 
     def go_back(self) -> None:
         """To the last good checkpoint before what went wrong; the batches since then are passed over. Raises ValueError
@@ -201,7 +205,7 @@ class Course:
         parts.writer.write(self.done, {"from": left, "retreats": before + 1}, kind="rollback")
         parts.book.stands = self.done
         parts.book.write()
-        runtime.say(
+        peers.say(
             f"step {left}: {what}. The run goes back to step {self.done}, and on with other batches than the "
             f"{left - self.done} since then ({before + 1} of {parts.recipe.max_rollbacks} times)."
         )
@@ -241,7 +245,7 @@ def _numbers(scores: Mapping[str, Any]) -> dict[str, float]:
 def _tell_scores(writer: monitor.Monitor, step: int, scores: Mapping[str, Any], numbers: Mapping[str, float]) -> None:
     writer.write(step, numbers, kind="evaluation")
     for name, value in numbers.items():
-        runtime.say(f"  evaluation at step {step}: {name} {value:.4g}")
+        peers.say(f"  evaluation at step {step}: {name} {value:.4g}")
     for task, found in scores.items():
         if "not_scored" in found:
-            runtime.say(f"  evaluation at step {step}: {task} is not scored: {found['not_scored']}")
+            peers.say(f"  evaluation at step {step}: {task} is not scored: {found['not_scored']}")

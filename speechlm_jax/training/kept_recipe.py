@@ -2,7 +2,7 @@
 
 import pathlib
 
-from speechlm_jax import runtime
+from speechlm_jax import runtime, whole_files
 
 FILE = "recipe.gin"
 MAX_TOLD = 20
@@ -19,13 +19,18 @@ def write(folder: pathlib.Path, text: str, *, step: int) -> None:
         # The recipe of a life that saved nothing has trained nothing that is left: the first one to be kept stands.
         kept = folder / f"recipe-{step}.gin"
         if not kept.exists():
-            kept.write_text(former, encoding="utf-8")
+            _write(kept, former)
         runtime.say(f"the recipe has changed; the one until step {step} stays in {kept}:")
         for line in changed[:MAX_TOLD]:
             runtime.say(f"  {line}")
         if len(changed) > MAX_TOLD:
             runtime.say(f"  and {len(changed) - MAX_TOLD} more")
-    path.write_text(text, encoding="utf-8")
+    _write(path, text)
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    with whole_files.whole(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _changes(former: str, now: str) -> list[str]:

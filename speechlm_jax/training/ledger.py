@@ -3,17 +3,17 @@
 import collections
 import contextlib
 import json
-import logging
 import pathlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
-from speechlm_jax import runtime
+from speechlm_jax import runtime, whole_files
 
 FILE = "ledger.jsonl"
-_log = logging.getLogger(__name__)
+SECONDS_OF_A_LINE = 10.0
+"""At most, while there are steps."""
 
 Phase = Literal["start", "compile", "data_wait", "step", "save", "evaluation", "rollback", "end"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -37,7 +37,7 @@ class Ledger:
     another thread. `clock` gives seconds, `began` is when the process began, by it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, began: float = runtime.BEGAN):
-        self._clock, self._mark = clock, began
+        self._clock, self._start, self._mark = clock, began, began
         self._began = self._written = time.time() - (clock() - began)
         self.phase: Phase = "start"
         self.since = began
@@ -47,14 +47,11 @@ class Ledger:
         self._spent: dict[str, float] = {}
         self._laps: collections.deque[float] = collections.deque(maxlen=64)
         self._lap: float | None = None
-        self._path: pathlib.Path | None = None
-        self._unfinished = False
+        self._lines: whole_files.Lines | None = None
 
     def keep(self, folder: pathlib.Path) -> None:
         """From now on lines are written to a run's folder."""
-        self._path = folder / FILE
-        # A process that was killed may have left a line unfinished, which stands for itself.
-        self._unfinished = self._path.exists() and not self._path.read_bytes().endswith(b"\n")
+        self._lines = whole_files.Lines(folder / FILE)
 
     def enter(self, phase: Phase, *, spent_on: Phase | None = None) -> None:
         """From now on time belongs to `phase`; what passed belongs to the phase that ends, or to `spent_on`."""
@@ -74,8 +71,10 @@ class Ledger:
             self.enter(before)
 
     def lap(self) -> None:
-        """A step was begun."""
+        """A step was begun. A line is written now and then, so that of a life that is killed little is missing."""
         now = self._clock()
+        if self._began + (now - self._start) - self._written > SECONDS_OF_A_LINE:
+            self.write()
         if self._lap is not None:
             self._laps.append(now - self._lap)
         self._lap = now
@@ -96,15 +95,8 @@ class Ledger:
             "seconds": {phase: round(seconds, 4) for phase, seconds in self._spent.items()},
         }
         self._written, self._spent = until, {}
-        if self._path is None:
-            return
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("\n" * self._unfinished + json.dumps(line) + "\n")
-            self._unfinished = False
-        except OSError as error:  # A run does not end for want of a line about itself.
-            self._unfinished = True
-            _log.error("writing to %s: %s. The time until now is missing there", self._path, error.strerror)
+        if self._lines is not None:
+            self._lines.add(json.dumps(line))
 
 
 class Report(NamedTuple):

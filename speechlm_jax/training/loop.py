@@ -50,7 +50,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         peers.meet("looking for devices")
         run = _open(recipe, parts)
         beginning.end("tasks")
-        peers.meet("making the state")
+        peers.meet("opening its checkpoints")
         if jax.process_index() == 0:
             book.keep(run.folder)
         parts.callback(book.write)
@@ -59,12 +59,15 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         made = program.Program(recipe)
         begins = _start(run, made, saved)
         done = book.stands = begins.step
-        if done >= recipe.steps:
-            runtime.say(f"{run.folder} has done its {done} steps; Recipe.steps = {recipe.steps}.")
+        if done >= recipe.steps and not begins.owes_scores:
+            peers.say(f"{run.folder} has done its {done} steps; Recipe.steps = {recipe.steps}.")
             return {"scores": {}, "seconds": time.monotonic() - started, "skipped": 0}
+        if done:
+            peers.say(f"going on from step {done} of {run.folder}")
         if best is not None:
             best.forget(after=done)
         book.write()
+        beginning.end("checkpoints")
         if jax.process_index() == 0:
             kept_recipe.write(run.folder, config_text, step=done)
         source = parts.enter_context(contextlib.closing(_source(recipe, run, made, begins)))
@@ -93,6 +96,7 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
                 book=book,
                 train_step=train_step,
                 evaluate=_evaluation(recipe, run, made),
+                links=chain.Log(_own(run.folder, "batches")) if recipe.log_batches else None,
                 best=best,
             ),
             now,
@@ -103,6 +107,9 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         parts.callback(book.enter, "end")
         notice.begin()
         try:
+            if begins.owes_scores:
+                with notice.at_once():
+                    _score(recipe, going, run)
             _go(recipe, going, run, notice, lambda: line.fetch(ahead))
         except preemption.Preempted:
             with book.within("save"):
@@ -143,9 +150,18 @@ def _go(
         # What follows may fail, and the run must be able to go on behind it.
         if last or (saves and not going.is_idle):
             going.save()
-        if recipe.evaluation is not None and (last or going.done % recipe.evaluation.every == 0):
+        if _is_scored_at(recipe, going.done):
             with notice.at_once():
-                going.score(on=run.evaluated, split=recipe.evaluation.split)
+                _score(recipe, going, run)
+
+
+def _is_scored_at(recipe: config.Recipe, step: int) -> bool:
+    return recipe.evaluation is not None and (step == recipe.steps or step % recipe.evaluation.every == 0)
+
+
+def _score(recipe: config.Recipe, going: course.Course, run: _Run) -> None:
+    assert recipe.evaluation is not None
+    going.score(on=run.evaluated, split=recipe.evaluation.split)
 
 
 def _stopped(
@@ -213,13 +229,18 @@ def _checkpoints(recipe: config.Recipe, run: _Run, best: checkpoint_retention.Be
         every_steps=choices.keep_every_steps, every_hours=choices.keep_every_hours, best=best
     )
     return checkpoints.Folder(
-        run.folder, keep=choices.keep, besides=besides, verified=choices.verified, max_failed=choices.max_failed
+        run.folder,
+        keep=choices.keep,
+        besides=besides,
+        verified=choices.verified,
+        max_failed=choices.max_failed,
+        limit_seconds=choices.limit_seconds,
     )
 
 
 def _compiled(run: _Run, made: program.Program, ahead: prefetch.Prefetch) -> Any:
     """The step; the first batches are read meanwhile."""
-    runtime.say(
+    peers.say(
         f"{run.folder}: {made.num_parameters:,} parameters on {made.mesh.size} {jax.default_backend()} devices; "
         "compiling the step"
     )
@@ -233,27 +254,34 @@ class _Start(NamedTuple):
     position: course.Position
     state: Callable[[], state.TrainState]
     """Makes the state, or reads it."""
+    owes_scores: bool
+    """Whether the run was ended within the evaluation of this step."""
 
 
 def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> _Start:
     """With a new state, or with that of the last checkpoint. Raises ValueError where that is of another model, or of
     other data, before anything is compiled or read."""
-    words = run.words.hash
-    if saved.latest() is None:
-        return _Start(0, course.Position(), functools.partial(made.first_state, made.taken(words)))
-    told = saved.told(made.plan, vocabulary=words)
+    words, step = run.words.hash, peers.said_by_the_first(saved.latest() or 0)
+    if not step:
+        return _Start(0, course.Position(), functools.partial(made.first_state, made.origin(words)), False)
+    told = saved.told(made.plan, step=step, vocabulary=words)
     stream_position.check(told.stream["fingerprint"], run.feed.fingerprint)
 
     def restored() -> state.TrainState:
-        runtime.say(f"going on from step {told.step} of {run.folder}")
-        return saved.restore(made.plan, step=told.step, vocabulary=words).state
+        return saved.restore(made.plan, step=step, vocabulary=words).state
 
-    return _Start(told.step, course.position_after(run.folder, told), restored)
+    scored = not _is_scored_at(made.recipe, step) or monitor.is_scored(run.folder, step)
+    return _Start(step, course.position_after(run.folder, told), restored, peers.said_by_the_first(not scored))
+
+
+def _own(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """The file of this process, in the run's folder, of lines that each process has for itself."""
+    process = jax.process_index()
+    return folder / (f"{name}-{process}.jsonl" if process else f"{name}.jsonl")
 
 
 def _source(recipe: config.Recipe, run: _Run, made: program.Program, begins: _Start) -> feeds.Source:
-    process = jax.process_index()
-    bad = quarantine.File(run.folder / ("bad_records.jsonl" if not process else f"bad_records-{process}.jsonl"))
+    bad = quarantine.File(_own(run.folder, "bad_records"))
     position = begins.position
     return run.feed.open(
         shards=_shards_here(made, recipe), state=position.shards, read=begins.step + position.passed, on_bad=bad

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from speechlm_jax import batch, metrics, runtime
+from speechlm_jax import batch, metrics, runtime, whole_files
 from speechlm_jax.training import step as step_room
 
 FILE = "metrics.jsonl"
@@ -184,7 +184,7 @@ class Monitor:
             tensorboard: whether to write events to <folder>/tensorboard.
         """
         self.steps = steps
-        self._file: Any = None
+        self._lines: whole_files.Lines | None = None
         self._events: Any = None
         self._bar: Any = None
         if jax.process_index() != 0:
@@ -203,18 +203,18 @@ class Monitor:
             self._bar = tqdm.tqdm(total=steps, initial=start, desc="training", unit=" steps", dynamic_ncols=True)
 
     def write(self, step: int, numbers: Mapping[str, float], *, kind: str = "train") -> None:
-        """One line of metrics.jsonl, flushed, and TensorBoard's scalars '<kind>/<name>'; what is not finite is null.
+        """One line of metrics.jsonl, and TensorBoard's scalars '<kind>/<name>'; what is not finite is null.
 
         Args:
             step: steps done.
             kind: 'train', 'evaluation' or 'rollback'.
         """
-        if self._file is None:
+        if self._lines is None:
             return
         finite = {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
-        self._file.write(json.dumps({"step": step, "kind": kind, **finite}, allow_nan=False) + "\n")
-        self._file.flush()
-        if self._events is not None:
+        written = self._lines.add(json.dumps({"step": step, "kind": kind, **finite}, allow_nan=False))
+        # TensorBoard's writer would stand still for ever behind one of its own that it could not write.
+        if self._events is not None and written:
             for name, value in finite.items():
                 if value is not None:
                     self._events.add_scalar(f"{kind}/{name}", value, step)
@@ -222,9 +222,8 @@ class Monitor:
 
     def go_back(self, step: int) -> None:
         """Cuts off the lines that tell of later steps."""
-        if self._file is None:
+        if self._lines is None:
             return
-        self._file.close()
         self._open(step)
         if self._bar is not None:
             self._bar.n = step
@@ -233,7 +232,7 @@ class Monitor:
     def _open(self, step: int) -> None:
         """Opens the file behind its lines until a step."""
         cut(self._path, step)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._lines = whole_files.Lines(self._path)
 
     def advance(self) -> None:
         """Counts a step on the terminal's bar."""
@@ -242,7 +241,7 @@ class Monitor:
 
     def show(self, step: int, numbers: Mapping[str, float]) -> None:
         """What a person watches, from the numbers of `summarise`: beside the bar on a terminal, else a plain line."""
-        if self._file is None:
+        if self._lines is None:
             return
         shown = {
             "loss": f"{numbers['loss']:.4f}",
@@ -261,10 +260,10 @@ class Monitor:
 
     def close(self) -> None:
         """Closes files and bar; a second call does nothing."""
-        for member in (self._file, self._events, self._bar):
+        for member in (self._events, self._bar):
             if member is not None:
                 member.close()
-        self._file = self._events = self._bar = None
+        self._lines = self._events = self._bar = None
 
 
 def cut(path: pathlib.Path, last_step: int) -> None:
@@ -288,6 +287,14 @@ def scores(folder: str | os.PathLike[str], name: str) -> dict[int, float]:
         return {}
     lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if _is_kept(line, sys.maxsize))
     return {line["step"]: line[name] for line in lines if line.get(name) is not None and line["kind"] == "evaluation"}
+
+
+def is_scored(folder: str | os.PathLike[str], step: int) -> bool:
+    """Whether a run's metrics.jsonl tells of an evaluation at a step."""
+    path = pathlib.Path(folder) / FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = (json.loads(line) for line in lines if _is_kept(line, step))
+    return any(line["step"] == step and line.get("kind") == "evaluation" for line in found)
 
 
 def _is_kept(line: str, last_step: int) -> bool:

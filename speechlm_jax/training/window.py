@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from speechlm_jax import runtime
+from speechlm_jax import peers
 from speechlm_jax.training import ledger, monitor, startup, step
 
 
@@ -45,8 +45,10 @@ class Window:
         self._book.enter("step", spent_on=None if idle else "step")
         if self._started and idle:
             self._waited += self._clock() - asked
-        # One step in flight is enough to keep a device busy, and bounds what is held in memory.
-        self._finish()
+        # `add` has waited for the step before the last, so that a device has the next one before it is done, and no
+        # more. Processors that pretend to be devices may come to the collectives of both at once, and wait for ever.
+        if jax.default_backend() == "cpu":
+            self._finish()
         return element
 
     def add(self, metrics: step.Metrics) -> None:
@@ -54,7 +56,7 @@ class Window:
         if not self._started:
             jax.block_until_ready(metrics.skipped)
             self._beginning.end("first step")
-            runtime.say(self._beginning.text())
+            peers.say(self._beginning.text())
             self._started = True
         self.look()
         self._book.lap()
@@ -105,7 +107,7 @@ class Window:
         steps = jax.device_get(self._metrics)
         spikes = self._spikes.of(monitor.step_losses(steps, coefficients=coefficients, heads=heads), last=last)
         if spikes:
-            runtime.say(spikes[0] + (f", and {len(spikes) - 1} more since" if len(spikes) > 1 else ""))
+            peers.say(spikes[0] + (f", and {len(spikes) - 1} more since" if len(spikes) > 1 else ""))
         numbers = monitor.summarise(
             steps,
             coefficients=coefficients,

@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import time
 
 import pytest
 import small_run
+from faults import killed_runs
 
 from speechlm_jax import cli
 
@@ -26,13 +28,23 @@ class Summary:
         """Keeps the largest."""
         self.told[name] = max(self.told.get(name, number), number)
 
+    def add(self, told):
+        """What another has found, by the same names."""
+        for name, found in told.items():
+            if isinstance(found, dict):
+                self.count(name, **found)
+            else:
+                self.most(name, found)
+
 
 _SUMMARY = pytest.StashKey[Summary]()
+_BEGAN = pytest.StashKey[float]()
 _OF_WORKERS = "speechlm_faults"
 
 
 def pytest_configure(config):
     config.stash[_SUMMARY] = Summary()
+    config.stash[_BEGAN] = time.monotonic()
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +54,8 @@ def faults(request):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """Of pytest-xdist's workers, each of which has files of its own."""
-    node.config.stash[_SUMMARY].told |= getattr(node, "workeroutput", {}).get(_OF_WORKERS, {})
+    """Of pytest-xdist's workers."""
+    node.config.stash[_SUMMARY].add(getattr(node, "workeroutput", {}).get(_OF_WORKERS, {}))
 
 
 def pytest_sessionfinish(session):
@@ -51,9 +63,20 @@ def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[_OF_WORKERS] = told
     elif told and (folder := os.environ.get("SPEECHLM_FAULTS")):
+        told["minutes"] = round((time.monotonic() - session.config.stash[_BEGAN]) / 60, 1)
         path = pathlib.Path(folder) / "summary.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    yield
+    for process in killed_runs.STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    killed_runs.STARTED.clear()
 
 
 @pytest.fixture(scope="module")

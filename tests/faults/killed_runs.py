@@ -1,6 +1,7 @@
 """Runs of real processes that are killed at a point, and go on: on what the fault suite stands."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import random
@@ -30,7 +31,10 @@ BINDINGS = (
     f"--gin.Checkpoints.every={EVERY}",
     "--gin.Evaluation.every=8",
     "--gin.Evaluation.max_examples=2",
+    "--gin.Optimizer.ema_decay=0.9",
 )
+STARTED: list[subprocess.Popen] = []
+"""Every process, so that a test that fails leaves none behind."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +111,8 @@ class Run:
                     )
                 )
 
+        STARTED.extend(self.processes)
+
     def said(self) -> str:
         """By all of them."""
         return "\n".join(self._said(number).read_text() for number in range(len(self.processes)))
@@ -163,7 +169,7 @@ class Run:
     def end(self) -> None:
         """Waits until all have done their steps."""
         for process in self.processes:
-            assert process.wait(2 * PATIENCE_SECONDS) == 0, self.said()
+            assert process.wait(PATIENCE_SECONDS) == 0, self.said()
 
     def went_on_from(self) -> int:
         """The step, or 0."""
@@ -195,6 +201,12 @@ class Run:
             return time.monotonic() - since > 0.5
 
         self.wait_until(still)
+
+
+def scores(run: Run) -> list[dict]:
+    """What a run's evaluations found, by step; one that was cut off is done again."""
+    lines = map(json.loads, (run.path / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == "evaluation"]
 
 
 def chain(run: Run) -> str:

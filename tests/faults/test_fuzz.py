@@ -15,9 +15,20 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from speechlm_jax import audio, checkpoint_report, checkpoint_steps, checkpoints, checksums, cli, endings, flags, train
+from speechlm_jax import (
+    audio,
+    checkpoint_report,
+    checkpoint_steps,
+    checkpoints,
+    checksums,
+    cli,
+    endings,
+    flags,
+    train,
+    whole_files,
+)
 from speechlm_jax import vocabulary as vocabularies
-from speechlm_jax.data import manifest, records, written_rows
+from speechlm_jax.data import config, manifest, records, written_rows
 from speechlm_jax.training import ledger
 
 pytestmark = pytest.mark.faults
@@ -181,9 +192,19 @@ def test_what_a_checkpoint_says_of_itself(tmp_path, judged, step, name):
             (own / checksums.NAME).unlink()
             checksums.write(own)
             judged(lambda: checkpoint_report.inspect(str(own)))
+            judged(lambda: checkpoints.restore_params(checkpoint_steps.find(own)))
             (own / checksums.NAME).write_bytes((step / checksums.NAME).read_bytes())
 
     check()
+
+
+@settings(max_examples=300, **TOLD)
+@given(files=st.dictionaries(st.sampled_from(["state/a", "meta/metadata", "../x", ""]), VALUES, max_size=3))
+def test_tables_of_checksums_that_are_as_they_were_written(tmp_path_factory, judged, files):
+    folder = tmp_path_factory.getbasetemp() / "table"
+    folder.mkdir(exist_ok=True)
+    whole_files.write_json(folder / checksums.NAME, {"files": files, "sha256": checksums._of_table(files)})
+    judged(lambda: checksums.differences(folder))
 
 
 @settings(max_examples=500, **TOLD)
@@ -200,6 +221,31 @@ def test_what_written_rows_say_of_themselves(tmp_path_factory, judged, told):
     folder = tmp_path_factory.getbasetemp()
     (folder / written_rows.INFO).write_text(json.dumps(told))
     judged(lambda: written_rows.read_info(folder))
+
+
+LIKE_ROWS = {
+    "mixture": "mix",
+    "split": "train",
+    "tasks_from": {"task_modules": [], "manifest": None},
+    "fingerprint": {},
+    "steps": 2,
+    "files": {written_rows.file_name(0, 1, 0): 2},
+}
+
+
+@settings(max_examples=500, **TOLD)
+@given(name=st.sampled_from([*LIKE_ROWS]), value=VALUES)
+def test_written_rows_of_which_one_thing_is_altered(tmp_path_factory, judged, name, value):
+    folder = tmp_path_factory.getbasetemp()
+    (folder / written_rows.INFO).write_text(json.dumps({**LIKE_ROWS, name: value}))
+    data = config.Data(rows=1, stream=config.Stream(mixture="mix", data_shards=1, written=str(folder)))
+
+    def opened():
+        info = written_rows.read_info(folder)
+        written_rows.check(info, data, seed=0, vocabulary="", steps=1)
+
+    judged(opened)
+    judged(lambda: written_rows._File(folder, written_rows.read_info(folder), 0, 1).read(0))
 
 
 FIELDS_OF_RECORDS = {"text": "text", "audio": "audio", "n": "int"}

@@ -47,6 +47,7 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(folder, whole, point, f
     assert again.went_on_from() == published
     assert done - published <= 2 * killed_runs.EVERY
     found = killed_runs.differences(wanted, again)
+    assert killed_runs.scores(again) == killed_runs.scores(wanted)
     faults.count("kill_points", tried=1, identical=int(not found))
     faults.most("lost_steps", done - published)
     assert not found

@@ -49,7 +49,9 @@ def test_nothing_grows(folder, faults, monkeypatch):
     # The first evaluation compiles, and the first saves open what they need.
     early, late = (table[(table[:, 0] > first) & (table[:, 0] <= first + 500)] for first in (500, 1400))
     assert len(early) > 20 and len(late) > 20
-    memory, threads, files = np.median(late, axis=0)[1:] / np.median(early, axis=0)[1:]
+    # A save or an evaluation under way has threads and files of its own: what stays is what there is without.
+    memory = np.median(late[:, 1]) / np.median(early[:, 1])
+    threads, files = np.min(late, axis=0)[2:] / np.min(early, axis=0)[2:]
     faults.told["soak"] = {
         "steps": STEPS,
         "memory_ratio": round(float(memory), 4),
@@ -57,5 +59,5 @@ def test_nothing_grows(folder, faults, monkeypatch):
         "files_ratio": round(float(files), 4),
         "ledger_over_wall": round(report.wall / seconds, 4),
     }
-    assert memory < 1.03 and threads <= 1.05 and files <= 1.05
+    assert memory < 1.03 and threads <= 1 and files <= 1
     assert report.wall == pytest.approx(seconds, rel=0.01)

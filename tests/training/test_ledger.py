@@ -116,7 +116,7 @@ def test_a_line_that_cannot_be_written_is_told_and_ends_nothing(clock, tmp_path,
     path.unlink()
     path.mkdir()
     book.write()
-    assert "ledger.jsonl: Is a directory. The time until now is missing there" in caplog.text
+    assert "ledger.jsonl: Is a directory. A line is missing there" in caplog.text
     path.rmdir()
     path.write_bytes(kept + b'{"life": 1')
     book.stands = 3
