@@ -45,7 +45,7 @@ import packing as lengths_like
 import products
 import utterances
 
-from speechlm_jax import batch, layout, provenance, runtime, sharding
+from speechlm_jax import batch, layout, memory, provenance, runtime, sharding
 from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as models
 from speechlm_jax.planning import flops
@@ -54,8 +54,7 @@ from speechlm_jax.training import config, program
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 PADDED_SECONDS = 30.0
 PACKED_SECONDS = 64.0
-"""So long that little is left over: packing.py tells that rows of 35 s, of LibriSpeech's lengths, are 91% full, and of
-60 s 98%."""
+"""So long that little is left over: `packing.py --lengths` tells how much of rows of 35 s and of 60 s."""
 PADDED_TOKENS = 128
 PACKED_TOKENS = 280
 OURS = ("ours_padded", "ours_packed", "ours_default")
@@ -314,13 +313,12 @@ def ours(
         if int(metrics.skipped):
             raise RuntimeError("timing a step: its loss or a gradient was not finite.")
 
-    memory = compiled.memory_analysis()
     return Work(
         step,
         float(np.mean([sum(map(sum, members)) for members in batches])),
         made.num_parameters,
         flops.step(model, made.plan.params, row, len(batches[0]), [name for name, _ in losses]),
-        memory.argument_size_in_bytes + memory.temp_size_in_bytes,
+        memory.peak(compiled),
         began,
     )
 

@@ -1,5 +1,6 @@
 """`speechlm VERB ...`, or `python -m speechlm_jax VERB ...`."""
 
+import atexit
 import os
 import sys
 
@@ -15,11 +16,13 @@ def start() -> None:
     except KeyboardInterrupt:  # While the modules of the front door were read.
         code = preemption.INTERRUPTED
         sys.stderr.write("speechlm: stopped from the keyboard.\n")
-    if code == preemption.INTERRUPTED:
-        # TensorFlow's threads may still be at work in what Python would take down under them.
-        sys.stdout.flush()
-        os._exit(code)
-    sys.exit(code)
+    if code != preemption.INTERRUPTED:
+        # Those who asked for it are told of the end, such as JAX, which leaves the other processes of a run.
+        atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # TensorFlow's threads may still be at work in what Python would take down under them, for seconds, with complaints.
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def diff(path: str, other: str, *, values: bool) -> dict[str, Any]:
         alike = [name for name in described[0] if described[0][name] == described[1].get(name)]
         changed = dict(_changes(folders, metas, alike))
         found["values"] = {"compared": len(alike), "changed": changed}
-        lines.append(f"{len(alike) - len(changed)} of {len(alike)} arrays hold the same numbers")
+        lines.append(f"{len(alike) - len(changed)} of {len(alike)} arrays are the same, bit for bit")
         lines += [f"  {name}: differs by up to {one:.3g}" for name, one in changed.items()]
     if len(lines) == 2:
         lines.append("no difference" + ("" if values else " but, perhaps, in their numbers: --values"))

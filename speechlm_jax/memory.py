@@ -44,6 +44,12 @@ def peak(compiled: Any) -> int:
     )
 
 
+def of_host(compiled: Any) -> int:
+    """Bytes that a program keeps in the memory of the host."""
+    told = compiled.memory_analysis()
+    return 0 if told is None else int(told.host_temp_size_in_bytes)
+
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = r"([\d.]+)([KMGT]?)"
 _IN_ALL = re.compile(rf"Used {_SIZE} of {_SIZE} hbm")

@@ -88,7 +88,7 @@ def test_diff_tells_arrays_recipes_and_numbers(saved, tmp_path, capsys):
     said = told(capsys, "diff", saved, tmp_path / "other", "--values")
     assert "missing: params/text/table_VD float32[" in said and "not wanted: params/new float32[3]" in said
     assert "-Recipe.steps = 10\n+Recipe.steps = 12\n" in said and "Recipe.seed" not in said
-    assert f"{len(leaves) - 2} of {len(leaves) - 1} arrays hold the same numbers" in said
+    assert f"{len(leaves) - 2} of {len(leaves) - 1} arrays are the same, bit for bit" in said
     assert f"  {biased}: differs by up to 0.25\n" in said
     assert "no difference but, perhaps, in their numbers" in told(capsys, "diff", saved, saved)
 

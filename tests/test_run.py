@@ -44,6 +44,20 @@ def test_a_run_that_stopped_goes_on_to_the_same_losses(folder):
     assert report.seconds["lost"] > 0 and report.seconds["evaluation"] > 0 and 0 < report.goodput < 1
 
 
+def test_an_evaluation_that_was_cut_off_is_done_when_the_run_goes_on(folder, capsys):
+    shown = folder / "run" / "metrics.jsonl"
+    before = shown.read_text()
+    shown.write_text("".join(line for line in before.splitlines(keepends=True) if '"evaluation"' not in line))
+    assert shown.read_text() != before
+    assert cli.main(["train", f"--gin_file={folder}/recipe.gin"]) == 0
+    lines = shown.read_text().splitlines(keepends=True)
+    assert [line for line in lines if '"evaluation_again"' not in line] == before.splitlines(keepends=True)
+    assert len(lines) == 1 + before.count("\n")
+    capsys.readouterr()
+    assert cli.main(["train", f"--gin_file={folder}/recipe.gin"]) == 0
+    assert "has done its 6 steps" in capsys.readouterr().err
+
+
 def test_the_missing_recording_is_told_once(folder):
     lines = (folder / "run" / "bad_records.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["lost"]

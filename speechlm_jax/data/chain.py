@@ -34,7 +34,8 @@ class Chain:
 
 
 class Log:
-    """The links of the data shards of this process, a line for each batch of a run, in a file."""
+    """The links of the data shards of this process, a line for each batch of a run, in a file. A batch that a run has
+    read again, from a checkpoint on, has a line for each time."""
 
     def __init__(self, path: pathlib.Path):
         self._lines = whole_files.Lines(path)

@@ -186,6 +186,10 @@ class _File:
         while (name := file_name(shard, shards, first)) in info.files:
             self._parts.append((first, name))
             first += info.files[name]
+        if not self._parts:
+            raise ValueError(
+                f"reading written rows: {folder / INFO} has no {file_name(shard, shards, 0)}. Write the rows again."
+            )
         self._open: tuple[str, Any] | None = None
 
     def read(self, step: int) -> tuple[str, bytes]:

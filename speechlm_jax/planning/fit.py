@@ -128,7 +128,8 @@ class _Trials:
         """Of all that a report follows from: the program before it is compiled, the devices and their peaks, the
         compilers, and the code that reads what these say."""
         where = [f"{device.device_kind} {device}" for device in self.devices]
-        code = [path.read_text(encoding="utf-8") for path in sorted(pathlib.Path(__file__).parent.glob("*.py"))]
+        files = [*sorted(pathlib.Path(__file__).parent.glob("*.py")), pathlib.Path(memory.__file__)]
+        code = [path.read_text(encoding="utf-8") for path in files]
         compilers = [found for name in ("jaxlib", "libtpu") for found in importlib.metadata.distributions(name=name)]
         versions = [f"{found.name} {found.version}" for found in compilers]
         parts = (lowered, where, self.chip, versions, code)

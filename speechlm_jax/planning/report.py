@@ -111,7 +111,7 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, room: 
         fits=needed <= room,
         hbm_bytes=needed,
         hbm_bytes_by_kind=_by_kind(kept, needed),
-        host_bytes=compiled.memory_analysis().host_temp_size_in_bytes,
+        host_bytes=memory.of_host(compiled),
         flops_compiler=operations,
         bytes_accessed=accessed,
         collectives=passed,

@@ -148,6 +148,10 @@ class Course:
             stream = {"fingerprint": parts.fingerprint, **stands._asdict()}
             parts.saved.save(self.done, self._now, stream=stream, meta=meta)
 
+    def begin_evaluation_again(self) -> None:
+        """Notes that what was cut off is begun again, as it will not be a third time."""
+        self._parts.writer.write(self.done, {}, kind=monitor.AGAIN)
+
     def score(self, *, on: Collection[str], split: str) -> None:
         """Evaluates, and tells the scores."""
         parts = self._parts

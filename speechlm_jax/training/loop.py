@@ -75,7 +75,8 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
         parts.callback(source.close)
         with book.within("compile"):
-            train_step = _compiled(run, made, ahead)
+            # A run that has but scores to tell may be at the end of its rows.
+            train_step = _compiled(run, made, ahead.check if done < recipe.steps else lambda: None)
         beginning.end("compiling")
         now = begins.state()
         beginning.end("state")
@@ -108,8 +109,8 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
         notice.begin()
         try:
             if begins.owes_scores:
-                with notice.at_once():
-                    _score(recipe, going, run)
+                _score(recipe, going, run, notice, again=True)
+                beginning.end("evaluation")
             _go(recipe, going, run, notice, lambda: line.fetch(ahead))
         except preemption.Preempted:
             with book.within("save"):
@@ -151,17 +152,21 @@ def _go(
         if last or (saves and not going.is_idle):
             going.save()
         if _is_scored_at(recipe, going.done):
-            with notice.at_once():
-                _score(recipe, going, run)
+            _score(recipe, going, run, notice)
 
 
 def _is_scored_at(recipe: config.Recipe, step: int) -> bool:
     return recipe.evaluation is not None and (step == recipe.steps or step % recipe.evaluation.every == 0)
 
 
-def _score(recipe: config.Recipe, going: course.Course, run: _Run) -> None:
+def _score(
+    recipe: config.Recipe, going: course.Course, run: _Run, notice: preemption.Preemption, *, again: bool = False
+) -> None:
     assert recipe.evaluation is not None
-    going.score(on=run.evaluated, split=recipe.evaluation.split)
+    with notice.at_once():
+        if again:
+            going.begin_evaluation_again()
+        going.score(on=run.evaluated, split=recipe.evaluation.split)
 
 
 def _stopped(
@@ -238,13 +243,13 @@ def _checkpoints(recipe: config.Recipe, run: _Run, best: checkpoint_retention.Be
     )
 
 
-def _compiled(run: _Run, made: program.Program, ahead: prefetch.Prefetch) -> Any:
-    """The step; the first batches are read meanwhile."""
+def _compiled(run: _Run, made: program.Program, check: Callable[[], None]) -> Any:
+    """The step; the first batches are read meanwhile. `check` is that of Program.compile."""
     peers.say(
         f"{run.folder}: {made.num_parameters:,} parameters on {made.mesh.size} {jax.default_backend()} devices; "
         "compiling the step"
     )
-    return made.compile(ahead.check)
+    return made.compile(check)
 
 
 class _Start(NamedTuple):
@@ -255,7 +260,7 @@ class _Start(NamedTuple):
     state: Callable[[], state.TrainState]
     """Makes the state, or reads it."""
     owes_scores: bool
-    """Whether the run was ended within the evaluation of this step."""
+    """Whether an evaluation is due at this step of which nothing is told: one that was cut off."""
 
 
 def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> _Start:

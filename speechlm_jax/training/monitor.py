@@ -1,10 +1,13 @@
 """What a run tells: metrics.jsonl and TensorBoard in its folder, and how far it is on the terminal."""
 
 import collections
+import contextlib
 import json
+import logging
 import math
 import os
 import pathlib
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +20,12 @@ from speechlm_jax.training import step as step_room
 
 FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+ROOM_FOR_EVENTS = 2**20
+"""Bytes that a disk has left where events are written to it."""
+AGAIN = "evaluation_again"
+"""The kind of the line before an evaluation that was cut off and is begun again. It is so once: one that always fails,
+or outlasts every life of a run, must not keep it from its steps."""
+_log = logging.getLogger(__name__)
 COLLAPSED = 4.0
 """A codebook of which fewer codes than this are in use tells nothing."""
 
@@ -207,18 +216,23 @@ class Monitor:
 
         Args:
             step: steps done.
-            kind: 'train', 'evaluation' or 'rollback'.
+            kind: 'train', 'evaluation', 'rollback', or AGAIN.
         """
         if self._lines is None:
             return
         finite = {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
-        written = self._lines.add(json.dumps({"step": step, "kind": kind, **finite}, allow_nan=False))
-        # TensorBoard's writer would stand still for ever behind one of its own that it could not write.
-        if self._events is not None and written:
+        self._lines.add(json.dumps({"step": step, "kind": kind, **finite}, allow_nan=False))
+        # TensorBoard's writer would stand still for ever behind an event that found no room.
+        if self._events is None or shutil.disk_usage(self._path.parent).free < ROOM_FOR_EVENTS:
+            return
+        try:
             for name, value in finite.items():
                 if value is not None:
                     self._events.add_scalar(f"{kind}/{name}", value, step)
             self._events.flush()
+        except OSError as error:
+            self._events = None
+            _log.error("writing TensorBoard's events: %s. There will be no more of this life", error.strerror)
 
     def go_back(self, step: int) -> None:
         """Cuts off the lines that tell of later steps."""
@@ -260,9 +274,11 @@ class Monitor:
 
     def close(self) -> None:
         """Closes files and bar; a second call does nothing."""
-        for member in (self._events, self._bar):
-            if member is not None:
-                member.close()
+        if self._events is not None:
+            with contextlib.suppress(OSError):
+                self._events.close()
+        if self._bar is not None:
+            self._bar.close()
         self._lines = self._events = self._bar = None
 
 
@@ -272,12 +288,8 @@ def cut(path: pathlib.Path, last_step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _is_kept(line, last_step)]
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in kept))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    with whole_files.whole(path) as part:
+        part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def scores(folder: str | os.PathLike[str], name: str) -> dict[int, float]:
@@ -290,11 +302,11 @@ def scores(folder: str | os.PathLike[str], name: str) -> dict[int, float]:
 
 
 def is_scored(folder: str | os.PathLike[str], step: int) -> bool:
-    """Whether a run's metrics.jsonl tells of an evaluation at a step."""
+    """Whether a run's metrics.jsonl tells of an evaluation at a step, or that one was begun again there."""
     path = pathlib.Path(folder) / FILE
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found = (json.loads(line) for line in lines if _is_kept(line, step))
-    return any(line["step"] == step and line.get("kind") == "evaluation" for line in found)
+    return any(line["step"] == step and line.get("kind") in ("evaluation", AGAIN) for line in found)
 
 
 def _is_kept(line: str, last_step: int) -> bool:

@@ -87,8 +87,8 @@ class Program:
         """
         doing, kept = f"training with {self.recipe.data.rows} rows", sum(self.held.values())
         there = memory.of_device((self.mesh.local_devices or self.mesh.devices.flat)[0])
-        # Batches lie on the devices ahead of their step.
-        ahead = (max(self.recipe.data.stream.prefetch, 1) + 1) * self.held["batch"]
+        # Beside the batch of a step lie that of the next one, those that are made ahead, and one that has no place yet.
+        ahead = (max(self.recipe.data.stream.prefetch, 1) + 2) * self.held["batch"]
         memory.check(kept + ahead, there, f"{doing}, without what is computed on the way,")
         lowered = self.lower()
         check()

@@ -35,7 +35,7 @@ class Window:
         """Whether the weights were not finite after it."""
 
     def fetch(self, ahead: Iterator[Any]) -> Any:
-        """The next batch. Time counts as waiting when the device has finished the step before and stands still."""
+        """The next batch. Its time counts as waiting where the device has finished the step before it comes."""
         asked = self._clock()
         self._book.enter("data_wait")
         element = next(ahead)

@@ -51,8 +51,9 @@ class Point:
 
 
 def points() -> list[Point]:
-    """Every phase with every way to kill: one of two processes, or all there are, of one or of two by turns."""
-    return [
+    """Every phase with every way to kill: one of two processes, or all there are, of one or of two by turns; and a
+    process alone within an evaluation, which alone ends on the spot there."""
+    return [Point("evaluation", signal.SIGTERM, 1, "all")] + [
         Point(phase, notice, processes, whom)
         for number, phase in enumerate(PHASES)
         for notice in (signal.SIGTERM, signal.SIGKILL)
@@ -204,7 +205,7 @@ class Run:
 
 
 def scores(run: Run) -> list[dict]:
-    """What a run's evaluations found, by step; one that was cut off is done again."""
+    """What a run's evaluations found, in their order; one that was cut off is done again."""
     lines = map(json.loads, (run.path / "metrics.jsonl").read_text().splitlines())
     return [line for line in lines if line["kind"] == "evaluation"]
 

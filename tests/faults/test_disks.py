@@ -58,8 +58,8 @@ def test_a_disk_that_is_full_ends_a_run_after_a_few_saves_and_room_lets_it_go_on
     monkeypatch.setenv("SIZE", str(int(2.5 * bytes_of(checkpoint_steps.find(whole.path)))))
     run = killed_runs.Run(folder, "full", 1, *FEW, inside=[*mounts, SMALL, "sh"])
     code, said, _ = ended(run)
-    assert code == 2 and "No space left on device" in said and "Make room there" in said
-    assert "The run goes on without (1 of 3)" in said and "Checkpoints.max_failed" in said
+    assert code == 2 and "No space left on device" in said and "Make room there" in said, said
+    assert "The run goes on without (1 of 3)" in said and "Checkpoints.max_failed" in said, said
     stood = run.published()
     assert stood >= 2
     for step in checkpoint_steps.among(run.path):

@@ -33,11 +33,12 @@ def not_finite(run):
 def test_a_run_goes_back_and_ends(folder, faults, kind, count, processes, monkeypatch):
     monkeypatch.setenv("FAULTS_INJECT", f"{kind}:10:{count}")
     run = killed_runs.Run(folder, f"{kind}-{processes}", processes, *BINDINGS, compiled=f"compiled-{kind}")
+    faults.count("not_finite", injections=1)
     run.end()
     said = run.said()
     assert "The run goes back to step 8, and on with other batches" in said and "(1 of 2 times)" in said
     found, looked = not_finite(run)
-    faults.count("not_finite", injections=1, runs_that_ended=1, arrays_published=looked, not_finite=len(found))
+    faults.count("not_finite", runs_that_ended=1, arrays_published=looked, not_finite=len(found))
     assert not found and looked > 100
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     (back,) = [line for line in lines if line["kind"] == "rollback"]

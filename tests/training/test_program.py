@@ -84,9 +84,9 @@ def test_a_state_that_devices_cannot_hold_is_told_before_a_step_is_traced(monkey
 def test_a_step_whose_temporaries_have_no_room_is_told_with_what_to_change():
     there, small = memory.of_device(jax.devices()[0]), program.Program(recipe())
     assert there
-    many = 8 * (there // (6 * small.held["batch"]))
+    many = 8 * (there // (7 * small.held["batch"]))
     made = program.Program(dataclasses.replace(recipe(), data=dataclasses.replace(recipe().data, rows=many)))
-    waiting = 4 * made.held["batch"]  # Of a step, and ahead of it.
+    waiting = 5 * made.held["batch"]  # Of a step, and ahead of it.
     assert made.held["params"] + made.held["optimizer"] + waiting < there, "what lies there before a step has room"
     with pytest.raises(ValueError, match=rf"training with {many} rows needs .* To make it fit: fewer Data\.rows"):
         made.compile()
