@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from speechlm_jax import provenance, whole_files
+from speechlm_jax import provenance, runtime, whole_files
 
 KEPT = pathlib.Path(__file__).parent / "results"
 
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def tell(found: Mapping[str, Any], given: argparse.Namespace, *libraries: str) -> dict[str, Any]:
     """Prints what was found as the last line of a script, and returns it: with the command, what the environment says
     to XLA and to the C library, versions, and the machine."""
+    runtime.quiet()
     told = {
         **found,
         "command": command(sys.argv),
