@@ -50,6 +50,9 @@ def found_faults():
     yield f"{wrong['runs_that_ended']} of {wrong['injections']} runs ended; {arrays} not finite"
     yield f"{faults['fuzz']['inputs']:,}: each read, or refused in one line"
     yield ", ".join(f"{faults['soak'][f'{name}_ratio']:.2f}" for name in ("memory", "threads", "files"))
+    cost = faults["safeguards"]
+    low, high = cost["overhead_interval"]
+    yield f"{cost['overhead']:+.1%}, quartiles {low:+.1%} and {high:+.1%}"
 
 
 def test_the_faults_are_those_that_were_tried():
