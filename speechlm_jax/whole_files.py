@@ -33,6 +33,12 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
         part.unlink(missing_ok=True)
 
 
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file of text, as `whole` does."""
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Returns when the names in a folder are on the disk, too, where its file system can say so."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -116,8 +122,7 @@ def write_json(path: str | os.PathLike[str], found: Mapping[str, Any]) -> None:
     """Writes what was found as JSON, where a number that is none is null; folders are made."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
-        part.write_text(json_text(found), encoding="utf-8")
+    write_text(path, json_text(found))
 
 
 def json_text(found: Mapping[str, Any]) -> str:

@@ -213,8 +213,7 @@ def _finish(folder: pathlib.Path, parts: Sequence[one_shard.Part]) -> dict[str, 
         told.setdefault(part.split, []).append(part.told())
     whole = {split: [one for one in of_split if one is not None] for split, of_split in told.items() if all(of_split)}
     bad = [{"split": split, **record} for split, shards in whole.items() for one in shards for record in one["bad"]]
-    with whole_files.whole(folder / "bad.jsonl") as path:
-        path.write_text("".join(json.dumps(record) + "\n" for record in bad), encoding="utf-8")
+    whole_files.write_text(folder / "bad.jsonl", "".join(json.dumps(record) + "\n" for record in bad))
     names = [field.name for field in dataclasses.fields(records.Shard)]
     described = {
         split: [records.Shard(**{name: one[name] for name in names}) for one in shards]

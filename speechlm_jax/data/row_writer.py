@@ -160,8 +160,7 @@ def materialise(
     )
     whole_files.write_json(folder / written_rows.INFO, info._asdict())
     bad = {(one["task"], one["id"]): json.dumps(one) + "\n" for told in every.values() for one in told["bad"]}
-    with whole_files.whole(folder / "bad_records.jsonl") as path:
-        path.write_text("".join(bad.values()), encoding="utf-8")
+    whole_files.write_text(folder / "bad_records.jsonl", "".join(bad.values()))
     return {
         "folder": str(folder),
         "steps": info.steps,

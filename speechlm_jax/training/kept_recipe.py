@@ -19,18 +19,13 @@ def write(folder: pathlib.Path, text: str, *, step: int) -> None:
         # The recipe of a life that saved nothing has trained nothing that is left: the first one to be kept stands.
         kept = folder / f"recipe-{step}.gin"
         if not kept.exists():
-            _write(kept, former)
+            whole_files.write_text(kept, former)
         runtime.say(f"the recipe has changed; the one until step {step} stays in {kept}:")
         for line in changed[:MAX_TOLD]:
             runtime.say(f"  {line}")
         if len(changed) > MAX_TOLD:
             runtime.say(f"  and {len(changed) - MAX_TOLD} more")
-    _write(path, text)
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    with whole_files.whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+    whole_files.write_text(path, text)
 
 
 def _changes(former: str, now: str) -> list[str]:

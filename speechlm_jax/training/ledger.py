@@ -37,7 +37,7 @@ class Ledger:
     another thread. `clock` gives seconds, `began` is when the process began, by it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, began: float = runtime.BEGAN):
-        self._clock, self._start, self._mark = clock, began, began
+        self._clock, self._mark = clock, began
         self._began = self._written = time.time() - (clock() - began)
         self.phase: Phase = "start"
         self.since = began
@@ -73,7 +73,7 @@ class Ledger:
     def lap(self) -> None:
         """A step was begun. A line is written now and then, so that of a life that is killed little is missing."""
         now = self._clock()
-        if self._began + (now - self._start) - self._written > SECONDS_OF_A_LINE:
+        if sum(self._spent.values()) + now - self._mark > SECONDS_OF_A_LINE:
             self.write()
         if self._lap is not None:
             self._laps.append(now - self._lap)

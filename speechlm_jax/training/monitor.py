@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -288,25 +288,26 @@ def cut(path: pathlib.Path, last_step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _is_kept(line, last_step)]
-    with whole_files.whole(path) as part:
-        part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    whole_files.write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def scores(folder: str | os.PathLike[str], name: str) -> dict[int, float]:
     """Step -> a score of the evaluations that a run's metrics.jsonl tells of, such as 'my_task/wer'."""
-    path = pathlib.Path(folder) / FILE
-    if not path.exists():
-        return {}
-    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if _is_kept(line, sys.maxsize))
-    return {line["step"]: line[name] for line in lines if line.get(name) is not None and line["kind"] == "evaluation"}
+    lines = _lines(folder, "evaluation")
+    return {line["step"]: line[name] for line in lines if line.get(name) is not None}
 
 
 def is_scored(folder: str | os.PathLike[str], step: int) -> bool:
     """Whether a run's metrics.jsonl tells of an evaluation at a step, or that one was begun again there."""
+    return any(line["step"] == step for line in _lines(folder, "evaluation", AGAIN))
+
+
+def _lines(folder: str | os.PathLike[str], *kinds: str) -> Iterator[dict[str, Any]]:
+    """Those of a run's metrics.jsonl that are of these kinds."""
     path = pathlib.Path(folder) / FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    found = (json.loads(line) for line in lines if _is_kept(line, step))
-    return any(line["step"] == step and line.get("kind") in ("evaluation", AGAIN) for line in found)
+    texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = (json.loads(text) for text in texts if _is_kept(text, sys.maxsize))
+    return (line for line in found if line.get("kind") in kinds)
 
 
 def _is_kept(line: str, last_step: int) -> bool:

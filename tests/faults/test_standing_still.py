@@ -32,8 +32,8 @@ def after_some_steps(folder, name, processes, *bindings):
 
 
 def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, faults):
-    # An evaluation reads through the same gate, and may take longer.
     faults.count("hangs", tried=1)
+    # An evaluation reads through the same gate, and may take longer.
     run = after_some_steps(folder, "blocked", 2, *QUICK, "--gin.Evaluation.every=100")
     run.gate.touch()
     began = time.monotonic()
@@ -53,9 +53,9 @@ def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, 
 
 
 def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monkeypatch):
+    faults.count("hangs", tried=1)
     # It is the watchdog that is tried: JAX misses a process that is silent, too, and may be the first to end the run.
     monkeypatch.setenv("SPEECHLM_HEARTBEAT_SECONDS", "100")
-    faults.count("hangs", tried=1)
     run = after_some_steps(folder, "hung", 2, *QUICK)
     first, second = run.processes
     began = time.monotonic()
