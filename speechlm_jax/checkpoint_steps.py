@@ -139,6 +139,21 @@ def set_aside_undone(folder: epath.Path, *, first: int) -> None:
         multihost_utils.sync_global_devices(f"checkpoints of {folder} from step {first} on are set aside")
 
 
+def check_room(folder: epath.Path) -> None:
+    """Raises ValueError where the first process can make nothing in a folder. Every process of a run calls it, so that
+    no other begins what needs the first one."""
+    why = ""
+    if jax.process_index() == 0:
+        try:
+            probe = folder / f"probe{UNFINISHED}"
+            probe.mkdir()
+            probe.rmdir()
+        except OSError as error:
+            why = f"{error}"
+    if not peers.said_by_the_first(not why):
+        raise ValueError(why or "the first process can make nothing there")
+
+
 def newest_good(folder: epath.Path, share: float, *, before: int) -> int | None:
     """The last step before another that is as it was written. Every process of a run calls it; the first one looks."""
     found = -1

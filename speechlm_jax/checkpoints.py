@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
-from flax import nnx
+from flax import nnx, traverse_util
 from jax.sharding import Mesh, SingleDeviceSharding
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
-from speechlm_jax import checkpoint_steps, checksums, parameters, provenance, sharding
+from speechlm_jax import checkpoint_meetings, checkpoint_steps, checksums, parameters, provenance, sharding
 
 SCHEMA = 2
 """The version of what stands in a step's folder."""
@@ -73,11 +73,16 @@ class Folder:
         self.path = checkpoint_steps.absolute(folder) / checkpoint_steps.NAME
         self._share, self._max_failed, self._failed = verified, max_failed, 0
         self._lost: ValueError | None = None
+        self._meetings = checkpoint_meetings.Meetings()
         checkpoint_steps.set_aside_broken(self.path, verified)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preservation.AnyPreservationPolicy([preservation.LatestN(keep), *besides]),
             cleanup_tmp_directories=True,
-            async_options=ocp.AsyncOptions(timeout_secs=limit_seconds, post_finalization_callback=self._sum_up),
+            async_options=ocp.AsyncOptions(
+                timeout_secs=limit_seconds,
+                post_finalization_callback=self._sum_up,
+                barrier_sync_fn=self._meetings.meet,
+            ),
         )
         self._manager = ocp.CheckpointManager(self.path, options=options, item_names=_ITEMS)
         # The newest that is left has just been compared.
@@ -100,12 +105,16 @@ class Folder:
         leaves = parameters.by_path(state)
         arrays = {path: parameters.array(leaf) for path, leaf in leaves.items()}
         items = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(_nested(arrays)),
+            state=ocp.args.PyTreeSave(traverse_util.unflatten_dict(arrays, sep="/")),
             stream=ocp.args.JsonSave(dict(stream)),
             meta=ocp.args.JsonSave({**meta, **_own_meta(leaves)}),
         )
         self._saved = step
+        self._meetings.begin()
         with self._surviving(), self._explained():
+            checkpoint_steps.check_room(self.path)
+            # Nobody writes to them any more: every process has come here.
+            self._remove_remains()
             self._manager.save(step, args=items, force=True)
 
     def _sum_up(self) -> None:
@@ -147,15 +156,22 @@ class Folder:
             yield
         except Exception as error:
             step, self._saved = self._saved, self._sealed
+            self._meetings.fail(error)
             with contextlib.suppress(OSError):
                 # Orbax has struck off what it would have removed once this step was there.
                 self._manager.reload()
-                # What was written of it may be what fills the disk.
-                for left in self.path.glob(f"{step}{checkpoint_steps.UNFINISHED}*") if jax.process_index() == 0 else ():
-                    left.rmtree(missing_ok=True)
+            # Where others may still write to them, they would wait for ever for what is gone.
+            if jax.process_count() == 1:
+                self._remove_remains()
             raise ValueError(
                 f"saving step {step} to {self.path}: {error}. Make room there, or mend what keeps it from being written"
             ) from error
+
+    def _remove_remains(self) -> None:
+        """Removes what was written of steps that failed, which may be what fills the disk."""
+        for left in self.path.glob(f"*{checkpoint_steps.UNFINISHED}*") if jax.process_index() == 0 else ():
+            with contextlib.suppress(OSError):
+                left.rmtree(missing_ok=True)
 
     @contextlib.contextmanager
     def _surviving(self) -> Iterator[None]:
@@ -347,17 +363,6 @@ def _abstract(leaf: Mapping[str, Any]) -> nnx.Param:
     return nnx.Param(parameters.described(leaf["array"]), axes=tuple(leaf["axes"]))
 
 
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, value in values.items():
-        *parents, last = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = value
-    return tree
-
-
 def _read(folder: epath.Path, wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Path -> array, for the `wanted` among the `stored`; the others are not touched."""
     places = {
@@ -372,13 +377,11 @@ def _read(folder: epath.Path, wanted: Mapping[str, Any], stored: Mapping[str, An
 
 def read_arrays(folder: epath.Path, places: Mapping[str, ocp.RestoreArgs], stored: Iterable[str]) -> dict[str, Any]:
     """Path -> array, for those among the `stored` that have a place to be read to; the others are not touched."""
-    items = {path: 0 if path in places else ocp.PLACEHOLDER for path in stored}
-    own = {path: places.get(path, ocp.RestoreArgs()) for path in stored}
+    items = traverse_util.unflatten_dict({p: 0 if p in places else ocp.PLACEHOLDER for p in stored}, sep="/")
+    own = traverse_util.unflatten_dict({path: places.get(path, ocp.RestoreArgs()) for path in stored}, sep="/")
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         try:
-            restored = reader.restore(
-                folder / "state", args=ocp.args.PyTreeRestore(_nested(items), restore_args=_nested(own))
-            )
+            restored = reader.restore(folder / "state", args=ocp.args.PyTreeRestore(items, restore_args=own))
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise ValueError(
                 f"reading the arrays of {folder}: {type(error).__name__}: {str(error)[:500]}. Bring back what it was."

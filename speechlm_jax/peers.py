@@ -7,6 +7,7 @@ hang.
 import itertools
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -17,8 +18,9 @@ from speechlm_jax import runtime
 
 Number = TypeVar("Number", bool, int)
 
-_AT, _HERE, _GO, _STALLED = "speechlm/at/", "speechlm/here/", "speechlm/go/", "speechlm/stalled/"
-_POLL_SECONDS = 0.2
+_NOTES = "speechlm"
+_AT, _HERE, _GO, _STALLED = "at", "here", "go", "stalled"
+_POLL_SECONDS, _ASK_SECONDS = 0.2, 1.0
 
 
 def _group() -> Any:
@@ -50,40 +52,66 @@ def say(line: str) -> None:
         runtime.say(line)
 
 
-def tell(where: str) -> None:
-    """Says to the others where this process is, such as 'compile'."""
+def note(about: str, what: str) -> None:
+    """Leaves this process's note about a thing, for all to read; its former one is gone."""
     if (client := _client()) is not None:
-        client.key_value_set(f"{_AT}{own()}", f"{socket.gethostname()}, at {where}", allow_overwrite=True)
+        client.key_value_set(f"{_NOTES}/{about}/{own()}", what, allow_overwrite=True)
 
 
-def told() -> dict[int, str]:
-    """Process -> its host and where it is, of those that have told."""
+def notes(about: str) -> dict[int, str]:
+    """Process -> its note, of those that have left one."""
     if (client := _client()) is None:
         return {}
-    return {int(key.rpartition("/")[2]): where for key, where in client.key_value_dir_get(_AT)}
+    return {int(key.rpartition("/")[2]): what for key, what in client.key_value_dir_get(f"{_NOTES}/{about}/")}
+
+
+def forget(about: str) -> None:
+    """Removes all notes about a thing."""
+    if (client := _client()) is not None:
+        client.key_value_delete(f"{_NOTES}/{about}/")
+
+
+def tell(where: str) -> None:
+    """Says to the others where this process is, such as 'compile'."""
+    note(_AT, f"{socket.gethostname()}, at {where}")
 
 
 def in_words(processes: list[int]) -> str:
     """Which they are, and where, on one line."""
-    where = told()
+    where = notes(_AT)
     shown = [f"process {number} ({where.get(number, 'which has told nothing yet')})" for number in processes[:8]]
     return ", ".join(shown) + (f" and {len(processes) - 8} more" if len(processes) > 8 else "")
 
 
-def meet(what: str, *, patience_seconds: float = 30.0, limit_seconds: float = 1800.0) -> None:
+def meet(
+    what: str,
+    *,
+    key: str | None = None,
+    patience_seconds: float = 30.0,
+    limit_seconds: float = 1800.0,
+    unless: Callable[[], None] = lambda: None,
+) -> None:
     """Returns when every process of the run has come here. Who is late is told, with where it is, every
     `patience_seconds`. Raises ValueError where somebody has not come after `limit_seconds`.
 
-    what: names the meeting to people. All processes have their meetings in the same order.
+    Args:
+        what: names the meeting to people.
+        key: tells the meeting from all others; None: all processes have those without in the same order.
+        unless: is called again and again meanwhile; what it raises ends the wait.
     """
     if (client := _client()) is None:
         return
-    began, key = time.monotonic(), f"{next(_meetings)}"
-    client.key_value_set(f"{_HERE}{key}/{own()}", "")
-    while not _all_here(client, key, patience_seconds):
-        here, waited = _here(client, key), time.monotonic() - began
+    began, meeting = time.monotonic(), f"{next(_meetings)}" if key is None else key
+    patience = patience_seconds
+    note(f"{_HERE}/{meeting}", "")
+    while not _all_here(client, meeting, min(patience_seconds, _ASK_SECONDS)):
+        unless()
+        waited = time.monotonic() - began
+        if waited < min(patience, limit_seconds):
+            continue
+        here, patience = notes(f"{_HERE}/{meeting}"), patience + patience_seconds
         # Where all are here, it is the first that has not said so.
-        late = in_words(sorted({*range(count())} - here) or [0])
+        late = in_words(sorted({*range(count())} - {*here}) or [0])
         if waited >= limit_seconds:
             raise ValueError(
                 f"waiting for every process before {what}: after {waited:.0f} s {late} has not come. Look into what it "
@@ -105,37 +133,37 @@ def said_by_the_first(value: Number) -> Number:
     return multihost_utils.broadcast_one_to_all(np.array(value)).item()
 
 
+def forget_meeting(key: str) -> None:
+    """Removes what was noted of meetings whose keys begin with `key` and a slash, which are over."""
+    forget(f"{_HERE}/{key}")
+    forget(f"{_GO}/{key}")
+
+
 def _all_here(client: Any, key: str, seconds: float) -> bool:
     """Waits so long at most. The first process looks who has come, and tells the others."""
+    go = f"{_NOTES}/{_GO}/{key}"
     if own():
         try:
-            client.blocking_key_value_get(f"{_GO}{key}", int(1000 * seconds))
+            client.blocking_key_value_get(go, int(1000 * seconds))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
             return False
         return True
     deadline = time.monotonic() + seconds
-    while len(_here(client, key)) < count():
+    while len(notes(f"{_HERE}/{key}")) < count():
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
-    client.key_value_set(f"{_GO}{key}", "")
+    client.key_value_set(go, "")
     return True
-
-
-def _here(client: Any, key: str) -> set[int]:
-    return {int(name.rpartition("/")[2]) for name, _ in client.key_value_dir_get(f"{_HERE}{key}/")}
 
 
 def stall(what: str) -> None:
     """Says to the others that this process stands still, and why."""
-    if (client := _client()) is not None:
-        client.key_value_set(f"{_STALLED}{own()}", what)
+    note(_STALLED, what)
 
 
 def stalled() -> str:
     """What the first one of them has said of standing still; empty where nobody has."""
-    if (client := _client()) is None:
-        return ""
-    return next((said for _, said in client.key_value_dir_get(_STALLED)), "")
+    return next(iter(notes(_STALLED).values()), "")

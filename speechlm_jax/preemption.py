@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from speechlm_jax import runtime
+from speechlm_jax import common_stop, runtime
 
 PREEMPTED, INTERRUPTED = 42, 130
 """Exit codes: to be started again, nothing that was saved is lost; stopped from the keyboard."""
@@ -29,40 +29,40 @@ class Preemption:
     with preemption.Preemption() as notice:
         train_step = compile()  # The notice ends the process on the spot, with PREEMPTED.
         notice.begin()
-        for step in range(steps):
-            with notice.at_once():
-                batch = next(batches)
+        notice.check()
+        for batch in batches:  # Within notice.at_once()
             state = train_step(state, batch)
-            notice.check(step)
+            notice.check()
 
     A thread hears the notice, so that it is also heard while Python waits for a compiler or a disk; another one, a
     second or more after the first, ends the process on the spot. Checkpoints that are saved stay whole.
 
-    Processes that joined a group stop at the same step, whichever of them is told; JAX agrees on it, and listens to
-    SIGTERM itself. There Ctrl-C is passed on to it.
+    Processes that joined a group stop at the same check, whichever of them is told.
     """
 
     def __init__(self) -> None:
         self._told = self._at_once = self._begun = False
         self._heard_at: float | None = None
-        self._alone = True
+        self._common: common_stop.CommonStop | None = None
         self._former: dict[signal.Signals, Any] = {}
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> "Preemption":
         import jax
 
-        self._alone = not jax.distributed.is_initialized()
+        if jax.distributed.is_initialized():
+            self._common = common_stop.CommonStop()
+            self._closing.callback(self._common.close)
         # Only the main thread may set a handler.
         if threading.current_thread() is threading.main_thread():
-            self._listen((signal.SIGTERM, signal.SIGINT) if self._alone else (signal.SIGINT,))
+            self._listen()
         return self
 
-    def _listen(self, notices: tuple[signal.Signals, ...]) -> None:
+    def _listen(self) -> None:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for notice in notices:
+        for notice in (signal.SIGTERM, signal.SIGINT):
             self._former[notice] = signal.signal(notice, self._tell) or signal.SIG_DFL
         ear = threading.Thread(target=self._hear_all, args=(reader,), daemon=True, name="preemption")
         ear.start()
@@ -86,12 +86,9 @@ class Preemption:
         """Seconds since this process was told, if it was."""
         return None if self._heard_at is None else time.monotonic() - self._heard_at
 
-    def check(self, step: int) -> None:
-        """Raises Preempted where the process is to stop; every process of a group asks once after every step."""
-        from jax.experimental import multihost_utils
-
-        # The second is False for a process alone.
-        if self._told or multihost_utils.reached_preemption_sync_point(step):
+    def check(self) -> None:
+        """Raises Preempted where the process is to stop; every process of a group asks at the same points."""
+        if self._told if self._common is None else self._common.reached():
             raise Preempted
 
     @contextlib.contextmanager
@@ -108,7 +105,7 @@ class Preemption:
 
     def _tell(self, *_: object) -> None:
         """What Python does in the main thread, as soon as it is there again."""
-        if not self._alone:
+        if self._common is not None:
             return
         self._told = True
         if self._at_once:
@@ -128,8 +125,9 @@ class Preemption:
         if not first:
             _leave(code, "told to stop again: ended where it stood; the checkpoints that were saved are whole.")
         self._heard_at = time.monotonic()
-        if not self._alone:
-            os.kill(os.getpid(), signal.SIGTERM)
+        if self._common is not None:
+            self._common.tell()
+            runtime.say("told to stop: all processes of the run stop at one step; told again, this one ends at once")
         elif not self._begun:
             _leave(code, "told to stop before its first step: nothing is lost; the same command starts it again.")
         else:

@@ -171,6 +171,8 @@ def initialize() -> None:
         return
     coordinator, processes, process_id = membership
     heartbeat = _whole_numbers(os.environ, {"SPEECHLM_HEARTBEAT_SECONDS": "100"})[0]
+    # What it does is ours: see common_stop.
+    jax.config.update("jax_enable_preemption_service", False)
     if coordinator == "auto":
         jax.distributed.initialize(heartbeat_timeout_seconds=heartbeat)
         return

@@ -20,11 +20,11 @@ def test_the_notice_is_told_at_the_next_check_and_stands_no_longer_than_the_work
     threads = threading.active_count()
     with preemption.Preemption() as notice:
         notice.begin()
-        notice.check(1)
+        notice.check()
         assert notice.age is None
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(preemption.Preempted):
-            notice.check(2)
+            notice.check()
         with pytest.raises(preemption.Preempted), notice.at_once():
             pytest.fail("the notice had come before")
     assert notice.age is not None and 0 <= notice.age < 60
@@ -47,7 +47,7 @@ def test_a_thread_that_may_set_no_handler_trains_without_one():
     def work():
         with preemption.Preemption() as notice:
             notice.begin()
-            notice.check(1)
+            notice.check()
         done.append(True)
 
     done = []

@@ -99,14 +99,39 @@ def test_a_run_that_is_told_to_stop_saves_ends_with_42_and_goes_on_bit_for_bit(f
 
 def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
     group = [start(words(folder, "group", *LONG), **told) for told in process_group.environments(2)]
-    # Ctrl-C is passed on as what JAX listens to.
     said = stopped(folder / "group", group, signal.SIGINT)
     step = checkpoint_steps.latest(folder / "group" / "checkpoints")
     assert step is not None and all(f"stands at step {step} of 30" in text for text in said)
+    # One that goes on, and is told while it compiles.
+    group = [start(words(folder, "group", *LONG), **told) for told in process_group.environments(2)]
+    assert group[0].stdout is not None and any("compiling the step" in line for line in group[0].stdout)
+    group[1].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=200)[0] for process in group]
+    assert [process.returncode for process in group] == [endings.PREEMPTED] * 2, said
+    assert all(f"stands at step {step} of 30" in text for text in said), said
     assert cli.main(words(folder, "group", *LONG)) == 0
     alone = small_run.losses(folder / "whole")
     assert small_run.losses(folder / "group") == pytest.approx(alone, rel=1e-3)
     assert batches(folder, "group") == batches(folder, "whole")
+
+
+def test_a_process_of_a_group_that_is_told_again_ends_at_once(folder):
+    heartbeat = {"SPEECHLM_HEARTBEAT_SECONDS": "10"}
+    group = [start(words(folder, "again", *LONG), **told, **heartbeat) for told in process_group.environments(2)]
+    metrics = folder / "again" / "metrics.jsonl"
+    while not metrics.exists() or metrics.read_text().count("\n") < 3:
+        assert all(process.poll() is None for process in group), [p.communicate()[0] for p in group]
+        time.sleep(0.02)
+    # Nobody can agree with it.
+    group[0].send_signal(signal.SIGSTOP)
+    group[1].send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        group[1].wait(2)
+    group[1].send_signal(signal.SIGTERM)
+    said = group[1].communicate(timeout=5)[0]
+    group[0].kill()
+    group[0].communicate()
+    assert group[1].returncode == endings.PREEMPTED and "told to stop again" in said, said
 
 
 def test_a_fault_in_an_evaluation_does_not_cost_the_steps_before_it(folder, monkeypatch, capsys):

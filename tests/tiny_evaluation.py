@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -101,9 +102,10 @@ def scores(
     ctc: bool = True,
     weights: tuple[float, ...] = (1.0,),
     row: batch.Row = ROW,
+    between: Callable[[], None] = lambda: None,
 ) -> dict:
-    """Scores in all processes; see `task` and `model`. ctc: whether the run has that loss head. No record may be
-    bad."""
+    """Scores in all processes; see `task`, `model` and Evaluator.score. ctc: whether the run has that loss head. No
+    record may be bad."""
     features.bind(words.path)
     graphdef, params, mesh = model(words, matching=matching)
     evaluator = evaluation.Evaluator(
@@ -119,7 +121,7 @@ def scores(
         heads=heads.load(["targets", "masked_tokens", *(["ctc"] if ctc else []), *(["matching"] if matching else [])]),
         decode_steps=decode_steps,
     )
-    return evaluator.score(params, task(claims=claims, weights=weights), "test")
+    return evaluator.score(params, task(claims=claims, weights=weights), "test", between=between)
 
 
 def shares(words: vocabulary.Vocabulary) -> list[tuple[Any, float]]:

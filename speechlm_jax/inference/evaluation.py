@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -68,7 +68,15 @@ class Evaluator:
         self._generate = generate.Generator(graphdef, row=data.row, mesh=mesh, steps=decode_steps)
         self._losses = eval_step.make(graphdef, heads, mesh=mesh)
 
-    def score(self, params: Any, task: seqio.Task, split: str, *, limit: int | None = None) -> dict[str, Any]:
+    def score(
+        self,
+        params: Any,
+        task: seqio.Task,
+        split: str,
+        *,
+        limit: int | None = None,
+        between: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
         """Of the first `limit` records of a split: losses by head, of tokens with their perplexity, the share of single
         guesses that are right, the use of codebooks, the task's metrics with some samples, and in how many examples the
         decoder wrote no end token, `cut_off`. Where nothing of it can be scored, `not_scored` says why.
@@ -76,21 +84,25 @@ class Evaluator:
         Predictions are what the decoder writes; of claims, what a model that matches holds them for; of tasks with
         speech to come out, the speech (int16), sampled at uses.TEMPERATURE, beside the true one. A metric function with
         an argument `scores` is given log P(target) of each example. Where examples say of what kind they are, metrics
-        are told by kind as well. Examples of weight 0 are left out of metrics, as they are of losses.
+        are told by kind as well. Examples of weight 0 are left out of metrics, as they are of losses. `between` is
+        called before every batch.
         """
         try:
-            return self._scores(params, task, split, limit)
+            return self._scores(params, task, split, limit, between)
         except quarantine.TooManyBadRecords as error:
             # The budget guards what is trained on: the other tasks are scored all the same.
             return {"not_scored": str(error)}
 
-    def _scores(self, params: Any, task: seqio.Task, split: str, limit: int | None) -> dict[str, Any]:
+    def _scores(
+        self, params: Any, task: seqio.Task, split: str, limit: int | None, between: Callable[[], None]
+    ) -> dict[str, Any]:
         reasons: list[str] = []
         bad = quarantine.Quarantine(self._data.stream.bad_records, lambda record: reasons.append(record.reason))
         sums, count = {name: _Sums() for name in self._heads}, 0
         said = _Said([], [])
         examples = one_pass.examples(task, split, quarantine=bad, limit=limit)
         for packed in batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad):
+            between()
             measured = jax.device_get(self._losses(params, generate.place(self._mesh, packed.batch)))
             count += sum(map(len, packed.rows))
             for name, head in measured.items():

@@ -32,8 +32,8 @@ class Parts(NamedTuple):
     line: window.Window
     book: ledger.Ledger
     train_step: Callable[[state.TrainState, batch.Batch], tuple[state.TrainState, Any]]
-    evaluate: Callable[[Any], dict[str, Any]]
-    """(parameters) -> scores by task."""
+    evaluate: Callable[[Any, Callable[[], None]], dict[str, Any]]
+    """(parameters, what is called between batches) -> scores by task."""
     links: chain.Log | None
     """Where the hash of each batch is written."""
     best: checkpoint_retention.Best | None
@@ -152,12 +152,12 @@ class Course:
         """Notes that what was cut off is begun again, as it will not be a third time."""
         self._parts.writer.write(self.done, {}, kind=monitor.AGAIN)
 
-    def score(self, *, on: Collection[str], split: str) -> None:
-        """Evaluates, and tells the scores."""
+    def score(self, *, on: Collection[str], split: str, between: Callable[[], None]) -> None:
+        """Evaluates, and tells the scores. `between` is called before every batch."""
         parts = self._parts
         peers.say(f"evaluating {', '.join(on)} on {split}")
         with parts.line.aside("evaluation"):
-            self.scores = parts.evaluate(state.evaluation_params(self._now))
+            self.scores = parts.evaluate(state.evaluation_params(self._now), between)
         numbers = _numbers(self.scores)
         _tell_scores(parts.writer, self.done, self.scores, numbers)
         if parts.best is not None:

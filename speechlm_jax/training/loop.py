@@ -134,6 +134,7 @@ def _go(
     recipe: config.Recipe, going: course.Course, run: _Run, notice: preemption.Preemption, fetch: Callable[[], Any]
 ) -> None:
     """Every step that is left."""
+    notice.check()
     while going.done < recipe.steps:
         with notice.at_once():
             rows, position = fetch()
@@ -143,11 +144,11 @@ def _go(
         if going.goes_wrong(now=saves):
             going.go_back()
             # Every process asks after every batch.
-            notice.check(going.read)
+            notice.check()
             continue
         if last or going.done % recipe.log_every == 0:
             going.tell(rows)
-        notice.check(going.read)
+        notice.check()
         # What follows may fail, and the run must be able to go on behind it.
         if last or (saves and not going.is_idle):
             going.save()
@@ -166,7 +167,7 @@ def _score(
     with notice.at_once():
         if again:
             going.begin_evaluation_again()
-        going.score(on=run.evaluated, split=recipe.evaluation.split)
+        going.score(on=run.evaluated, split=recipe.evaluation.split, between=notice.check)
 
 
 def _stopped(
@@ -344,10 +345,12 @@ def _shards_here(made: program.Program, recipe: config.Recipe) -> list[int]:
     return shards
 
 
-def _evaluation(recipe: config.Recipe, run: _Run, made: program.Program) -> Callable[[Any], dict[str, Any]]:
-    """The function (parameters) -> scores by task."""
+def _evaluation(
+    recipe: config.Recipe, run: _Run, made: program.Program
+) -> Callable[[Any, Callable[[], None]], dict[str, Any]]:
+    """The function (parameters, what is called between batches) -> scores by task."""
     if recipe.evaluation is None:
-        return lambda params: {}
+        return lambda params, between: {}
     from speechlm_jax.training import validation
 
     return validation.scorer(recipe, run.evaluated, run.words, made)

@@ -38,8 +38,8 @@ def chosen(recipe: config.Recipe) -> dict[str, seqio.Task]:
 
 def scorer(
     recipe: config.Recipe, tasks: dict[str, seqio.Task], words: vocabulary.Vocabulary, made: program.Program
-) -> Callable[[Any], dict[str, Any]]:
-    """The function (parameters) -> scores by task."""
+) -> Callable[[Any, Callable[[], None]], dict[str, Any]]:
+    """The function (parameters, what is called between batches) -> scores by task."""
     choices = recipe.evaluation
     assert choices is not None
     evaluator = evaluation.Evaluator(
@@ -53,10 +53,10 @@ def scorer(
     )
     merge = jax.jit(low_rank.merge)
 
-    def scores(params: Any) -> dict[str, Any]:
+    def scores(params: Any, between: Callable[[], None]) -> dict[str, Any]:
         merged = merge(params)
         return {
-            name: evaluator.score(merged, task, choices.split, limit=choices.max_examples)
+            name: evaluator.score(merged, task, choices.split, limit=choices.max_examples, between=between)
             for name, task in tasks.items()
         }
 

@@ -53,6 +53,7 @@ FLOORS = [
             "checkpoint_steps",
             "checkpoint_report",
             "checkpoint_retention",
+            "checkpoint_meetings",
             "checksums",
             "low_rank",
             "parameters",
@@ -60,6 +61,7 @@ FLOORS = [
         *{
             "runtime",
             "peers",
+            "common_stop",
             "preemption",
             "provenance",
             "endings",

@@ -14,7 +14,7 @@ import seqio
 import tiny_evaluation
 import tiny_text
 
-from speechlm_jax import cli, endings, label_metrics, vocabulary
+from speechlm_jax import cli, endings, label_metrics, preemption, vocabulary
 from speechlm_jax.data import features, sources
 from speechlm_jax.inference import evaluation
 
@@ -98,6 +98,20 @@ def test_text_that_was_cut_off_is_counted(words, alone):
     short = tiny_evaluation.scores(words, decode_steps=1)
     assert 0 < short["cut_off"] <= tiny_evaluation.RECORDS
     assert alone["cut_off"] <= short["cut_off"]
+
+
+@pytest.mark.slow
+def test_whoever_is_asked_before_each_batch_may_end_an_evaluation(words):
+    asked = []
+
+    def stop():
+        asked.append(None)
+        if len(asked) == 2:
+            raise preemption.Preempted
+
+    with pytest.raises(preemption.Preempted):
+        tiny_evaluation.scores(words, between=stop)
+    assert len(asked) == 2
 
 
 @pytest.mark.slow
