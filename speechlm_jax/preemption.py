@@ -8,9 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from speechlm_jax import common_stop, runtime
+from speechlm_jax import runtime
+
+if TYPE_CHECKING:
+    from speechlm_jax import common_stop
 
 PREEMPTED, INTERRUPTED = 42, 130
 """Exit codes: to be started again, nothing that was saved is lost; stopped from the keyboard."""
@@ -43,7 +46,7 @@ class Preemption:
     def __init__(self) -> None:
         self._told = self._at_once = self._begun = False
         self._heard_at: float | None = None
-        self._common: common_stop.CommonStop | None = None
+        self._common: "common_stop.CommonStop | None" = None
         self._former: dict[signal.Signals, Any] = {}
         self._closing = contextlib.ExitStack()
 
@@ -51,6 +54,8 @@ class Preemption:
         import jax
 
         if jax.distributed.is_initialized():
+            from speechlm_jax import common_stop
+
             self._common = common_stop.CommonStop()
             self._closing.callback(self._common.close)
         # Only the main thread may set a handler.
