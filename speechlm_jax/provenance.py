@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import pathlib
 import platform
 from typing import Any
 
@@ -24,6 +25,15 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _processor() -> str:
+    """The name of the processor, which only Linux tells; Python's own knows no more than its kind."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
 def machine() -> dict[str, Any]:
     """The devices that JAX computes on, and the computer around them."""
     import jax
@@ -32,6 +42,6 @@ def machine() -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "cpus": cpus(),
-        "machine": platform.processor() or platform.machine(),
+        "machine": _processor() or platform.processor() or platform.machine(),
         "python": platform.python_version(),
     }

@@ -22,6 +22,8 @@ def cells():
     yield ", ".join(f"{packing[name]:.2f}" for name in ("pad_30s", "buckets_16", "packed", "packed_60s"))
     yield ", ".join(f"{lanes[name]:.2f}" for name in ("audio", "targets", "inputs"))
     yield f"{step['padded_ratio']:.2f}; {step['useful_ratio']:.2f}"
+    epyc = figures.kept("train_step_tiny_epyc")
+    yield f"{epyc['padded_ratio']:.2f}; {epyc['useful_ratio']:.2f}"
     yield f"{step['default_useful_ratio']:.2f}; {alone['default_packing_ratio']:.2f}"
     yield ", ".join(f"{growth['axes'][name]['power']:.2f}" for name in ("rows", "seconds", "layers", "shards"))
     yield f"{growth['compile_ratio']:.2f}, {growth['text_ratio']:.2f}"
