@@ -4,7 +4,7 @@ import atexit
 import os
 import sys
 
-from speechlm_jax import preemption
+from speechlm_jax import endings, runtime
 
 
 def start() -> None:
@@ -14,10 +14,12 @@ def start() -> None:
 
         code = cli.main()
     except KeyboardInterrupt:  # While the modules of the front door were read.
-        code = preemption.INTERRUPTED
+        code = endings.INTERRUPTED
         sys.stderr.write("speechlm: stopped from the keyboard.\n")
-    if code != preemption.INTERRUPTED:
-        # Those who asked for it are told of the end, such as JAX, which leaves the other processes of a run.
+    together = code in (endings.DONE, endings.PREEMPTED) or not runtime.is_one_of_many()
+    if code != endings.INTERRUPTED and together:
+        # Those who asked for it are told of the end, such as JAX, which waits for the other processes of a run: where
+        # this one fails, they do not come.
         atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -38,7 +38,7 @@ _FILE_MISTAKES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADir
 
 def told(error: BaseException, speaker: str) -> int:
     """Says on standard error, in the speaker's name, why a command stopped, and returns its exit code."""
-    code, message = _judged(error)
+    code, message = judged(error)
     for note in getattr(error, "__notes__", ()):
         message = f"{message.rstrip('.')}. {note}"
     if code == FAULT or os.environ.get("SPEECHLM_TRACEBACK") == "1":
@@ -47,7 +47,8 @@ def told(error: BaseException, speaker: str) -> int:
     return code
 
 
-def _judged(error: BaseException) -> tuple[int, str]:
+def judged(error: BaseException) -> tuple[int, str]:
+    """The exit code and the message that belong to an error."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "stopped from the keyboard."
     if isinstance(error, preemption.Preempted):

@@ -19,7 +19,7 @@ from speechlm_jax import runtime
 Number = TypeVar("Number", bool, int)
 
 _NOTES = "speechlm"
-_AT, _HERE, _GO, _STALLED = "at", "here", "go", "stalled"
+_AT, _HERE, _GO, _ENDS = "at", "here", "go", "ends"
 _POLL_SECONDS, _ASK_SECONDS = 0.2, 1.0
 
 
@@ -159,11 +159,15 @@ def _all_here(client: Any, key: str, seconds: float) -> bool:
     return True
 
 
-def stall(what: str) -> None:
-    """Says to the others that this process stands still, and why."""
-    note(_STALLED, what)
+def end(code: int, why: str) -> None:
+    """Says to the others that this process ends, with which exit code, so that none of them can go on."""
+    note(_ENDS, f"{code} {why}")
 
 
-def stalled() -> str:
-    """What the first one of them has said of standing still; empty where nobody has."""
-    return next(iter(notes(_STALLED).values()), "")
+def ended() -> tuple[int, str] | None:
+    """What another one has said of its end."""
+    for process, said in notes(_ENDS).items():
+        if process != own():
+            code, _, why = said.partition(" ")
+            return int(code), why
+    return None

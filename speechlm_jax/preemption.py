@@ -46,7 +46,7 @@ class Preemption:
     def __init__(self) -> None:
         self._told = self._at_once = self._begun = False
         self._heard_at: float | None = None
-        self._common: "common_stop.CommonStop | None" = None
+        self._common: common_stop.CommonStop | None = None
         self._former: dict[signal.Signals, Any] = {}
         self._closing = contextlib.ExitStack()
 

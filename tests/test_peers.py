@@ -53,4 +53,4 @@ def test_nobody_is_waited_for_for_ever():
 def test_a_process_alone_waits_for_nobody():
     peers.tell("anything")
     peers.meet("anything")
-    assert (peers.own(), peers.count(), peers.notes("at"), peers.stalled()) == (0, 1, {}, "")
+    assert (peers.own(), peers.count(), peers.notes("at"), peers.ended()) == (0, 1, {}, None)

@@ -13,7 +13,7 @@ import process_group
 import pytest
 import small_run
 
-from speechlm_jax import checkpoint_steps, checkpoints, cli, endings, limits
+from speechlm_jax import checkpoint_steps, checkpoints, cli, endings, limits, whole_files
 from speechlm_jax.data import config
 from speechlm_jax.inference import evaluation
 
@@ -113,6 +113,30 @@ def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
     alone = small_run.losses(folder / "whole")
     assert small_run.losses(folder / "group") == pytest.approx(alone, rel=1e-3)
     assert batches(folder, "group") == batches(folder, "whole")
+
+
+def ended_by(failing: int, why: str, group: list[subprocess.Popen]) -> None:
+    """Sees to it that a group ends with the code and the words of the process that fails."""
+    said = [process.communicate(timeout=100)[0] for process in group]
+    assert [process.returncode for process in group] == [endings.MISTAKE] * 2, said
+    assert why in said[failing] and "has ended" not in said[failing], said
+    assert re.search(f"process {failing} has ended: .*{why}", said[1 - failing]), said
+    assert "Traceback" not in "".join(said), said
+
+
+def test_a_process_of_a_group_that_fails_ends_the_others_with_its_code_and_its_words(folder):
+    def group(run, *own):
+        """The second process has bindings of its own."""
+        environments = process_group.environments(2)
+        return [
+            start(words(folder, run, "--gin.Recipe.steps=30", *(own * number)), **told)
+            for number, told in enumerate(environments)
+        ]
+
+    ended_by(1, "wanted tasks with the split 'nowhere'", group("second", "--gin.Evaluation.split='nowhere'"))
+    (folder / "first").mkdir()
+    with whole_files.alone(folder / "first", "testing"):
+        ended_by(0, "another command is writing there", group("first"))
 
 
 def test_a_process_of_a_group_that_is_told_again_ends_at_once(folder):

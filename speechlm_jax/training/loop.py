@@ -41,12 +41,29 @@ from speechlm_jax.training import (
 
 def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """Trains until Recipe.steps; returns the scores of the last evaluation and the run's figures. See `train.run`."""
-    started, began = time.monotonic(), runtime.beginning()
+    began = runtime.beginning()
     beginning, book = startup.Startup(began), ledger.Ledger(began=began)
-    with contextlib.ExitStack() as parts:
-        notice = parts.enter_context(preemption.Preemption())
+    with preemption.Preemption() as notice, contextlib.ExitStack() as watched:
         if recipe.watchdog is not None:
-            parts.enter_context(watchdog.Watchdog(recipe.watchdog, book, recipe.run_dir))
+            watched.enter_context(watchdog.Watchdog(recipe.watchdog, book, recipe.run_dir))
+        try:
+            return _train(recipe, config_text, notice, beginning, book)
+        except preemption.Preempted:
+            raise
+        except BaseException as error:
+            watchdog.tell_of(error)
+            raise
+
+
+def _train(
+    recipe: config.Recipe,
+    config_text: str,
+    notice: preemption.Preemption,
+    beginning: startup.Startup,
+    book: ledger.Ledger,
+) -> dict[str, Any]:
+    started = time.monotonic()
+    with contextlib.ExitStack() as parts:
         peers.meet("looking for devices")
         run = _open(recipe, parts)
         beginning.end("tasks")

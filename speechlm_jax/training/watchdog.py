@@ -26,8 +26,9 @@ class Watchdog:
 
     Where that is longer than its limit, it writes the stacks of all threads to <folder>/stacks-<process>.txt, or to
     standard error where the disk is what stands still, tells the other processes of the run, which write theirs, and
-    ends the process with endings.STALLED. Where not even Python's threads run any more, the stacks go to standard error
-    after twice the time, and the process ends with code 1.
+    ends the process with endings.STALLED. So it does, with the other's code, where another process ends by an error.
+    Where not even Python's threads run any more, the stacks go to standard error after twice the time, and the process
+    ends with code 1.
     """
 
     def __init__(self, choices: config.Watchdog, book: ledger.Ledger, folder: str | os.PathLike[str]):
@@ -60,17 +61,18 @@ class Watchdog:
             # Where a library holds the interpreter, this thread stands still, too.
             faulthandler.dump_traceback_later(2 * limit, exit=True, file=_STANDARD_ERROR)
             if waited > limit:
-                self._end(self._reason(phase, waited, limit, setting), first=True)
-            said = ""
+                self._end(endings.STALLED, self._reason(phase, waited, limit, setting), first=True)
+            ended = None
             try:
-                said = peers.stalled()
+                ended = peers.ended()
                 if phase != told:
                     peers.tell(phase)
                     told = phase
             except Exception as error:  # Such as that the first process has ended, which JAX tells of.
                 _log.debug("asking the other processes where they are: %s", error)
-            if said:
-                self._end(f"{said} This process is at {phase} since {waited:.0f} s.", first=False)
+            if ended is not None:
+                code, why = ended
+                self._end(code, f"{why} This process is at {phase} since {waited:.0f} s.", first=False)
 
     def _reason(self, phase: ledger.Phase, waited: float, limit: float, setting: str) -> str:
         usual = self._book.usual_step()
@@ -80,7 +82,7 @@ class Watchdog:
             f"{steps} ({setting})."
         )
 
-    def _end(self, why: str, *, first: bool) -> None:
+    def _end(self, code: int, why: str, *, first: bool) -> None:
         """Ends the process, whatever of the rest does not work any more."""
         try:
             runtime.say(
@@ -91,7 +93,7 @@ class Watchdog:
             writing.start()
             if first and (others := sorted({*range(peers.count())} - {peers.own()})):
                 with contextlib.suppress(jax.errors.JaxRuntimeError):
-                    peers.stall(why)
+                    peers.end(code, why)
                     runtime.say(f"training: the others: {peers.in_words(others)}")
             writing.join(_POLL_SECONDS)
             if writing.is_alive():
@@ -99,7 +101,7 @@ class Watchdog:
             # The others must hear of it, through the service that the first process holds.
             time.sleep(_POLL_SECONDS * (2 if first else 1) + _POLL_SECONDS * (peers.own() == 0))
         finally:
-            os._exit(endings.STALLED)
+            os._exit(code)
 
     def _write_stacks(self) -> None:
         written = 0
@@ -111,3 +113,12 @@ class Watchdog:
             written = self._path.stat().st_size
         if not written:
             faulthandler.dump_traceback(_STANDARD_ERROR, all_threads=True)
+
+
+def tell_of(error: BaseException) -> None:
+    """Says to the other processes of a run that this one ends by an error; their watchdogs end them, with its code."""
+    code, message = endings.judged(error)
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+        peers.end(code, f"process {peers.own()} has ended: {message}")
+        if peers.own() == 0 and peers.count() > 1:
+            time.sleep(2 * _POLL_SECONDS)  # With it goes what the others hear it by.

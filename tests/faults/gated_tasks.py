@@ -1,4 +1,5 @@
-"""The speech of a small run, by readers that stand still for as long as a file is there: named by $GATE."""
+"""The speech of a small run, by readers that stand still for as long as a file is there, named by $FAULTS_GATE; and
+that fail in the process that $FAULTS_GATE with .broken behind it names."""
 
 import os
 import pathlib
@@ -12,9 +13,14 @@ from speechlm_jax.data import features, objectives, sources
 FOLDER, GATE = pathlib.Path(os.environ["FAULTS_FOLDER"]), pathlib.Path(os.environ["FAULTS_GATE"])
 
 
+BROKEN, PROCESS = GATE.with_suffix(".broken"), os.environ.get("SPEECHLM_PROCESS_ID", "0")
+
+
 def _wait(name: bytes) -> bytes:
     while GATE.exists():
         time.sleep(0.01)
+    if BROKEN.exists() and BROKEN.read_text() == PROCESS:
+        raise OSError(5, "Input/output error")
     return name
 
 

@@ -1,5 +1,5 @@
-"""A reader that blocks, and a process that hangs: ended in bounded time, by name; the same command goes on. And data
-that are not what they were when the run was stopped."""
+"""A reader that blocks or fails, and a process that hangs: ended in bounded time, by name; the same command goes on.
+And data that are not what they were when the run was stopped."""
 
 import json
 import signal
@@ -50,6 +50,25 @@ def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, 
     faults.count("hangs", identical=int(not found))
     faults.most("hang_seconds", round(seconds, 1))
     assert again.went_on_from() >= 4 and not found
+
+
+def test_a_process_whose_reader_fails_ends_the_others_with_its_code_and_its_words(folder, whole, faults):
+    faults.count("hangs", tried=1)
+    run = after_some_steps(folder, "failed", 2)
+    began = time.monotonic()
+    broken = run.gate.with_suffix(".broken")
+    broken.write_text("0")
+    codes = [process.wait(killed_runs.PATIENCE_SECONDS) for process in run.processes]
+    seconds = time.monotonic() - began
+    assert codes == [2, 2] and seconds < BOUND_SECONDS, run.said()
+    assert "process 0 has ended: reading task 'gated_recognition'" in run.said()
+    broken.unlink()
+    again = killed_runs.Run(folder, "failed", 2)
+    again.end()
+    found = killed_runs.differences(whole, again)
+    faults.count("hangs", identical=int(not found))
+    faults.most("hang_seconds", round(seconds, 1))
+    assert not found
 
 
 def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monkeypatch):
