@@ -139,6 +139,13 @@ def forget_meeting(key: str) -> None:
     forget(f"{_GO}/{key}")
 
 
+def sum_over_all(value: int) -> int:
+    """The sum of what each process of the run has, which ask at the same time: it is a collective."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.process_allgather(np.array(value)).sum())
+
+
 def _all_here(client: Any, key: str, seconds: float) -> bool:
     """Waits so long at most. The first process looks who has come, and tells the others."""
     go = f"{_NOTES}/{_GO}/{key}"

@@ -15,7 +15,7 @@ runtime.initialize()
 peers.tell("the library")
 time.sleep(float(sys.argv[1]) if peers.own() == 1 else 0)
 peers.meet("the work", patience_seconds=1.0, limit_seconds=float(sys.argv[2]))
-print("met", peers.own(), "of", peers.count())
+print("met", peers.own(), "of", peers.count(), "who have", peers.sum_over_all(peers.own() + 1))
 """
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def told(seconds, limit):
 def test_who_is_late_is_named_with_where_it_is():
     first, second = told(3, 60)
     assert (first[0], second[0]) == (0, 0)
-    assert "met 0 of 2" in first[1] and "met 1 of 2" in second[1]
+    assert "met 0 of 2 who have 3" in first[1] and "met 1 of 2 who have 3" in second[1]
     assert "before the work: waiting since 1 s for process 1 (" in first[2] and ", at the library)" in first[2]
     assert "waiting" not in second[2]
 
@@ -53,4 +53,5 @@ def test_nobody_is_waited_for_for_ever():
 def test_a_process_alone_waits_for_nobody():
     peers.tell("anything")
     peers.meet("anything")
+    assert peers.sum_over_all(5) == 5
     assert (peers.own(), peers.count(), peers.notes("at"), peers.ended()) == (0, 1, {}, None)

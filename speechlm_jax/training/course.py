@@ -126,7 +126,7 @@ class Course:
         numbers = parts.line.end(
             self.done, coefficients=made.coefficients, heads=list(made.heads), tasks=parts.source.tasks
         )
-        numbers["bad_records"] = float(parts.source.bad_records.skipped)
+        numbers["bad_records"] = float(peers.sum_over_all(parts.source.bad_records.skipped))
         if every and self.done % every == 0:
             with parts.line.aside("evaluation"):
                 norms = jax.device_get(made.gradient_norms(self._now, rows))
