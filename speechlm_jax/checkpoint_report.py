@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from speechlm_jax import checkpoint_steps, checkpoints, parameters, whole_files
+from speechlm_jax import checkpoint_meta, checkpoint_steps, checkpoints, parameters, whole_files
 
 _AT_ONCE_BYTES = 1 << 30
 """Arrays that are compared are read about so much at a time, of each checkpoint."""
@@ -19,7 +19,7 @@ _AT_ONCE_BYTES = 1 << 30
 def inspect(path: str) -> dict[str, Any]:
     """The steps that are there, and what the newest good one, or the one that is named, holds."""
     folder = checkpoint_steps.find(path)
-    meta = checkpoints.read_meta(folder)
+    meta = checkpoint_meta.read(folder)
     leaves = meta["leaves"]
     sizes = {name: _size(leaf["array"]) for name, leaf in leaves.items()}
     roots: dict[str, list[str]] = {}
@@ -62,7 +62,7 @@ def verify(path: str) -> dict[str, Any]:
 def diff(path: str, other: str, *, values: bool) -> dict[str, Any]:
     """In what two checkpoints differ; the first is what was wanted, the second what was found."""
     folders = [checkpoint_steps.find(one) for one in (path, other)]
-    metas = [checkpoints.read_meta(folder) for folder in folders]
+    metas = [checkpoint_meta.read(folder) for folder in folders]
     described = [{name: leaf["array"] for name, leaf in meta["leaves"].items()} for meta in metas]
     arrays = parameters.differences(*described)
     found: dict[str, Any] = {"folders": [*map(str, folders)], "arrays": arrays}

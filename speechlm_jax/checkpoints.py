@@ -19,10 +19,7 @@ from flax import nnx, traverse_util
 from jax.sharding import Mesh, SingleDeviceSharding
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
-from speechlm_jax import checkpoint_meetings, checkpoint_steps, checksums, parameters, provenance, sharding
-
-SCHEMA = 2
-"""The version of what stands in a step's folder."""
+from speechlm_jax import checkpoint_meetings, checkpoint_meta, checkpoint_steps, checksums, parameters, sharding
 
 _ITEMS = ("state", "stream", "meta")
 _log = logging.getLogger(__name__)
@@ -107,7 +104,7 @@ class Folder:
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(traverse_util.unflatten_dict(arrays, sep="/")),
             stream=ocp.args.JsonSave(dict(stream)),
-            meta=ocp.args.JsonSave({**meta, **_own_meta(leaves)}),
+            meta=ocp.args.JsonSave({**meta, **checkpoint_meta.own(leaves)}),
         )
         self._saved = step
         self._meetings.begin()
@@ -199,15 +196,15 @@ class Folder:
         folder = self.path / str(step)
         if step != self._compared:
             checkpoint_steps.check(folder, self._share)
-        meta = read_meta(folder)
-        check_vocabulary(meta, vocabulary, doing=f"restoring {folder}")
+        meta = checkpoint_meta.read(folder)
+        checkpoint_meta.check_vocabulary(meta, vocabulary, doing=f"restoring {folder}")
         wanted = {path: parameters.describe(leaf) for path, leaf in parameters.by_path(abstract).items()}
         parameters.raise_differences(
             parameters.differences(wanted, {path: leaf["array"] for path, leaf in meta["leaves"].items()}),
             doing=f"restoring {folder}",
             mend="Bring back the model and optimizer of the run, or start a new one from it with Finetune.checkpoint.",
         )
-        return Restored(step, abstract, _read_json(folder / "stream"), meta)
+        return Restored(step, abstract, checkpoint_meta.read_json(folder / "stream"), meta)
 
     def restore(self, abstract: Any, *, step: int | None = None, vocabulary: str | None = None) -> Restored:
         """The whole state of a step (the latest, if None), laid out as `abstract` says.
@@ -269,7 +266,7 @@ def restore_params(
         use_ema: the moving average, of the parameters that have one.
         only: the paths that are read.
     """
-    meta = read_meta(folder)
+    meta = checkpoint_meta.read(folder)
     leaves, chosen = meta["leaves"], {}
     for name in leaves:
         root, _, rest = name.partition("/")
@@ -289,73 +286,6 @@ def restore_params(
     arrays = _read(folder, wanted, leaves)
     params = {rest: abstract[rest].replace(arrays[name]) for rest, name in chosen.items()}
     return Weights(int(folder.name), parameters.from_paths(params), meta)
-
-
-def read_meta(folder: epath.Path) -> dict[str, Any]:
-    """The meta of one step's folder. Raises ValueError where it was written by another version of this layer."""
-    if missing := checkpoint_steps.missing(folder):
-        raise ValueError(
-            f"reading checkpoint {folder}: it is not there, or not whole ({checkpoint_steps.in_words(missing)})."
-        )
-    meta = _read_json(folder / "meta")
-    schema = meta.get("schema") if isinstance(meta, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"reading checkpoint {folder}: wanted schema {SCHEMA}, found {schema}.")
-    if wrong := _misfits(meta):
-        raise ValueError(
-            f"reading checkpoint {folder}: its meta is not what this project writes: "
-            f"{checkpoint_steps.in_words(wrong)}. Bring back what it was."
-        )
-    return meta
-
-
-_OWN = {"versions": dict, "mesh": dict, "processes": int, "leaves": dict}
-_CALLERS = {"vocabulary": str, "recipe": str, "model": dict}
-"""What stands in meta, and of what kind: always, and where the caller of `Folder.save` told it."""
-
-
-def _misfits(meta: Mapping[str, Any]) -> list[str]:
-    """What of a checkpoint's meta is missing, or of another kind than it is written as."""
-    wanted = {**_OWN, **{name: kind for name, kind in _CALLERS.items() if name in meta}}
-    found = [
-        f"'{name}': wanted {kind.__name__}, found {type(meta.get(name)).__name__}"
-        for name, kind in wanted.items()
-        if not isinstance(meta.get(name), kind)
-    ]
-    if isinstance(meta.get("leaves"), dict):
-        for path, leaf in meta["leaves"].items():
-            try:
-                fits = parameters.describe(parameters.described(leaf["array"])) == leaf["array"]
-                fits = fits and all(word is None or isinstance(word, str) for word in leaf["axes"])
-            except (KeyError, TypeError, ValueError, AttributeError):
-                fits = False
-            if not fits:
-                found.append(f"'leaves': {path} is described as {leaf}")
-    return found
-
-
-def check_vocabulary(meta: Mapping[str, Any], wanted: str | None, *, doing: str) -> None:
-    """Raises ValueError where a checkpoint was trained with another vocabulary than `wanted`; both are hashes."""
-    found = meta.get("vocabulary")
-    if wanted is not None and found != wanted:
-        raise ValueError(
-            f"{doing}: wanted a checkpoint of vocabulary {wanted}, found {found}. Bring back the vocabulary file that "
-            "the checkpoint was trained with."
-        )
-
-
-def _own_meta(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    meshes = [parameters.array(leaf).sharding for leaf in leaves.values()]
-    mesh = next((dict(place.mesh.shape) for place in meshes if hasattr(place, "mesh")), {})
-    return {
-        "schema": SCHEMA,
-        "versions": provenance.versions(),
-        "mesh": mesh,
-        "processes": jax.process_count(),
-        "leaves": {
-            path: {"array": parameters.describe(leaf), "axes": parameters.words(leaf)} for path, leaf in leaves.items()
-        },
-    }
 
 
 def _abstract(leaf: Mapping[str, Any]) -> nnx.Param:
@@ -388,11 +318,3 @@ def read_arrays(folder: epath.Path, places: Mapping[str, ocp.RestoreArgs], store
             ) from error
     arrays = parameters.by_path(restored)
     return {path: arrays[path] for path in places if path in arrays}
-
-
-def _read_json(folder: epath.Path) -> dict[str, Any]:
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        try:
-            return reader.restore(folder)
-        except ValueError as error:
-            raise ValueError(f"reading {folder}: it is no JSON ({error}). Bring back what it was.") from error

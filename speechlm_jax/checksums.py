@@ -76,7 +76,7 @@ def _difference(root: pathlib.Path, name: str, wanted: Mapping[str, Any]) -> str
 
 def _table(root: pathlib.Path) -> dict[str, Mapping[str, Any]]:
     """The files that NAME tells of. Raises ValueError where it is not as it was written."""
-    text = (root / NAME).read_text(encoding="utf-8")
+    text = whole_files.read_text(root / NAME)
     told = json.loads(text)
     if not isinstance(told, dict) or not isinstance(told.get("files"), dict):
         raise ValueError("it is no table of files")

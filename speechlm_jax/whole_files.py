@@ -39,6 +39,22 @@ def write_text(path: pathlib.Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+MOST_BYTES = 256 * 2**20
+"""Of a file of text that is read at once: many times what this project writes, and little enough for any computer."""
+
+
+def read_text(path: pathlib.Path) -> str:
+    """A file of text, as somebody may have written it. Raises ValueError where it is larger than this project's are."""
+    check_size(path.stat().st_size)
+    return path.read_text(encoding="utf-8")
+
+
+def check_size(size: int) -> None:
+    """Raises ValueError where a file of so many bytes is too large to be read at once."""
+    if size > MOST_BYTES:
+        raise ValueError(f"it has {size:,} bytes, wanted {MOST_BYTES:,} at most")
+
+
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Returns when the names in a folder are on the disk, too, where its file system can say so."""
     descriptor = os.open(folder, os.O_RDONLY)

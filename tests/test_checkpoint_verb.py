@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 import tiny_model
 
-from speechlm_jax import checkpoint_steps, checkpoints, cli, parameters
+from speechlm_jax import checkpoint_meta, checkpoint_steps, checkpoints, cli, parameters
 
 META = {"vocabulary": "abc123", "recipe": "Recipe.steps = 10\nRecipe.seed = 1", "model": {"width": 16}}
 
@@ -57,7 +57,7 @@ def test_inspect_tells_every_array_of_the_newest_step_or_of_the_one_that_is_name
         and "mesh " in said
         and "vocabulary abc123" in said
     )
-    leaves = checkpoints.read_meta(checkpoint_steps.find(saved))["leaves"]
+    leaves = checkpoint_meta.read(checkpoint_steps.find(saved))["leaves"]
     table = next(line for line in lines if "params/text/table_VD" in line)
     named = leaves["params/text/table_VD"]
     assert table.split() == ["params/text/table_VD", named["array"], *(word or "-" for word in named["axes"])]

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import re
 import shutil
 import time
@@ -15,7 +16,16 @@ import tiny_model
 from etils import epath
 from flax import nnx
 
-from speechlm_jax import checkpoint_steps, checkpoints, checksums, layout, parameters, sharding
+from speechlm_jax import (
+    checkpoint_meta,
+    checkpoint_steps,
+    checkpoints,
+    checksums,
+    layout,
+    parameters,
+    sharding,
+    whole_files,
+)
 from speechlm_jax.training import config, optimizers, state
 
 META = {"vocabulary": "abc123", "recipe": "Recipe.steps = 10", "model": {"width": 16}}
@@ -86,7 +96,7 @@ def test_a_state_is_restored_onto_another_mesh(saved, mesh):
 
 def test_meta_tells_every_array_and_what_wrote_it(saved):
     folder, states = saved
-    meta = checkpoints.read_meta(checkpoint_steps.find(folder))
+    meta = checkpoint_meta.read(checkpoint_steps.find(folder))
     assert meta["leaves"].keys() == states[2].keys()
     assert meta["leaves"]["params/text/table_VD"] == {"array": "float32[64,16]", "axes": ["vocabulary", "embed"]}
     assert meta["leaves"]["step"] == {"array": "int32[]", "axes": []}
@@ -345,12 +355,20 @@ def test_a_run_of_which_no_step_is_good_does_not_begin_anew(saved, tmp_path):
 
 def test_a_checkpoint_of_another_schema_is_refused(tmp_path, monkeypatch):
     keeper = checkpoints.Folder(tmp_path)
-    monkeypatch.setattr(checkpoints, "SCHEMA", checkpoints.SCHEMA + 1)
+    monkeypatch.setattr(checkpoint_meta, "SCHEMA", checkpoint_meta.SCHEMA + 1)
     keeper.save(1, {"params": {"scale": nnx.Param(jnp.ones(3), axes=(None,))}}, stream={}, meta=META)
     keeper.close()
     monkeypatch.undo()
     with pytest.raises(ValueError, match="wanted schema 2, found 3"):
         checkpoints.restore_params(checkpoint_steps.find(tmp_path))
+
+
+def test_a_meta_that_is_larger_than_any_of_ours_is_not_read(saved, tmp_path):
+    folder = tmp_path / "2"
+    shutil.copytree(saved[0] / "checkpoints" / "2", folder)
+    os.truncate(folder / "meta" / "metadata", whole_files.MOST_BYTES + 1)
+    with pytest.raises(ValueError, match="268,435,457 bytes, wanted"):
+        checkpoint_meta.read(epath.Path(folder))
 
 
 def test_a_run_goes_back_to_the_newest_good_step_before(run, saved, tmp_path, caplog):

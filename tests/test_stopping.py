@@ -13,7 +13,7 @@ import process_group
 import pytest
 import small_run
 
-from speechlm_jax import checkpoint_steps, checkpoints, cli, endings, limits, whole_files
+from speechlm_jax import checkpoint_meta, checkpoint_steps, checkpoints, cli, endings, limits, whole_files
 from speechlm_jax.data import config
 from speechlm_jax.inference import evaluation
 
@@ -34,7 +34,7 @@ def words(folder: pathlib.Path, run: str, *bindings: str) -> list[str]:
 
 def batches(folder: pathlib.Path, run: str) -> str:
     """The chain of what a run has read."""
-    return checkpoints.read_meta(checkpoint_steps.find(folder / run))["batches"]
+    return checkpoint_meta.read(checkpoint_steps.find(folder / run))["batches"]
 
 
 LONG = ("--gin.Recipe.steps=30", "--gin.Recipe.evaluation=None", "--gin.Checkpoints.every=1000")

@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
 
 import pytest
 
 from speechlm_jax import whole_files
+from speechlm_jax.data import records
 
 
 def test_a_number_that_is_none_is_null(tmp_path):
@@ -46,3 +48,14 @@ def test_a_line_that_cannot_be_written_is_told_and_those_after_it_stand_for_them
     assert f"writing to {path}: No such file or directory. A line is missing there" in caplog.text
     path.parent.mkdir()
     assert lines.add("kept") and path.read_text() == "kept\n"
+
+
+def test_a_file_that_is_larger_than_any_of_ours_is_not_read(tmp_path):
+    path = tmp_path / "info.json"
+    path.write_text("{}")
+    assert whole_files.read_text(path) == "{}"
+    os.truncate(path, whole_files.MOST_BYTES + 1)
+    with pytest.raises(ValueError, match="268,435,457 bytes, wanted 268,435,456 at most"):
+        whole_files.read_text(path)
+    with pytest.raises(ValueError, match="info.json is damaged .*268,435,457 bytes"):
+        records.read_info(tmp_path)

@@ -147,7 +147,7 @@ def _joint_fields(fields: Mapping[str, Mapping[str, str]], before: Mapping[str, 
 def _source_json(path: pathlib.Path) -> dict[str, Any] | None:
     """What it says; None where the folder is empty. Raises ValueError where the folder is no cache of this kind."""
     try:
-        told = json.loads(path.read_text("utf-8"))
+        told = json.loads(whole_files.read_text(path))
         return {name: told[name] for name in ("task", "fields", "splits")}
     except FileNotFoundError:
         if not any(path.parent.iterdir()):

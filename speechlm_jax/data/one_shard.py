@@ -55,7 +55,7 @@ class Part:
     def told(self) -> dict[str, Any] | None:
         """What the sidecar says; None where the shard is not whole, or of other records."""
         try:
-            told = json.loads(self.path.with_suffix(".json").read_text("utf-8"))
+            told = json.loads(whole_files.read_text(self.path.with_suffix(".json")))
             whole = told["fingerprint"] == self.fingerprint and told["bytes"] == self.path.stat().st_size
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None

@@ -146,7 +146,7 @@ def read_info(folder: str | os.PathLike) -> dict[str, Any]:
     """What `info.json` says. Raises ValueError where the folder is not a whole cache of this version."""
     path = Path(folder) / "info.json"
     try:
-        info = json.loads(path.read_text("utf-8"))
+        info = json.loads(whole_files.read_text(path))
         version, order = (info["version"], info["order"]) if info["format"] == _FORMAT else (None, None)
         kinds.check(info["fields"])
         for split in info["splits"].values():

@@ -38,7 +38,7 @@ class Part:
         """What the sidecar says of the file that begins with step `first`; None where it is not whole."""
         path = pathlib.Path(self.folder) / self.name(first)
         try:
-            told = json.loads(path.with_suffix(".json").read_text("utf-8"))
+            told = json.loads(whole_files.read_text(path.with_suffix(".json")))
             return told if told["bytes"] == path.stat().st_size else None
         except (FileNotFoundError, ValueError, KeyError):
             return None

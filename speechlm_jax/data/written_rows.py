@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from speechlm_jax import batch
+from speechlm_jax import batch, whole_files
 from speechlm_jax.data import config, quarantine, records, stream_position
 
 INFO = "rows.json"
@@ -52,7 +52,7 @@ def read_info(folder: str | pathlib.Path) -> Info:
     """Raises ValueError where the folder holds no written rows."""
     path = pathlib.Path(folder) / INFO
     try:
-        info = Info(**json.loads(path.read_text("utf-8")))
+        info = Info(**json.loads(whole_files.read_text(path)))
         if wrong := [name for name, kind in _KINDS.items() if not isinstance(getattr(info, name), kind)]:
             raise ValueError(f"{wrong[0]} is {getattr(info, wrong[0])!r}")
         if wrong := [name for name, steps in info.files.items() if not isinstance(steps, int) or steps < 1]:

@@ -10,7 +10,16 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from speechlm_jax import checkpoint_steps, checkpoints, layout, low_rank, settings, sharding, vocabulary
+from speechlm_jax import (
+    checkpoint_meta,
+    checkpoint_steps,
+    checkpoints,
+    layout,
+    low_rank,
+    settings,
+    sharding,
+    vocabulary,
+)
 from speechlm_jax.data import config as data_config
 from speechlm_jax.losses import heads as loss_heads
 from speechlm_jax.models import config as model_config
@@ -52,7 +61,7 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
             nor where it was.
     """
     folder = checkpoint_steps.find(checkpoint)
-    meta = checkpoints.read_meta(folder)
+    meta = checkpoint_meta.read(folder)
     versions = ", ".join(f"{library} {version}" for library, version in meta["versions"].items())
     doing = f"loading {folder}, written with {versions}"
     data: data_config.Data = describe(data_config.Data, meta["data"], doing=doing)
@@ -66,7 +75,7 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
     mesh = sharding.make_mesh(layout.Layout(), devices)
     beside = pathlib.Path(folder).parents[1] / vocabulary.FILE
     words = vocabulary.Vocabulary.load(beside if beside.exists() else data.vocabulary)
-    checkpoints.check_vocabulary(meta, words.hash, doing=f"loading {folder} with {words.path}")
+    checkpoint_meta.check_vocabulary(meta, words.hash, doing=f"loading {folder} with {words.path}")
     graphdef, _ = nnx.split(nnx.eval_shape(lambda: speech_text.SpeechText(model, rngs=nnx.Rngs(0))))
     weights = checkpoints.restore_params(folder, mesh=mesh)
     return Loaded(

@@ -61,7 +61,7 @@ def position_after(folder: pathlib.Path, restored: checkpoints.Restored) -> Posi
     stream, path = restored.stream, folder / ROLLBACK
     if path.exists():
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = json.loads(whole_files.read_text(path))
             if told["step"] == restored.step:
                 return Position(told["shards"], int(told["passed"]), int(told["retreats"]))
         except (ValueError, KeyError, TypeError) as error:

@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from speechlm_jax import axes, checkpoint_steps, checkpoints, low_rank, parameters, sharding
+from speechlm_jax import axes, checkpoint_meta, checkpoint_steps, checkpoints, low_rank, parameters, sharding
 from speechlm_jax.training import config, lora
 
 _log = logging.getLogger(__name__)
@@ -61,9 +61,9 @@ def find(params: nnx.State, choices: config.Finetune, *, vocabulary: str | None 
     }
     doing = f"taking parameters from {choices.checkpoint}"
     folder = checkpoint_steps.find(choices.checkpoint)
-    meta = checkpoints.read_meta(folder)
+    meta = checkpoint_meta.read(folder)
     if any(axes.VOCABULARY in parameters.words(leaf) for leaf in wanted.values()):
-        checkpoints.check_vocabulary(meta, vocabulary, doing=doing)
+        checkpoint_meta.check_vocabulary(meta, vocabulary, doing=doing)
     stored = [name.removeprefix("params/") for name in meta["leaves"] if name.startswith("params/")]
     lines = parameters.differences(
         {path: parameters.describe(leaf) for path, leaf in wanted.items()},

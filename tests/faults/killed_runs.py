@@ -15,7 +15,7 @@ from typing import Literal
 
 import process_group
 
-from speechlm_jax import checkpoint_report, checkpoint_steps, checkpoints, endings
+from speechlm_jax import checkpoint_meta, checkpoint_report, checkpoint_steps, endings
 
 Phase = Literal["compile", "step", "save", "evaluation", "data"]
 PHASES: tuple[Phase, ...] = ("compile", "step", "save", "evaluation", "data")
@@ -212,7 +212,7 @@ def scores(run: Run) -> list[dict]:
 
 def chain(run: Run) -> str:
     """Of the batches that a run has read."""
-    return checkpoints.read_meta(checkpoint_steps.find(run.path))["batches"]
+    return checkpoint_meta.read(checkpoint_steps.find(run.path))["batches"]
 
 
 def differences(wanted: Run, found: Run) -> list[str]:

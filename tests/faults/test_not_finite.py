@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 import pytest
 from faults import killed_runs
 
-from speechlm_jax import checkpoint_steps, checkpoints
+from speechlm_jax import checkpoint_meta, checkpoint_steps, checkpoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 INJECTED = "--gin.Data.task_modules=('faults.gated_tasks','faults.injections')"
@@ -20,7 +20,7 @@ def not_finite(run):
     found, looked = [], 0
     for step in checkpoint_steps.among(run.path):
         assert not checkpoint_steps.faults(step)
-        leaves = checkpoints.read_meta(step)["leaves"]
+        leaves = checkpoint_meta.read(step)["leaves"]
         places = dict.fromkeys(leaves, ocp.RestoreArgs(restore_type=np.ndarray))
         for path, array in checkpoints.read_arrays(step, places, leaves).items():
             looked += 1
@@ -73,7 +73,7 @@ def test_a_run_that_went_back_and_was_killed_ends_as_one_that_was_not(folder, mo
     again = start()
     again.end()
     assert again.went_on_from() >= 16 and not killed_runs.differences(whole, again)
-    stands = checkpoints._read_json(checkpoint_steps.find(again.path) / "stream")
+    stands = checkpoint_meta.read_json(checkpoint_steps.find(again.path) / "stream")
     assert (stands["passed"], stands["retreats"]) == (4, 1)
 
 

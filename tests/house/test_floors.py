@@ -54,6 +54,7 @@ FLOORS = [
             "checkpoint_report",
             "checkpoint_retention",
             "checkpoint_meetings",
+            "checkpoint_meta",
             "checksums",
             "low_rank",
             "parameters",
