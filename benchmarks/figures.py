@@ -4,9 +4,13 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from speechlm_jax import provenance, runtime, whole_files
 
@@ -15,7 +19,33 @@ KEPT = pathlib.Path(__file__).parent / "results"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flag that `tell` goes by."""
-    parser.add_argument("--keep", metavar="NAME", help=f"also write it to benchmarks/{KEPT.name}/NAME.json")
+    parser.add_argument("--keep", metavar="NAME", type=_name, help=f"also write it to benchmarks/{KEPT.name}/NAME.json")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, as a flag says it."""
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"wanted a whole number above 0, found {text}")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"\w+", text):
+        raise argparse.ArgumentTypeError(f"wanted a name of letters, digits and _, found {text}")
+    return text
+
+
+def durations(path: str) -> np.ndarray:
+    """The seconds that a file tells, one a line. Ends the script where it tells something else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of a file that is empty, which is told below.
+            seconds = np.loadtxt(path, ndmin=1)
+    except (OSError, ValueError) as error:
+        sys.exit(f"reading --lengths={path}: {error}. Wanted a duration in seconds a line.")
+    if seconds.ndim != 1 or not seconds.size or not np.all((seconds > 0) & np.isfinite(seconds)):
+        sys.exit(f"reading --lengths={path}: wanted a duration in seconds above 0 a line.")
+    return seconds
 
 
 def tell(found: Mapping[str, Any], given: argparse.Namespace, *libraries: str) -> dict[str, Any]:

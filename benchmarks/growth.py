@@ -100,7 +100,7 @@ def main() -> None:
     runtime.quiet()
     jax.config.update("jax_num_cpu_devices", max(TIMES))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=figures.positive, default=5)
     parser.add_argument("--plot", help="a picture to write, such as growth.png")
     figures.add_arguments(parser)
     given = parser.parse_args()

@@ -165,8 +165,10 @@ def main() -> None:
     """Measures, and prints one line for each figure and then all of them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=12.0, help="mean length of an utterance")
-    parser.add_argument("--utterances", type=int, default=400)
-    parser.add_argument("--batches", type=int, default=12, help="batches of 8 rows of 60 s in each of five rounds")
+    parser.add_argument("--utterances", type=figures.positive, default=400)
+    parser.add_argument(
+        "--batches", type=figures.positive, default=12, help="batches of 8 rows of 60 s in each of five rounds"
+    )
     figures.add_arguments(parser)
     choices = parser.parse_args()
     runtime.quiet()

@@ -69,7 +69,7 @@ def main() -> None:
     figures.add_arguments(parser)
     choices = parser.parse_args()
     random = np.random.default_rng(choices.seed)
-    seconds = np.loadtxt(choices.lengths) if choices.lengths else librispeech_like(20_000, random)
+    seconds = figures.durations(choices.lengths) if choices.lengths else librispeech_like(20_000, random)
 
     contents, demands = speech_examples(seconds, random)
     packed = {}

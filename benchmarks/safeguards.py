@@ -140,9 +140,11 @@ def main() -> None:
     """Prints what they cost."""
     runtime.quiet()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=10, help="of a block")
-    parser.add_argument("--every", type=int, default=1000, help="steps between saves, of which overhead_in_all tells")
+    parser.add_argument("--rounds", type=figures.positive, default=8)
+    parser.add_argument("--steps", type=figures.positive, default=10, help="of a block")
+    parser.add_argument(
+        "--every", type=figures.positive, default=1000, help="steps between saves, of which overhead_in_all tells"
+    )
     parser.add_argument("--gin_file", default="gin_configs/recipes/quickstart.gin")
     parser.add_argument("--into", type=pathlib.Path, help="a file of JSON that is there")
     figures.add_arguments(parser)

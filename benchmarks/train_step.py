@@ -103,9 +103,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", help="a file of durations in seconds, one a line")
     parser.add_argument("--size", choices=SIZES, default="tiny")
-    parser.add_argument("--rows", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--devices", type=int, default=1, help="that ours deals its rows to")
+    parser.add_argument("--rows", type=figures.positive, default=4)
+    parser.add_argument("--rounds", type=figures.positive, default=5)
+    parser.add_argument("--devices", type=figures.positive, default=1, help="that ours deals its rows to")
     parser.add_argument("--no_peer", action="store_true", help="leave PyTorch out")
     parser.add_argument("--profile", metavar="DIR", help="write profiles of ours to it")
     figures.add_arguments(parser)
@@ -129,7 +129,11 @@ def main() -> None:
 
 def durations(given: argparse.Namespace) -> np.ndarray:
     """Their seconds."""
-    own = np.loadtxt(given.lengths) if given.lengths else lengths_like.librispeech_like(2000, np.random.default_rng(0))
+    own = (
+        figures.durations(given.lengths)
+        if given.lengths
+        else lengths_like.librispeech_like(2000, np.random.default_rng(0))
+    )
     return np.minimum(own, PADDED_SECONDS - 0.1)
 
 

@@ -40,6 +40,8 @@ def told(error: BaseException, speaker: str) -> int:
     """Says on standard error, in the speaker's name, why a command stopped, and returns its exit code."""
     code, message = judged(error)
     for note in getattr(error, "__notes__", ()):
+        if note.startswith("--------"):  # JAX's, about frames that it has left out.
+            continue
         message = f"{message.rstrip('.')}. {note}"
     if code == FAULT or os.environ.get("SPEECHLM_TRACEBACK") == "1":
         traceback.print_exception(error)

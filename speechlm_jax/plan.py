@@ -49,15 +49,19 @@ def run(
             "planning a run: wanted what to plan for, one of --topology=v5e:16x16 (a TPU slice) and --devices=8 "
             f"--memory_gb=80, found {'both' if topology else 'neither'}."
         )
-    if devices < 0 or (devices and memory_gb <= 0) or (topology and memory_gb):
+    known = 0 < memory_gb < float("inf")
+    if not 0 <= devices <= _MOST_DEVICES or (devices and not known) or (topology and memory_gb):
         asked = f"--topology={topology}" if topology else f"--devices={devices}"
         raise ValueError(
-            f"planning for {asked}: wanted a device or more, and how much memory each has, --memory_gb=80 say, which a "
-            f"topology knows; found --memory_gb={memory_gb:g}."
+            f"planning for {asked}: wanted 1 to {_MOST_DEVICES:,} devices, and how much memory each has, "
+            f"--memory_gb=80 say, which a topology knows; found --memory_gb={memory_gb:g}."
         )
     if fit and shapes:
         raise ValueError("planning a run: --fit tries many layouts and --shapes prints one. Give one of them.")
+    if not fit:
+        recipe.data.stream.rows_per_shard(recipe.data.rows)
     whole_files.check_file(json or None, "--json")
+    whole_files.check_folder(fit or None, "--fit")
     # Beside a compiler for TPUs, JAX itself is to run where the process is.
     os.environ["JAX_PLATFORMS"] = "cpu"
     from speechlm_jax import memory, sharding
@@ -84,10 +88,29 @@ def run(
     planned = program.Program(recipe, sharding.make_mesh(recipe.layout, there))
     if shapes:
         print("\n".join(report.parameter_lines(planned)))
-    print(f"compiling the step for {len(there)} {there[0].device_kind}", file=sys.stderr)
+    print(
+        f"compiling the step for {len(there)} {there[0].device_kind}, which takes minutes where the model is large",
+        file=sys.stderr,
+    )
     made = report.make(planned, planned.lower(), chip, room)
     print(report.text(made))
-    return _written(json, made.as_json())
+    asked = {"topology": topology, "devices": devices, "memory_gb": memory_gb}
+    return _written(json, {**made.as_json(), "asked": asked, **_planned(recipe)})
+
+
+_MOST_DEVICES = 2**16
+
+
+def _planned(recipe: config.Recipe) -> dict[str, Any]:
+    """What of a recipe a plan depends on most, and the libraries that compiled it."""
+    from speechlm_jax import provenance
+
+    return {
+        "layout": dataclasses.asdict(recipe.layout),
+        "remat": recipe.model.remat,
+        "accumulate": recipe.optimizer.accumulate,
+        "versions": provenance.versions("jaxlib", "libtpu"),
+    }
 
 
 def _written(path: str, told: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 @contextlib.contextmanager
 def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields another path to write a file to; it bears its own name once it is whole and on the disk, or never."""
+    if _is_special(path):
+        raise ValueError(f"writing {path}: it is a device or a pipe, which a file would replace. Name a file.")
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield part
@@ -96,14 +98,28 @@ def check_file(path: str | os.PathLike[str] | None, flag: str) -> None:
         return
     if os.path.isdir(path):
         raise ValueError(f"writing {flag}={path}: it is a folder. Name a file.")
+    if _is_special(pathlib.Path(path)):
+        raise ValueError(f"writing {flag}={path}: it is a device or a pipe, which a file would replace. Name a file.")
     _check_writable(pathlib.Path(path).parent, f"{flag}={path}")
 
 
 def check_folder(path: str | os.PathLike[str] | None, flag: str) -> None:
     """Raises ValueError where no file could be written to the folder that a flag names, once it is made. None: it is
     not asked for."""
-    if path is not None:
-        _check_writable(pathlib.Path(path), f"{flag}={path}")
+    if path is None:
+        return
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise ValueError(f"writing {flag}={path}: it is no folder. Name one.")
+    _check_writable(pathlib.Path(path), f"{flag}={path}")
+
+
+def _is_special(path: pathlib.Path) -> bool:
+    """Whether a path is there and names no file of its own, such as /dev/null and /dev/stdout."""
+    real = path.resolve()
+    return (real.exists() and not real.is_file()) or path.absolute().parent in _DEVICES
+
+
+_DEVICES = (pathlib.Path("/dev"), pathlib.Path("/dev/fd"), pathlib.Path("/proc/self/fd"))
 
 
 def _check_writable(folder: pathlib.Path, told: str) -> None:

@@ -20,7 +20,12 @@ FSDP = layout.Layout(data=1, fsdp=-1)
 def recipe(num_rows=8, cut=FSDP, **model):
     return config.Recipe(
         steps=10,
-        data=data_config.Data(row=ROW, rows=num_rows, vocabulary="/nowhere/vocabulary.model"),
+        data=data_config.Data(
+            row=ROW,
+            rows=num_rows,
+            vocabulary="/nowhere/vocabulary.model",
+            stream=data_config.Stream(data_shards=num_rows),
+        ),
         model=dataclasses.replace(rows.MODEL, **model),
         layout=cut,
     )
@@ -79,6 +84,7 @@ def test_a_step_is_compiled_for_a_tpu_that_is_not_there(slices, axes, capsys):
     assert found["devices"] == 4 * slices
     assert found["device_kind"] == "TPU v5 lite"
     assert found["host_bytes"] == 0
+    assert found["asked"]["topology"] == "v5e:2x2" and found["layout"]["slices"] == slices and found["loops"]
     assert found["peaks_from"] == "https://docs.cloud.google.com/tpu/docs/v5e"
     assert {axis for one in found["collectives"] for axis in one["axis"].split("+")} >= axes
     seconds = found["roofline_seconds"]
@@ -112,7 +118,9 @@ def test_a_step_that_no_tpu_holds_says_so():
         ({}, "wanted what to plan for, .* found neither"),
         ({"devices": 4, "topology": "v5e:2x2"}, "wanted what to plan for, .* found both"),
         ({"devices": 4}, r"--devices=4: .* found --memory_gb=0\."),
-        ({"devices": -4, "memory_gb": 80}, r"--devices=-4: wanted a device or more"),
+        ({"devices": -4, "memory_gb": 80}, r"--devices=-4: wanted 1 to 65,536 devices"),
+        ({"devices": 10**8, "memory_gb": 80}, r"--devices=100000000: wanted 1 to 65,536 devices"),
+        ({"devices": 4, "memory_gb": float("nan")}, r"--devices=4: .* found --memory_gb=nan"),
         (
             {"topology": "v5e:2x2", "memory_gb": 80},
             r"--topology=v5e:2x2: .* which a topology knows; found --memory_gb=80",
@@ -128,6 +136,25 @@ def test_a_step_that_no_tpu_holds_says_so():
 def test_what_cannot_be_planned_is_told_before_anything_is_compiled(asked, told):
     with pytest.raises(ValueError, match=told):
         plan.run(recipe=recipe(), **asked)
+
+
+def test_rows_that_no_run_could_deal_to_its_shards_are_told():
+    asked = recipe()
+    cut = dataclasses.replace(asked.data, stream=data_config.Stream(data_shards=3))
+    with pytest.raises(ValueError, match=r"8 rows into 3 data shards.*Set Data\.rows or Stream\.data_shards"):
+        plan.run(recipe=dataclasses.replace(asked, data=cut), topology="v5e:2x2")
+
+
+@pytest.mark.parametrize("field", ["width", "num_heads", "mlp_width", "encoder_layers", "vocabulary_size"])
+@pytest.mark.parametrize("found", [0, -4])
+def test_a_model_of_nothing_is_told(field, found):
+    with pytest.raises(ValueError, match=rf"wanted Model\.{field} of 1 or more, found {found}"):
+        recipe(**{field: found})
+
+
+def test_a_row_longer_than_a_day_is_told():
+    with pytest.raises(ValueError, match=r"wanted Row\.audio_seconds from 0 to 86,400, found 1000000000"):
+        batch.Row(audio_seconds=1e9)
 
 
 def test_a_layout_that_does_not_divide_heads_is_told():

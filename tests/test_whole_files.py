@@ -59,3 +59,19 @@ def test_a_file_that_is_larger_than_any_of_ours_is_not_read(tmp_path):
         whole_files.read_text(path)
     with pytest.raises(ValueError, match="info.json is damaged .*268,435,457 bytes"):
         records.read_info(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["/dev/full", "/dev/null", "/dev/stdout"])
+def test_a_device_is_not_replaced_by_a_file(path):
+    kind = os.lstat(path).st_mode
+    with pytest.raises(ValueError, match=f"writing --json={path}: it is a device or a pipe"):
+        whole_files.check_file(path, "--json")
+    with pytest.raises(ValueError, match=f"writing {path}: it is a device or a pipe"):
+        whole_files.write_json(path, {})
+    assert os.lstat(path).st_mode == kind
+
+
+def test_a_folder_that_is_a_file_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"writing --fit=.*/file: it is no folder\. Name one"):
+        whole_files.check_folder(tmp_path / "file", "--fit")

@@ -42,6 +42,15 @@ class Stream:
     def __post_init__(self):
         limits.at_least(self, 1, "data_shards", "open_rows", "read_threads", "prefetch")
 
+    def rows_per_shard(self, rows: int) -> int:
+        """Of a global batch of so many rows. Raises ValueError where the shards are not alike."""
+        if rows % self.data_shards:
+            raise ValueError(
+                f"cutting a global batch of {rows} rows into {self.data_shards} data shards: the shards must "
+                "divide the rows. Set Data.rows or Stream.data_shards."
+            )
+        return rows // self.data_shards
+
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:

@@ -89,13 +89,8 @@ class Stream:
         augmentation: config.Augmentation | None = None,
         on_bad: Callable[[quarantine.BadRecord], None] | None = None,
     ):
-        if rows % settings.data_shards:
-            raise ValueError(
-                f"cutting a global batch of {rows} rows into {settings.data_shards} data shards: the shards must "
-                "divide the rows. Set Data.rows or Stream.data_shards."
-            )
         self._settings, self._row, self._seed, self._augmentation = settings, row, seed, augmentation
-        self._rows_per_shard = rows // settings.data_shards
+        self._rows_per_shard = settings.rows_per_shard(rows)
         self._tasks, rates = pipeline.tasks_and_rates(settings.mixture, settings.split)
         self._bounds = list(itertools.accumulate(rates))[:-1]
         self._shard_indices = list(range(settings.data_shards)) if shards is None else list(shards)

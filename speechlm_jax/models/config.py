@@ -142,6 +142,8 @@ class Model:
         return self.width // self.num_heads
 
     def __post_init__(self):
+        limits.at_least(self, 1, "vocabulary_size", "width", "num_heads", "mlp_width", "encoder_layers")
+        limits.at_least(self, 1, "decoder_layers", "mels", "stem_channels")
         if self.width % self.num_heads or self.head_width % 2:
             raise ValueError(
                 f"a model's width divides into heads of even width, found width={self.width}, "

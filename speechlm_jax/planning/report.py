@@ -36,7 +36,7 @@ class Report:
     flops_again: float
     """What Model.remat has computed a second time, by `flops.again`."""
     flops_compiler: float | None
-    """As the compiler counts: on a TPU the body of a loop once, and nothing of what kernels such as splash do; nowhere
+    """As the compiler counts: the body of a loop once; on a TPU nothing of what kernels such as splash do; nowhere
     more than one pair of blocks where Model.attention_kernel is 'blocks'."""
     bytes_accessed: float | None
     """Counted likewise, so that the roofline's `memory` is too short where layers are looped over."""
@@ -48,6 +48,8 @@ class Report:
     audio_hours_per_step: float
     """Over all devices, if rows are full."""
     tokens_per_step: int
+    loops: bool
+    """Whether the compiler counts less than there is: Model.scan, or microbatches."""
 
     @property
     def host_audio_seconds_per_second(self) -> float | None:
@@ -90,6 +92,7 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, room: 
         "peaks_from": None if chip is None else chip.source,
         "audio_hours_per_step": rows * audio_frames * batch.HOP / batch.SAMPLE_RATE / 3600,
         "tokens_per_step": rows * (row.inputs + row.targets),
+        "loops": recipe.model.scan or recipe.optimizer.accumulate > 1,
     }
     try:
         with compiled_anew():
@@ -172,7 +175,7 @@ def _roofline(
 def text(made: Report) -> str:
     """The report for people."""
     spare = made.hbm_bytes_there - made.hbm_bytes
-    once = " (the body of a loop once)" if made.peaks_from else ""
+    once = " (the body of a loop once)" if made.loops else ""
     verdict = f"fits, {memory.gb(spare)} to spare" if made.fits else f"does NOT fit, {memory.gb(-spare)} too much"
     lines = [
         f"{made.devices} {made.device_kind}: {made.parameters:,} parameters, {made.rows} rows a step",
@@ -186,7 +189,8 @@ def text(made: Report) -> str:
     ]
     if made.roofline_seconds:
         each = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in made.roofline_seconds.items())
-        lines.append(f"at peaks from {made.peaks_from} (an estimate, never a measurement): {each}")
+        least = "; of memory at least that, for what loops read again is not counted" if made.loops else ""
+        lines.append(f"at peaks from {made.peaks_from} (an estimate, never a measurement): {each}{least}")
     lines.append(
         f"full rows: {made.audio_hours_per_step:.3g} hours of audio and {made.tokens_per_step:,} tokens a step"
     )

@@ -351,7 +351,7 @@ def _open_folder(recipe: config.Recipe, words: vocabulary.Vocabulary) -> pathlib
 
 def _shards_here(made: program.Program, recipe: config.Recipe) -> list[int]:
     """The data shards whose rows this process feeds."""
-    rows_per_shard = max(recipe.data.rows // recipe.data.stream.data_shards, 1)
+    rows_per_shard = recipe.data.stream.rows_per_shard(recipe.data.rows)
     rows = sharding.local_rows(made.mesh, recipe.data.rows)
     shards = sorted({int(row) // rows_per_shard for row in rows})
     if len(shards) * rows_per_shard != len(rows):

@@ -26,3 +26,22 @@ def test_what_is_kept_is_what_was_printed_with_what_it_was_made_with(tmp_path, m
     assert told == figures.kept("this") == json.loads(capsys.readouterr().out)
     assert told["ratio"] == 1.5 and told["environment"]["GLIBC_TUNABLES"] == "some"
     assert {"jax", "jaxlib"} <= told["versions"].keys() and told["cpus"] > 0
+
+
+@pytest.mark.parametrize("words", [["--keep", "../other"], ["--keep", "a/b"], ["--rounds", "0"], ["--rounds", "-1"]])
+def test_a_flag_that_a_script_could_not_go_by_is_refused(words, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=figures.positive)
+    figures.add_arguments(parser)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(words)
+    assert words[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "two\n", "1.5\n-2\n", "nan\n", "1 2\n3 4\n"])
+def test_lengths_that_are_none_end_a_script(text, tmp_path):
+    (tmp_path / "lengths.txt").write_text(text)
+    with pytest.raises(SystemExit, match="lengths.txt: .*anted a duration in seconds"):
+        figures.durations(str(tmp_path / "lengths.txt"))
+    with pytest.raises(SystemExit, match="nowhere.txt.*not found"):
+        figures.durations(str(tmp_path / "nowhere.txt"))
