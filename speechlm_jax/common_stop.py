@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class CommonStop:
-    """The processes of a group ask `reached` at the same points of their work, any number of them apart, and are told
+    """The processes of a group ask `reached` at the same points of their work, if not at the same time, and are told
     yes at the same one.
 
     A process that learns of the notice says how often it has asked, and asks once more at most before it knows where
