@@ -87,7 +87,8 @@ def made(plan: Plan) -> dict[str, Any]:
             [
                 *(sys.executable, "-m", "speechlm_jax", "plan"),
                 *(f"--gin_file=gin_configs/{part}.gin" for part in parts),
-                *(f"--gin.Data.rows={plan.rows}", f"--topology={plan.topology}", f"--slices={plan.slices}"),
+                *(f"--gin.Data.rows={plan.rows}", f"--gin.Stream.data_shards={min(plan.rows, 256)}"),
+                *(f"--topology={plan.topology}", f"--slices={plan.slices}"),
                 f"--json={out}",
             ],
             cwd=ROOT,

@@ -5,17 +5,22 @@ until the limit of a save, and then at meetings of other names than the first on
 """
 
 import collections
+import itertools
 import sys
 
 from speechlm_jax import peers
 
 _SAVES, _FAILED = "saves", "failed_saves"
+_folders = itertools.count()
 
 
 class Meetings:
     """The meetings of one save after another."""
 
     def __init__(self):
+        # A process may open more than one folder.
+        number = next(_folders)
+        self._saves, self._failed = f"{_SAVES}/{number}", f"{_FAILED}/{number}"
         self._save = 0
         self._held: collections.Counter[str] = collections.Counter()
         self._around: BaseException | None = None
@@ -24,15 +29,15 @@ class Meetings:
         """A save begins; every process says so, in the same order."""
         if peers.own() == 0:
             # Of the last save, somebody may still read.
-            peers.forget_meeting(f"{_SAVES}/{self._save - 1}")
-            peers.forget(f"{_FAILED}/{self._save - 1}")
+            peers.forget_meeting(f"{self._saves}/{self._save - 1}")
+            peers.forget(f"{self._failed}/{self._save - 1}")
         self._save += 1
         self._held.clear()
         self._around = sys.exception()
 
     def fail(self, why: object) -> None:
         """Says to the others that the save has failed here, unless somebody has said it before."""
-        about = f"{_FAILED}/{self._save}"
+        about = f"{self._failed}/{self._save}"
         if not peers.notes(about):
             peers.note(about, f"{why}")
 
@@ -46,12 +51,15 @@ class Meetings:
         self._held[key] += 1
         peers.meet(
             f"saving ({key})",
-            key=f"{_SAVES}/{self._save}/{key}/{self._held[key]}",
+            key=f"{self._saves}/{self._save}/{key}/{self._held[key]}",
             patience_seconds=300.0,
             limit_seconds=timeout_ms / 1000,
             unless=self._raise_failed,
         )
 
     def _raise_failed(self) -> None:
-        for process, why in peers.notes(f"{_FAILED}/{self._save}").items():
+        for process, why in peers.notes(f"{self._failed}/{self._save}").items():
             raise ValueError(f"it has failed in {peers.in_words([process])}: {why}")
+        for process, (_, why) in peers.ends().items():
+            if process != peers.own():
+                raise ValueError(why)

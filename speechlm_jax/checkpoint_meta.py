@@ -83,9 +83,12 @@ def own(leaves: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_json(folder: epath.Path) -> dict[str, Any]:
     """What an item of a step says that is JSON. Raises ValueError where it says nothing of the kind."""
+    try:
+        whole_files.check_size((folder / "metadata").stat().length)
+    except ValueError as error:
+        raise ValueError(f"reading {folder}: {error}. Bring back what it was.") from None
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
         try:
-            whole_files.check_size((folder / "metadata").stat().length)
             return reader.restore(folder)
         except ValueError as error:
             raise ValueError(f"reading {folder}: it is no JSON ({error}). Bring back what it was.") from error

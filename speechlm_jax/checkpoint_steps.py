@@ -146,9 +146,9 @@ def check_room(folder: epath.Path) -> None:
     if jax.process_index() == 0:
         try:
             probe = folder / f"probe{UNFINISHED}"
-            probe.mkdir()
+            probe.mkdir(exist_ok=True)
             probe.rmdir()
-        except OSError as error:
+        except Exception as error:  # Stores have kinds of their own.
             why = f"{error}"
     if not peers.said_by_the_first(not why):
         raise ValueError(why or "the first process can make nothing there")

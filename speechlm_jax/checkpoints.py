@@ -19,7 +19,7 @@ from flax import nnx, traverse_util
 from jax.sharding import Mesh, SingleDeviceSharding
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
 
-from speechlm_jax import checkpoint_meetings, checkpoint_meta, checkpoint_steps, checksums, parameters, sharding
+from speechlm_jax import checkpoint_meetings, checkpoint_meta, checkpoint_steps, checksums, parameters, peers, sharding
 
 _ITEMS = ("state", "stream", "meta")
 _log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Folder:
         )
         self._manager = ocp.CheckpointManager(self.path, options=options, item_names=_ITEMS)
         # The newest that is left has just been compared.
-        self._saved = self._sealed = self._compared = self.latest()
+        self._saved = self._sealed = self._compared = self._agreed_latest()
 
     def save(self, step: int, state: Any, *, stream: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         """Saves in the background; the state may be donated as soon as this returns. A step is saved once. Raises
@@ -108,11 +108,17 @@ class Folder:
         )
         self._saved = step
         self._meetings.begin()
+        ready = False
         with self._surviving(), self._explained():
             checkpoint_steps.check_room(self.path)
             # Nobody writes to them any more: every process has come here.
             self._remove_remains()
-            self._manager.save(step, args=items, force=True)
+            ready = True
+        # What fails in here in one process of several leaves the others in a collective: the run cannot go on.
+        survives = self._surviving() if jax.process_count() == 1 else contextlib.nullcontext()
+        if ready:
+            with survives, self._explained():
+                self._manager.save(step, args=items, force=True)
 
     def _sum_up(self) -> None:
         """Writes the checksums of the step that is being written; then orbax gives it its name."""
@@ -184,6 +190,10 @@ class Folder:
                 ) from error
             _log.error("%s. The run goes on without (%d of %d)", error, self._failed, self._max_failed)
 
+    def _agreed_latest(self) -> int | None:
+        """The latest step as the first process sees it: of what one has renamed, others may see the former name."""
+        return peers.said_by_the_first(self.latest() or 0) or None
+
     def latest(self) -> int | None:
         """The step to go on from."""
         return checkpoint_steps.latest(self.path)
@@ -236,7 +246,7 @@ class Folder:
         """Sets the steps from `first` on aside, which may then be saved again."""
         checkpoint_steps.set_aside_undone(self.path, first=first)
         self._manager.reload()
-        self._saved = self._sealed = self.latest()
+        self._saved = self._sealed = self._agreed_latest()
 
     def close(self) -> None:
         """Waits, and frees the threads. Where something else has ended the run, a save that failed is only told."""

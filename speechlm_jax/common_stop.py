@@ -34,12 +34,13 @@ class CommonStop:
         self._said: int | None = None
         self._last: int | None = None
         self._lock, self._known, self._closed = threading.Lock(), threading.Event(), threading.Event()
+        self._own_notice = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="common stop")
         self._thread.start()
 
     def tell(self) -> None:
-        """This process was told to stop."""
-        peers.note(self._told, "")
+        """This process was told to stop. Waits for nothing."""
+        self._own_notice.set()
 
     def reached(self) -> bool:
         """Whether this is the point to stop at."""
@@ -56,22 +57,25 @@ class CommonStop:
         self._thread.join()
 
     def _watch(self) -> None:
-        try:
-            self._agree()
-        except Exception as error:  # Such as that the first process has ended, which JAX tells of.
-            _log.debug("agreeing on where to stop: %s", error)
-        finally:
-            self._known.set()
+        while not self._known.is_set():
+            closed = self._closed.wait(_POLL_SECONDS if self._said is None else _SOON_SECONDS)
+            try:
+                self._agree(closed)
+            except Exception as error:  # Of the service on the first process, which may be back the next time.
+                _log.debug("agreeing on where to stop: %s", error)
+            if closed:
+                self._known.set()
 
-    def _agree(self) -> None:
-        while not self._closed.wait(_POLL_SECONDS):
-            if peers.notes(self._told):
-                break
+    def _agree(self, closed: bool) -> None:
+        if self._own_notice.is_set():
+            peers.note(self._told, "")
         # One that asks no more says so as well: the others may still have to know.
+        if self._said is None and not closed and not peers.notes(self._told):
+            return
         with self._lock:
-            self._said = self._asked
+            self._said = self._asked if self._said is None else self._said
         peers.note(self._at, f"{self._said}")
-        while len(said := peers.notes(self._at)) < peers.count():
-            if self._closed.wait(_SOON_SECONDS):
-                return
-        self._last = 1 + max(map(int, said.values()))
+        said = peers.notes(self._at)
+        if len(said) == peers.count():
+            self._last = 1 + max(map(int, said.values()))
+            self._known.set()

@@ -171,10 +171,6 @@ def end(code: int, why: str) -> None:
     note(_ENDS, f"{code} {why}")
 
 
-def ended() -> tuple[int, str] | None:
-    """What another one has said of its end."""
-    for process, said in notes(_ENDS).items():
-        if process != own():
-            code, _, why = said.partition(" ")
-            return int(code), why
-    return None
+def ends() -> dict[int, tuple[int, str]]:
+    """Process -> the code and the reason of its end, of those that have said so."""
+    return {process: (int(said.partition(" ")[0]), said.partition(" ")[2]) for process, said in notes(_ENDS).items()}

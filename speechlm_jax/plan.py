@@ -7,7 +7,7 @@ import pathlib
 import sys
 from typing import Any
 
-from speechlm_jax import whole_files
+from speechlm_jax import provenance, whole_files
 from speechlm_jax.training import config
 
 
@@ -81,10 +81,12 @@ def run(
             # What 'auto' takes of CPUs needs less room than what a GPU may have to take.
             written_out = dataclasses.replace(recipe.model, attention_kernel="reference")
             recipe = dataclasses.replace(recipe, model=written_out)
+    asked = {"topology": topology, "devices": devices, "memory_gb": memory_gb}
+    told = {"asked": asked, "versions": provenance.versions("jaxlib", "libtpu")}
     if fit:
         found = fits.search(recipe, there, chip, room, pathlib.Path(fit))
         print(fits.text(found))
-        return _written(json, fits.as_json(found))
+        return _written(json, {**fits.as_json(found), **told})
     planned = program.Program(recipe, sharding.make_mesh(recipe.layout, there))
     if shapes:
         print("\n".join(report.parameter_lines(planned)))
@@ -94,23 +96,11 @@ def run(
     )
     made = report.make(planned, planned.lower(), chip, room)
     print(report.text(made))
-    asked = {"topology": topology, "devices": devices, "memory_gb": memory_gb}
-    return _written(json, {**made.as_json(), "asked": asked, **_planned(recipe)})
+    of = {"mesh": dict(planned.mesh.shape), "remat": recipe.model.remat, "accumulate": recipe.optimizer.accumulate}
+    return _written(json, {**made.as_json(), **of, **told})
 
 
 _MOST_DEVICES = 2**16
-
-
-def _planned(recipe: config.Recipe) -> dict[str, Any]:
-    """What of a recipe a plan depends on most, and the libraries that compiled it."""
-    from speechlm_jax import provenance
-
-    return {
-        "layout": dataclasses.asdict(recipe.layout),
-        "remat": recipe.model.remat,
-        "accumulate": recipe.optimizer.accumulate,
-        "versions": provenance.versions("jaxlib", "libtpu"),
-    }
 
 
 def _written(path: str, told: dict[str, Any]) -> dict[str, Any]:

@@ -51,11 +51,9 @@ class Preemption:
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> "Preemption":
-        import jax
+        from speechlm_jax import common_stop, peers
 
-        if jax.distributed.is_initialized():
-            from speechlm_jax import common_stop
-
+        if peers.count() > 1:
             self._common = common_stop.CommonStop()
             self._closing.callback(self._common.close)
         # Only the main thread may set a handler.

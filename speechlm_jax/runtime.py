@@ -187,12 +187,6 @@ def initialize() -> None:
     )
 
 
-def is_one_of_many() -> bool:
-    """Whether this process has joined others."""
-    jax = sys.modules.get("jax")
-    return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1
-
-
 def _membership(environment: Any) -> tuple[str, int, int] | None:
     """The coordinator's address, the number of processes, and which of them this one is; None for a process alone."""
     coordinator = environment.get("SPEECHLM_COORDINATOR", "")

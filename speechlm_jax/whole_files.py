@@ -116,7 +116,7 @@ def check_folder(path: str | os.PathLike[str] | None, flag: str) -> None:
 def _is_special(path: pathlib.Path) -> bool:
     """Whether a path is there and names no file of its own, such as /dev/null and /dev/stdout."""
     real = path.resolve()
-    return (real.exists() and not real.is_file()) or path.absolute().parent in _DEVICES
+    return (real.exists() and not real.is_file() and not real.is_dir()) or path.absolute().parent in _DEVICES
 
 
 _DEVICES = (pathlib.Path("/dev"), pathlib.Path("/dev/fd"), pathlib.Path("/proc/self/fd"))

@@ -54,4 +54,4 @@ def test_a_process_alone_waits_for_nobody():
     peers.tell("anything")
     peers.meet("anything")
     assert peers.sum_over_all(5) == 5
-    assert (peers.own(), peers.count(), peers.notes("at"), peers.ended()) == (0, 1, {}, None)
+    assert (peers.own(), peers.count(), peers.notes("at"), peers.ends()) == (0, 1, {}, {})

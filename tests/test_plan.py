@@ -84,7 +84,7 @@ def test_a_step_is_compiled_for_a_tpu_that_is_not_there(slices, axes, capsys):
     assert found["devices"] == 4 * slices
     assert found["device_kind"] == "TPU v5 lite"
     assert found["host_bytes"] == 0
-    assert found["asked"]["topology"] == "v5e:2x2" and found["layout"]["slices"] == slices and found["loops"]
+    assert found["asked"]["topology"] == "v5e:2x2" and found["mesh"]["slice"] == slices and found["loops"]
     assert found["peaks_from"] == "https://docs.cloud.google.com/tpu/docs/v5e"
     assert {axis for one in found["collectives"] for axis in one["axis"].split("+")} >= axes
     seconds = found["roofline_seconds"]

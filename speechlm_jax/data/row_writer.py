@@ -181,7 +181,7 @@ def _begin(folder: pathlib.Path, fingerprint: dict[str, Any]) -> None:
         whole_files.write_json(begun, fingerprint)
     else:
         stream_position.check(
-            json.loads(begun.read_text("utf-8")),
+            json.loads(whole_files.read_text(begun)),
             fingerprint,
             f"writing rows into {folder}: what was begun there is of other rows",
             "Remove the folder, or name another: --out.",

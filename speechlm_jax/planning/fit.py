@@ -31,11 +31,14 @@ class Choice(NamedTuple):
     remat: str
     rows: int
     """Of the global batch."""
+    data_shards: int
+    """As the recipe has it, or what divides the rows."""
 
     def bindings(self) -> list[str]:
         """As the command line takes it."""
         cuts = [f"--gin.Layout.{name}={size}" for name, size in dataclasses.asdict(self.layout).items()]
-        return [*cuts, f"--gin.Model.remat={self.remat}", f"--gin.Data.rows={self.rows}"]
+        rows = [f"--gin.Data.rows={self.rows}", f"--gin.Stream.data_shards={self.data_shards}"]
+        return [*cuts, f"--gin.Model.remat={self.remat}", *rows]
 
 
 class Found(NamedTuple):
@@ -113,9 +116,8 @@ class _Trials:
         planned = program.Program(changed, sharding.make_mesh(choice.layout, self.devices))
         lowered = planned.lower()
         kept = self.cache / f"{self._hash(lowered.as_text())}.json"
-        if kept.exists():
-            made = json.loads(kept.read_text())
-        else:
+        made = _read(kept)
+        if made is None:
             print(f"trying {' '.join(choice.bindings())}", file=sys.stderr)
             # Without bounds, so that what is kept serves devices of any memory.
             made = report.make(planned, lowered, self.chip, sys.maxsize).as_json()
@@ -136,13 +138,22 @@ class _Trials:
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
+def _read(kept: pathlib.Path) -> dict[str, Any] | None:
+    """A report that was kept; None where none was, or it is damaged."""
+    try:
+        return json.loads(whole_files.read_text(kept))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def _largest(trials: _Trials, cut: layout.Layout, remat: str) -> list[Found]:
     """The choice of as many rows, by powers of two a device, as memory has room for; where there is none, one that does
     not fit."""
     ways = cut.slices * cut.data * cut.fsdp * trials.recipe.optimizer.accumulate
 
     def of(rows: int) -> Found:
-        return trials.of(Choice(cut, remat, rows * ways))
+        shards = trials.recipe.data.stream.data_shards
+        return trials.of(Choice(cut, remat, rows * ways, math.gcd(shards, rows * ways)))
 
     one = of(1)
     if not one.report["fits"]:

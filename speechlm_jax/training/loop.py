@@ -43,14 +43,15 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     """Trains until Recipe.steps; returns the scores of the last evaluation and the run's figures. See `train.run`."""
     began = runtime.beginning()
     beginning, book = startup.Startup(began), ledger.Ledger(began=began)
-    with preemption.Preemption() as notice, contextlib.ExitStack() as watched:
+    with preemption.Preemption() as notice, contextlib.ExitStack() as watched, contextlib.ExitStack() as parts:
         if recipe.watchdog is not None:
             watched.enter_context(watchdog.Watchdog(recipe.watchdog, book, recipe.run_dir))
         try:
-            return _train(recipe, config_text, notice, beginning, book)
+            return _train(recipe, config_text, parts, notice, beginning, book)
         except preemption.Preempted:
             raise
         except BaseException as error:
+            # Before `parts` are closed, which may wait for the others.
             watchdog.tell_of(error)
             raise
 
@@ -58,83 +59,82 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
 def _train(
     recipe: config.Recipe,
     config_text: str,
+    parts: contextlib.ExitStack,
     notice: preemption.Preemption,
     beginning: startup.Startup,
     book: ledger.Ledger,
 ) -> dict[str, Any]:
     started = time.monotonic()
-    with contextlib.ExitStack() as parts:
-        peers.meet("looking for devices")
-        run = _open(recipe, parts)
-        beginning.end("tasks")
-        peers.meet("opening its checkpoints")
-        if jax.process_index() == 0:
-            book.keep(run.folder)
-        parts.callback(book.write)
-        best = _best(recipe, run)
-        saved = parts.enter_context(contextlib.closing(_checkpoints(recipe, run, best)))
-        made = program.Program(recipe)
-        begins = _start(run, made, saved)
-        done = book.stands = begins.step
-        if done >= recipe.steps and not begins.owes_scores:
-            peers.say(f"{run.folder} has done its {done} steps; Recipe.steps = {recipe.steps}.")
-            return {"scores": {}, "seconds": time.monotonic() - started, "skipped": 0}
-        if done:
-            peers.say(f"going on from step {done} of {run.folder}")
-        if best is not None:
-            best.forget(after=done)
-        book.write()
-        beginning.end("checkpoints")
-        if jax.process_index() == 0:
-            kept_recipe.write(run.folder, config_text, step=done)
-        source = parts.enter_context(contextlib.closing(_source(recipe, run, made, begins)))
-        ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source, begins.position.shards)))
-        # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
-        parts.callback(source.close)
-        with book.within("compile"):
-            # A run that has but scores to tell may be at the end of its rows.
-            train_step = _compiled(run, made, ahead.check if done < recipe.steps else lambda: None)
-        beginning.end("compiling")
-        now = begins.state()
-        beginning.end("state")
-        line = window.Window(beginning, book)
-        going = course.Course(
-            course.Parts(
-                recipe=recipe,
-                text=config_text,
-                program=made,
-                vocabulary=run.words.hash,
-                fingerprint=run.feed.fingerprint,
-                source=source,
-                saved=saved,
-                writer=parts.enter_context(
-                    contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps))
-                ),
-                line=line,
-                book=book,
-                train_step=train_step,
-                evaluate=_evaluation(recipe, run, made),
-                links=chain.Log(_own(run.folder, "batches")) if recipe.log_batches else None,
-                best=best,
-            ),
-            now,
-            begins.position,
-        )
-        del now  # The first step consumes it.
-        # Whatever ends the run: what is closed behind it may take longer than a step.
-        parts.callback(book.enter, "end")
-        notice.begin()
-        try:
-            if begins.owes_scores:
-                _score(recipe, going, run, notice, again=True)
-                beginning.end("evaluation")
-            _go(recipe, going, run, notice, lambda: line.fetch(ahead))
-        except preemption.Preempted:
-            with book.within("save"):
-                raise _stopped(recipe, going, saved, notice, run.folder) from None
+    peers.meet("looking for devices")
+    run = _open(recipe, parts)
+    beginning.end("tasks")
+    peers.meet("opening its checkpoints")
+    if jax.process_index() == 0:
+        book.keep(run.folder)
+    parts.callback(book.write)
+    best = _best(recipe, run)
+    saved = parts.enter_context(contextlib.closing(_checkpoints(recipe, run, best)))
+    made = program.Program(recipe)
+    begins = _start(run, made, saved)
+    done = book.stands = begins.step
+    if done >= recipe.steps and not begins.owes_scores:
+        peers.say(f"{run.folder} has done its {done} steps; Recipe.steps = {recipe.steps}.")
+        return {"scores": {}, "seconds": time.monotonic() - started, "skipped": 0}
+    if done:
+        peers.say(f"going on from step {done} of {run.folder}")
+    if best is not None:
+        best.forget(after=done)
+    book.write()
+    beginning.end("checkpoints")
+    if jax.process_index() == 0:
+        kept_recipe.write(run.folder, config_text, step=done)
+    source = parts.enter_context(contextlib.closing(_source(recipe, run, made, begins)))
+    ahead = parts.enter_context(contextlib.closing(_ahead(recipe, made, source, begins.position.shards)))
+    # The readers are stopped first: the thread that makes batches ahead may be waiting for them.
+    parts.callback(source.close)
+    with book.within("compile"):
+        # A run that has but scores to tell may be at the end of its rows.
+        train_step = _compiled(run, made, ahead.check if done < recipe.steps else lambda: None)
+    beginning.end("compiling")
+    now = begins.state()
+    beginning.end("state")
+    line = window.Window(beginning, book)
+    going = course.Course(
+        course.Parts(
+            recipe=recipe,
+            text=config_text,
+            program=made,
+            vocabulary=run.words.hash,
+            fingerprint=run.feed.fingerprint,
+            source=source,
+            saved=saved,
+            writer=parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps))),
+            line=line,
+            book=book,
+            train_step=train_step,
+            evaluate=_evaluation(recipe, run, made),
+            links=chain.Log(_own(run.folder, "batches")) if recipe.log_batches else None,
+            best=best,
+        ),
+        now,
+        begins.position,
+    )
+    del now  # The first step consumes it.
+    # Whatever ends the run: what is closed behind it may take longer than a step.
+    parts.callback(book.enter, "end")
+    notice.begin()
+    try:
+        if begins.owes_scores:
+            _score(recipe, going, run, notice, again=True)
+            beginning.end("evaluation")
+        _go(recipe, going, run, notice, lambda: line.fetch(ahead))
+    except preemption.Preempted:
         with book.within("save"):
-            saved.wait()
-    return {"scores": going.scores, "seconds": time.monotonic() - started, "skipped": source.bad_records.skipped}
+            raise _stopped(recipe, going, saved, notice, run.folder) from None
+    with book.within("save"):
+        saved.wait()
+    skipped = peers.sum_over_all(source.bad_records.skipped)
+    return {"scores": going.scores, "seconds": time.monotonic() - started, "skipped": skipped}
 
 
 class _Run(NamedTuple):

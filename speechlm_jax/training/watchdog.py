@@ -42,6 +42,9 @@ class Watchdog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            if peers.own() == 0 and peers.count() > 1 and 0 in peers.ends():
+                time.sleep(2 * _POLL_SECONDS)  # With the first process goes what the others hear of it by.
         self._stop.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
@@ -62,16 +65,17 @@ class Watchdog:
             faulthandler.dump_traceback_later(2 * limit, exit=True, file=_STANDARD_ERROR)
             if waited > limit:
                 self._end(endings.STALLED, self._reason(phase, waited, limit, setting), first=True)
-            ended = None
+            ends = {}
             try:
-                ended = peers.ended()
+                ends = peers.ends()
                 if phase != told:
                     peers.tell(phase)
                     told = phase
             except Exception as error:  # Such as that the first process has ended, which JAX tells of.
                 _log.debug("asking the other processes where they are: %s", error)
-            if ended is not None:
-                code, why = ended
+            # One that ends by itself has more to say than that another does.
+            if ends and peers.own() not in ends:
+                code, why = next(iter(ends.values()))
                 self._end(code, f"{why} This process is at {phase} since {waited:.0f} s.", first=False)
 
     def _reason(self, phase: ledger.Phase, waited: float, limit: float, setting: str) -> str:
@@ -85,9 +89,8 @@ class Watchdog:
     def _end(self, code: int, why: str, *, first: bool) -> None:
         """Ends the process, whatever of the rest does not work any more."""
         try:
-            runtime.say(
-                f"training: {why} Stacks of all threads: {self._path}. The same command goes on from what is saved."
-            )
+            again = " The same command goes on from what is saved." if code == endings.STALLED else ""
+            runtime.say(f"training: {why} Stacks of all threads: {self._path}.{again}")
             # A disk may be what stands still.
             writing = threading.Thread(target=self._write_stacks, daemon=True)
             writing.start()
@@ -118,7 +121,7 @@ class Watchdog:
 def tell_of(error: BaseException) -> None:
     """Says to the other processes of a run that this one ends by an error; their watchdogs end them, with its code."""
     code, message = endings.judged(error)
+    if code == endings.FAULT:  # Its message is the stack, which others do not see.
+        message = f"{type(error).__name__}: {error}"
     with contextlib.suppress(jax.errors.JaxRuntimeError):
         peers.end(code, f"process {peers.own()} has ended: {message}")
-        if peers.own() == 0 and peers.count() > 1:
-            time.sleep(2 * _POLL_SECONDS)  # With it goes what the others hear it by.
