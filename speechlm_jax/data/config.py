@@ -191,3 +191,6 @@ class Data:
 
     def __post_init__(self):
         limits.at_least(self, 1, "rows")
+        # A day, and a million tokens: beyond it not even shapes can be held.
+        limits.at_most(self.row, 86_400, "audio_seconds", "target_audio_seconds")
+        limits.at_most(self.row, 2**20, "inputs", "targets")
