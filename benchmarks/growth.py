@@ -9,10 +9,10 @@ other segments, so that their time grows with the segments rather than with the 
 rounds in turn, stands beside its operations by planning/flops.py. Along `shards`, weights are cut over so many
 pretended devices (fsdp), which share the cores of this machine: the work stays the same.
 
---plot writes a picture of all that. The script ends with code 1 where something grows more than the theory has it. The
-last line of standard output is JSON: the points of each axis; `power`, with which time grew from the first point to
-the last, beside that of the theory: at most 1 of rows and of layers, 2 of the length of a row (attention), 0 of
-shards; and `compile_ratio` and `text_ratio`, of a program of 24 layers over that of 6.
+--plot writes a picture of all that. The script ends with code 1 where something grows more than the theory, and SPARE
+beside it, has it. The last line of standard output is JSON: the points of each axis; `power`, with which time grew
+from the first point to the last, beside that of the theory: at most 1 of rows and of layers, 2 of the length of a row
+(attention), 0 of shards; and `compile_ratio` and `text_ratio`, of a program of 24 layers over that of 6.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def beyond(found: Mapping[str, Any]) -> list[str]:
     """What grows more than it may."""
     return [
         *(
-            f"time grows with the power {own['power']} of {axis}, wanted at most {own['theory']}"
+            f"time grows with the power {own['power']} of {axis}, wanted at most {own['theory'] + SPARE[axis]}"
             for axis, own in found["axes"].items()
             if own["power"] > own["theory"] + SPARE[axis]
         ),

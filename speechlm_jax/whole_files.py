@@ -106,11 +106,8 @@ def check_file(path: str | os.PathLike[str] | None, flag: str) -> None:
 def check_folder(path: str | os.PathLike[str] | None, flag: str) -> None:
     """Raises ValueError where no file could be written to the folder that a flag names, once it is made. None: it is
     not asked for."""
-    if path is None:
-        return
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise ValueError(f"writing {flag}={path}: it is no folder. Name one.")
-    _check_writable(pathlib.Path(path), f"{flag}={path}")
+    if path is not None:
+        _check_writable(pathlib.Path(path), f"{flag}={path}")
 
 
 def _is_special(path: pathlib.Path) -> bool:

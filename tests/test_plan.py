@@ -126,6 +126,7 @@ def test_a_step_that_no_tpu_holds_says_so():
             r"--topology=v5e:2x2: .* which a topology knows; found --memory_gb=80",
         ),
         ({"topology": "v5e:2x2", "fit": "somewhere", "shapes": True}, "Give one of them"),
+        ({"topology": "v5e:2x2", "fit": __file__}, "writing --fit=.*: Not a directory. Name another place"),
         (
             {"topology": "v5e:2x2", "slices": 3},
             r"8 rows do not divide into 1 microbatches over slice=3 x data=1 x fsdp=4",

@@ -69,9 +69,3 @@ def test_a_device_is_not_replaced_by_a_file(path):
     with pytest.raises(ValueError, match=f"writing {path}: it is a device or a pipe"):
         whole_files.write_json(path, {})
     assert os.lstat(path).st_mode == kind
-
-
-def test_a_folder_that_is_a_file_is_told_before_the_work(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"writing --fit=.*/file: it is no folder\. Name one"):
-        whole_files.check_folder(tmp_path / "file", "--fit")
