@@ -51,12 +51,17 @@ def start(command: list[str], **environment: str) -> subprocess.Popen:
     )
 
 
-def stopped(run: pathlib.Path, processes: list[subprocess.Popen], notice: signal.Signals = signal.SIGTERM) -> list[str]:
-    """What processes said that were told to stop, the last of them alone, after some steps."""
+def wait_for_steps(run: pathlib.Path, processes: list[subprocess.Popen]) -> None:
+    """Returns when some steps are done."""
     metrics = run / "metrics.jsonl"
     while not metrics.exists() or metrics.read_text().count("\n") < 3:
         assert all(process.poll() is None for process in processes), [p.communicate()[0] for p in processes]
         time.sleep(0.02)
+
+
+def stopped(run: pathlib.Path, processes: list[subprocess.Popen], notice: signal.Signals = signal.SIGTERM) -> list[str]:
+    """What processes said that were told to stop, the last of them alone, after some steps."""
+    wait_for_steps(run, processes)
     processes[-1].send_signal(notice)
     said = [process.communicate(timeout=200)[0] for process in processes]
     assert [process.returncode for process in processes] == [endings.PREEMPTED] * len(processes), said
@@ -142,10 +147,7 @@ def test_a_process_of_a_group_that_fails_ends_the_others_with_its_code_and_its_w
 def test_a_process_of_a_group_that_is_told_again_ends_at_once(folder):
     heartbeat = {"SPEECHLM_HEARTBEAT_SECONDS": "10"}
     group = [start(words(folder, "again", *LONG), **told, **heartbeat) for told in process_group.environments(2)]
-    metrics = folder / "again" / "metrics.jsonl"
-    while not metrics.exists() or metrics.read_text().count("\n") < 3:
-        assert all(process.poll() is None for process in group), [p.communicate()[0] for p in group]
-        time.sleep(0.02)
+    wait_for_steps(folder / "again", group)
     # Nobody can agree with it.
     group[0].send_signal(signal.SIGSTOP)
     group[1].send_signal(signal.SIGTERM)

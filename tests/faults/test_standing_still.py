@@ -31,6 +31,15 @@ def after_some_steps(folder, name, processes, *bindings):
     return run
 
 
+def goes_on_like(whole, again, faults, seconds):
+    """Sees a run to its end that was ended so many seconds after its fault, and that it ends as the whole one."""
+    again.end()
+    found = killed_runs.differences(whole, again)
+    faults.count("hangs", identical=int(not found))
+    faults.most("hang_seconds", round(seconds, 1))
+    assert not found
+
+
 def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, faults):
     faults.count("hangs", tried=1)
     # An evaluation reads through the same gate, and may take longer.
@@ -45,11 +54,8 @@ def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, 
     assert all("prefetch" in (run.path / f"stacks-{number}.txt").read_text() for number in range(2))
     run.gate.unlink()
     again = killed_runs.Run(folder, "blocked", 2, "--gin.Evaluation.every=8")
-    again.end()
-    found = killed_runs.differences(whole, again)
-    faults.count("hangs", identical=int(not found))
-    faults.most("hang_seconds", round(seconds, 1))
-    assert again.went_on_from() >= 4 and not found
+    goes_on_like(whole, again, faults, seconds)
+    assert again.went_on_from() >= 4
 
 
 def test_a_process_whose_reader_fails_ends_the_others_with_its_code_and_its_words(folder, whole, faults):
@@ -63,12 +69,7 @@ def test_a_process_whose_reader_fails_ends_the_others_with_its_code_and_its_word
     assert codes == [2, 2] and seconds < BOUND_SECONDS, run.said()
     assert "process 0 has ended: reading task 'gated_recognition'" in run.said()
     broken.unlink()
-    again = killed_runs.Run(folder, "failed", 2)
-    again.end()
-    found = killed_runs.differences(whole, again)
-    faults.count("hangs", identical=int(not found))
-    faults.most("hang_seconds", round(seconds, 1))
-    assert not found
+    goes_on_like(whole, killed_runs.Run(folder, "failed", 2), faults, seconds)
 
 
 def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monkeypatch):
@@ -87,12 +88,7 @@ def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monk
     seconds = time.monotonic() - began
     assert seconds < BOUND_SECONDS
     assert "process 0 stands still at step" in run.said() and "the others: process 1 (" in run.said()
-    again = killed_runs.Run(folder, "hung", 2)
-    again.end()
-    found = killed_runs.differences(whole, again)
-    faults.count("hangs", identical=int(not found))
-    faults.most("hang_seconds", round(seconds, 1))
-    assert not found
+    goes_on_like(whole, killed_runs.Run(folder, "hung", 2), faults, seconds)
 
 
 def test_a_source_that_shrank_is_told_before_a_step_is_done(folder):
