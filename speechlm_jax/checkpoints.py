@@ -71,10 +71,11 @@ class Folder:
         self._share, self._max_failed, self._failed = verified, max_failed, 0
         self._lost: ValueError | None = None
         self._meetings = checkpoint_meetings.Meetings()
+        # Not left to orbax: its thread may find what the first save tries the folder with, and fails every save then.
+        self._remove_remains()
         checkpoint_steps.set_aside_broken(self.path, verified)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=preservation.AnyPreservationPolicy([preservation.LatestN(keep), *besides]),
-            cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(
                 timeout_secs=limit_seconds,
                 post_finalization_callback=self._sum_up,

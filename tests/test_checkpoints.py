@@ -329,6 +329,14 @@ def test_a_step_whose_notes_find_no_place_in_its_checksums_is_whole(tmp_path, mo
     assert checkpoint_steps.find(tmp_path).name == "1"
 
 
+def test_what_is_left_of_a_life_before_is_gone_when_the_folder_is_open(tmp_path):
+    left = tmp_path / "checkpoints" / "9.orbax-checkpoint-tmp"
+    left.mkdir(parents=True)
+    keeper = checkpoints.Folder(tmp_path)
+    assert not left.exists()
+    keeper.close()
+
+
 def test_remains_that_cannot_be_removed_do_not_end_a_run(tmp_path, monkeypatch, caplog):
     keeper = checkpoints.Folder(tmp_path)
     with monkeypatch.context() as broken:
