@@ -77,11 +77,24 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(environment):
-    program = (
-        "from speechlm_jax import runtime\nruntime.initialize()\nruntime.initialize()\nimport jax\n"
-        "print(jax.process_index(), jax.process_count(), jax.device_count())"
-    )
+JOINS = """
+from speechlm_jax import runtime
+runtime.initialize()
+runtime.initialize()
+import jax
+print(jax.process_index(), jax.process_count(), jax.device_count())
+"""
+LISTENS = """
+import os
+from speechlm_jax import runtime
+runtime.initialize()
+port = int(os.environ["SPEECHLM_COORDINATOR"].split(":")[1])
+sockets = [line.split() for name in ("tcp", "tcp6") for line in open("/proc/net/" + name)]
+print(*[fields[1] for fields in sockets if fields[3] == "0A" and fields[1].endswith(f":{port:04X}")])
+"""
+
+
+def start(environment, program=JOINS):
     return subprocess.Popen(
         [sys.executable, "-c", program],
         env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", **environment},
@@ -99,6 +112,15 @@ def test_processes_join_one_group():
     group = [start({**told, "SPEECHLM_PROCESS_ID": str(number)}) for number in range(2)]
     outs = [process.communicate(timeout=200)[0].strip().splitlines()[-1] for process in (alone, *group)]
     assert outs == ["0 1 2", "0 2 4", "1 2 4"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not pathlib.Path("/proc/net/tcp").exists(), reason="the system does not say who listens where")
+def test_where_all_stand_on_one_machine_no_other_can_call_them():
+    process = start({"SPEECHLM_COORDINATOR": f"localhost:{free_port()}"}, LISTENS)
+    addresses = [word.split(":")[0] for word in process.communicate(timeout=200)[0].splitlines()[-1].split()]
+    # 127.0.0.1, of either family.
+    assert addresses and all(address[-8:] == "0100007F" for address in addresses)
 
 
 COMPILES = """

@@ -34,11 +34,14 @@ class Watchdog:
     def __init__(self, choices: config.Watchdog, book: ledger.Ledger, folder: str | os.PathLike[str]):
         self._choices, self._book = choices, book
         self._path = pathlib.Path(folder) / f"stacks-{peers.own()}.txt"
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
+        self._stop, self._ending = threading.Event(), threading.Lock()
+        self._watching = threading.Thread(target=self._watch, daemon=True, name="watchdog")
+        # Of its own: where the first process hangs, what it is asked has no answer.
+        self._listening = threading.Thread(target=self._listen, daemon=True, name="watchdog of others")
 
     def __enter__(self) -> "Watchdog":
-        self._thread.start()
+        self._watching.start()
+        self._listening.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,7 +49,8 @@ class Watchdog:
             if peers.own() == 0 and peers.count() > 1 and 0 in peers.ends():
                 time.sleep(2 * _POLL_SECONDS)  # With the first process goes what the others hear of it by.
         self._stop.set()
-        self._thread.join()
+        self._watching.join()
+        self._listening.join(2 * _POLL_SECONDS)
         faulthandler.cancel_dump_traceback_later()
 
     def limit(self) -> tuple[float, str]:
@@ -57,7 +61,6 @@ class Watchdog:
         return max(choices.least_seconds, choices.multiple * usual), "Watchdog.least_seconds and Watchdog.multiple"
 
     def _watch(self) -> None:
-        told = None
         while not self._stop.wait(_POLL_SECONDS):
             phase, (limit, setting) = self._book.phase, self.limit()
             waited = time.monotonic() - self._book.since
@@ -65,7 +68,11 @@ class Watchdog:
             faulthandler.dump_traceback_later(2 * limit, exit=True, file=_STANDARD_ERROR)
             if waited > limit:
                 self._end(endings.STALLED, self._reason(phase, waited, limit, setting), first=True)
-            ends = {}
+
+    def _listen(self) -> None:
+        told = None
+        while not self._stop.wait(_POLL_SECONDS):
+            phase, ends = self._book.phase, {}
             try:
                 ends = peers.ends()
                 if phase != told:
@@ -76,6 +83,7 @@ class Watchdog:
             # One that ends by itself has more to say than that another does.
             if ends and peers.own() not in ends:
                 code, why = next(iter(ends.values()))
+                waited = time.monotonic() - self._book.since
                 self._end(code, f"{why} This process is at {phase} since {waited:.0f} s.", first=False)
 
     def _reason(self, phase: ledger.Phase, waited: float, limit: float, setting: str) -> str:
@@ -88,16 +96,20 @@ class Watchdog:
 
     def _end(self, code: int, why: str, *, first: bool) -> None:
         """Ends the process, whatever of the rest does not work any more."""
+        if not self._ending.acquire(blocking=False):
+            return
         try:
             again = " The same command goes on from what is saved." if code == endings.STALLED else ""
             runtime.say(f"training: {why} Stacks of all threads: {self._path}.{again}")
             # A disk may be what stands still.
             writing = threading.Thread(target=self._write_stacks, daemon=True)
             writing.start()
-            if first and (others := sorted({*range(peers.count())} - {peers.own()})):
-                with contextlib.suppress(jax.errors.JaxRuntimeError):
-                    peers.end(code, why)
-                    runtime.say(f"training: the others: {peers.in_words(others)}")
+            if first and peers.count() > 1:
+                telling = threading.Thread(target=_tell_others, args=(code, why), daemon=True)
+                telling.start()
+                telling.join(_POLL_SECONDS)
+                if telling.is_alive():
+                    runtime.say("training: process 0, by which the others are told and asked, does not answer.")
             writing.join(_POLL_SECONDS)
             if writing.is_alive():
                 faulthandler.dump_traceback(_STANDARD_ERROR, all_threads=True)
@@ -116,6 +128,14 @@ class Watchdog:
             written = self._path.stat().st_size
         if not written:
             faulthandler.dump_traceback(_STANDARD_ERROR, all_threads=True)
+
+
+def _tell_others(code: int, why: str) -> None:
+    """That this process ends; and tells people where the others are."""
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+        peers.end(code, why)
+        others = sorted({*range(peers.count())} - {peers.own()})
+        runtime.say(f"training: the others: {peers.in_words(others)}")
 
 
 def tell_of(error: BaseException) -> None:

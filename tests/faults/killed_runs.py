@@ -44,20 +44,29 @@ class Point:
     phase: Phase
     notice: signal.Signals
     processes: int
-    whom: Literal["one", "all"]
+    whom: Literal["first", "last", "all"]
+    """The first holds the service by which the others meet."""
 
     def __str__(self) -> str:
         return f"{self.notice.name}-{self.whom}-of-{self.processes}-{self.phase}"
 
 
+_ONE: tuple[Literal["first", "last"], ...] = ("first", "last")
+
+
 def points() -> list[Point]:
-    """Every phase with every way to kill: one of two processes, or all there are, of one or of two by turns; and a
-    process alone within an evaluation, which alone ends on the spot there."""
-    return [Point("evaluation", signal.SIGTERM, 1, "all")] + [
+    """Every phase with every way to kill: one of two processes, the first or the last by turns, or all there are, of
+    one or of two by turns; one of four; and a process alone within an evaluation, which alone ends on the spot there.
+    """
+    return [
+        Point("evaluation", signal.SIGTERM, 1, "all"),
+        Point("save", signal.SIGTERM, 4, "last"),
+        Point("step", signal.SIGKILL, 4, "first"),
+    ] + [
         Point(phase, notice, processes, whom)
         for number, phase in enumerate(PHASES)
         for notice in (signal.SIGTERM, signal.SIGKILL)
-        for processes, whom in ((2, "one"), (1 + number % 2, "all"))
+        for processes, whom in ((2, _ONE[number % 2]), (1 + number % 2, "all"))
     ]
 
 
@@ -151,7 +160,7 @@ class Run:
 
     def kill(self, point: Point) -> None:
         """Sends the notice, and sees that all end in bounded time."""
-        hit = self.processes[-1:] if point.whom == "one" else self.processes
+        hit = {"first": self.processes[:1], "last": self.processes[-1:], "all": self.processes}[point.whom]
         for process in hit:
             process.send_signal(point.notice)
         if len(self.processes) > 1 and point.notice == signal.SIGTERM:

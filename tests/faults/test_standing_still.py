@@ -72,23 +72,27 @@ def test_a_process_whose_reader_fails_ends_the_others_with_its_code_and_its_word
     goes_on_like(whole, killed_runs.Run(folder, "failed", 2), faults, seconds)
 
 
-def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monkeypatch):
+@pytest.mark.parametrize(
+    ("hangs", "named"),
+    [(1, "the others: process 1 ("), (0, "process 0, by which the others are told and asked, does not answer")],
+)
+def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monkeypatch, hangs, named):
     faults.count("hangs", tried=1)
     # It is the watchdog that is tried: JAX misses a process that is silent, too, and may be the first to end the run.
     monkeypatch.setenv("SPEECHLM_HEARTBEAT_SECONDS", "100")
-    run = after_some_steps(folder, "hung", 2, *QUICK)
-    first, second = run.processes
+    run = after_some_steps(folder, f"hung{hangs}", 2, *QUICK)
+    other = 1 - hangs
     began = time.monotonic()
-    second.send_signal(signal.SIGSTOP)
+    run.processes[hangs].send_signal(signal.SIGSTOP)
     try:
-        assert first.wait(killed_runs.PATIENCE_SECONDS) == endings.STALLED, run.said()
+        assert run.processes[other].wait(killed_runs.PATIENCE_SECONDS) == endings.STALLED, run.said()
     finally:
-        second.kill()
-        second.wait()
+        run.processes[hangs].kill()
+        run.processes[hangs].wait()
     seconds = time.monotonic() - began
     assert seconds < BOUND_SECONDS
-    assert "process 0 stands still at step" in run.said() and "the others: process 1 (" in run.said()
-    goes_on_like(whole, killed_runs.Run(folder, "hung", 2), faults, seconds)
+    assert f"process {other} stands still at step" in run.said() and named in run.said()
+    goes_on_like(whole, killed_runs.Run(folder, f"hung{hangs}", 2), faults, seconds)
 
 
 def test_a_source_that_shrank_is_told_before_a_step_is_done(folder):
