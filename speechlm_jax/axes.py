@@ -3,7 +3,8 @@
 Letters (jaxtyping shapes, and suffixes of array names):
 
     B rows of a batch          M mel channels             D width of the trunk
-    N waveform samples         P encoder audio positions  F feed-forward width
+    N waveform samples, or     P encoder audio positions  F feed-forward width
+      hypotheses of a segment
     T speech frames (10 ms)    S encoder positions        H attention heads
     E segments of a row        U decoder positions        K width of a head
     V vocabulary               L layers                   C channels of a convolution

@@ -8,6 +8,7 @@ here, by the configs that gin files name, or by a verb's module until run() is c
 import ast
 import cmath
 import contextlib
+import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
@@ -150,11 +151,13 @@ def _bound(run: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _given_by_default(module: ModuleType, known: Mapping[str, Any]) -> str:
-    """Gin text that hands run() the dataclasses that it requires and nothing binds: `train.run.recipe = @Recipe()`."""
+    """Gin text that hands run() its dataclasses that nothing binds: `train.run.recipe = @Recipe()`."""
     bound, names = _bound(module.run), {value: name for name, value in known.items()}
     lines = []
-    for name in settings.required(module.run):
-        for kind in settings.dataclasses_in(settings.of(module.run)[name].annotation):
+    for name, setting in settings.of(module.run).items():
+        if setting.default is not settings.ABSENT and not dataclasses.is_dataclass(setting.default):
+            continue
+        for kind in settings.dataclasses_in(setting.annotation):
             if name not in bound and kind in names:
                 lines += [_import_lines([f"{module.__name__}.run", names[kind]])]
                 lines += [f"{module.__name__}.run.{name} = @{names[kind]}()"]

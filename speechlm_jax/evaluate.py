@@ -1,9 +1,11 @@
 """Verb `evaluate`: a checkpoint and tasks in, scores out."""
 
 import argparse
+import dataclasses
 from typing import Any
 
 from speechlm_jax import runtime, whole_files
+from speechlm_jax.inference import config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--manifest", help="take the tasks `manifest_...` from this manifest; all of it, if it has no field `split`"
     )
     parser.add_argument("--recogniser", help="a checkpoint that writes down what the model speaks")
+    parser.add_argument("--beam", type=int, help="follow so many hypotheses at once, as Search.beam")
     parser.add_argument("--max_examples", type=int, help="score at most this many records of each task")
     parser.add_argument("--rows", type=int, help="rows computed at once (default: at most 8)")
     parser.add_argument("--json", help="write the scores here as JSON")
@@ -38,6 +41,8 @@ def run(
     decode_steps: int | None = None,
     rows: int | None = None,
     recogniser: str | None = None,
+    decoding: config.Search = config.GREEDY,
+    beam: int | None = None,
     json: str | None = None,
 ) -> dict[str, Any]:
     """Scores each task of `task` on a split with the weights of a checkpoint, and prints a line for each; with
@@ -51,8 +56,12 @@ def run(
 
     rows: rows of a batch, shared by the devices of this machine; None: those of training, but at most 8.
 
+    decoding: how the decoder's text is looked for.
+
     recogniser: a run's folder or checkpoint. Of speech that the model makes of texts, `heard/wer` says how much of it
     this one mishears, and `heard_recordings/wer` how much of the true recordings.
+
+    json: what was scored stands beside it until it is whole; the same command goes on behind that.
 
     Raises ValueError for a checkpoint, task or split that is not there.
     """
@@ -78,8 +87,11 @@ def run(
         decode_steps=decode_steps,
         rows=rows,
         recogniser=recogniser,
+        decoding=decoding if beam is None else dataclasses.replace(decoding, beam=beam),
     )
-    found = scoring.score(checkpoint, examples) if before is None else forgetting.compare(checkpoint, before, examples)
+    if before is None:
+        return scoring.score(checkpoint, examples, out=json)
+    found = forgetting.compare(checkpoint, before, examples)
     if json is not None:
         whole_files.write_json(json, found)
     return found

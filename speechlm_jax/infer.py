@@ -1,8 +1,10 @@
 """Verb `infer`: recordings and texts in, a model's answers out as JSON lines."""
 
 import argparse
+import dataclasses
 
 from speechlm_jax import whole_files
+from speechlm_jax.inference import config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, help="speak: 0 takes the likeliest sound (default: 0.7)")
     parser.add_argument("--seed", type=int, help="speak: another draws another sound (default: 0)")
     parser.add_argument("--search", help="transcribe: decoder, greedily (default), or ctc, the CTC head")
+    parser.add_argument("--beam", type=int, help="follow so many hypotheses at once, as Search.beam")
+    parser.add_argument(
+        "--label",
+        action="append",
+        help="classify, answer: a text that the answer may be, given for each (default: any text)",
+    )
+    parser.add_argument(
+        "--language_model", help="a checkpoint that has learned text behind the same prompts; see Search.language_model"
+    )
     parser.add_argument("--rows", type=int, help="rows computed at once (default: at most 8)")
     parser.add_argument("--out", help="write the lines here instead of standard output")
 
@@ -40,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     *,
     checkpoint: str,
+    decoding: config.Search = config.GREEDY,
     inputs: list[str] | tuple[str, ...] = (),
     use: str = "transcribe",
     text: list[str] | tuple[str, ...] = (),
@@ -52,6 +64,9 @@ def run(
     temperature: float = 0.7,
     seed: int = 0,
     search: str = "decoder",
+    beam: int | None = None,
+    label: list[str] | tuple[str, ...] = (),
+    language_model: str | None = None,
     out: str | None = None,
     decode_steps: int | None = None,
     rows: int | None = None,
@@ -70,18 +85,18 @@ def run(
     language: of what is given, where a manifest's own field of languages does not say. None: the one language of the
     manifest that the model was trained on; else the only one that its vocabulary has; else English, with a note.
 
-    about: the `name` of the classification that the model learned; '' for one without a name.
+    about: the `name` of the classification that the model learned; '' for one without a name. speaker: a name as
+    training spelled it; None where training named none.
 
-    speaker: a name as training spelled it; None where training named none.
+    decoding: how the decoder's text is looked for; of Search.best > 1 a line has "texts": [{"text", "score"}], too.
 
     out_dir: what is spoken is written to ID.wav in it, 16 kHz.
 
-    out: the file bears its name once it is whole, and ends in .part until then.
+    out: the file bears its name once it is whole, and ends in .part until then; the same command goes on behind it.
 
     decode_steps: tokens that the decoder may write, the end token too; None: as many as Row.targets.
 
-    rows: rows of a batch, shared by the devices of this machine; None: no more than are needed, those of training or
-    8.
+    rows: of a batch, shared by this machine's devices; None: no more than are needed, those of training or 8.
 
     Raises ValueError for a checkpoint or an input that is not there, for flags that do not go with the use, or a
     language that the vocabulary lacks; and, when the lines are written, where all of them are errors.
@@ -101,8 +116,12 @@ def run(
         temperature=temperature,
         seed=seed,
         search=search,
+        decoding=decoding if beam is None else dataclasses.replace(decoding, beam=beam),
+        label=tuple(label),
+        language_model=language_model,
     )
-    there.check_checkpoint(checkpoint)
+    for path in (checkpoint, *filter(None, [language_model])):
+        there.check_checkpoint(path)
     found = entries.find(inputs, request)
     whole_files.check_file(out, "--out")
     whole_files.check_folder(out_dir, "--out_dir")

@@ -29,7 +29,7 @@ from speechlm_jax.data import (
     quarantine,
     sources,
 )
-from speechlm_jax.inference import evaluation
+from speechlm_jax.inference import evaluation, kept_batches
 from speechlm_jax.inference import matching as matchers
 from speechlm_jax.losses import heads
 from speechlm_jax.models import speech_text
@@ -103,6 +103,7 @@ def scores(
     weights: tuple[float, ...] = (1.0,),
     row: batch.Row = ROW,
     between: Callable[[], None] = lambda: None,
+    kept: kept_batches.Kept | None = None,
 ) -> dict:
     """Scores in all processes; see `task`, `model` and Evaluator.score. ctc: whether the run has that loss head. No
     record may be bad."""
@@ -121,7 +122,7 @@ def scores(
         heads=heads.load(["targets", "masked_tokens", *(["ctc"] if ctc else []), *(["matching"] if matching else [])]),
         decode_steps=decode_steps,
     )
-    return evaluator.score(params, task(claims=claims, weights=weights), "test", between=between)
+    return evaluator.score(params, task(claims=claims, weights=weights), "test", between=between, kept=kept)
 
 
 def shares(words: vocabulary.Vocabulary) -> list[tuple[Any, float]]:

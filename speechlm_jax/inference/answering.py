@@ -1,16 +1,17 @@
 """Recordings and texts to a model's answers, from files to JSON lines."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
-from speechlm_jax import audio, label_metrics, runtime
+from speechlm_jax import audio, label_metrics, runtime, vocabulary
 from speechlm_jax import batch as batch_room
 from speechlm_jax.data import batches, config, packing
-from speechlm_jax.inference import asking, entries, generate, languages, loading, matching, speaking, uses
+from speechlm_jax.inference import asking, entries, generate, going_on, languages, loading, matching, speaking, uses
 
 Line = dict[str, Any]
 Answers = Callable[[batches.Packed], Iterator[tuple[int, Line]]]
@@ -35,11 +36,12 @@ def answer(
         loaded.vocabulary.language(request.to)
     _tell_untrained(loaded.data.manifest, request)
     lines: dict[int, Line] = {}
-    written = answered = 0
     unit = "inputs" if "text" in request.meaning.reads else "recordings"
-    doing = request.meaning.doing
-    examples = _examples(found, told, loaded, request, lines)
-    with _output(out_path) as out, runtime.Progress(doing, total=len(found), unit=unit) as progress:
+    doing, does = request.meaning.doing, _does(loaded.folder, request, decode_steps, found)
+    with _output(out_path, does) as (out, kept), runtime.Progress(doing, total=len(found), unit=unit) as progress:
+        written, answered = len(kept), sum("error" not in json.loads(line) for line in kept)
+        progress.advance(written)
+        examples = _examples(found, told, loaded, request, lines, first=written)
         for packed in batches.pack(examples, loaded.data.row, rows=loaded.data.rows):
             for number, line in answers(packed):
                 lines[number] = line
@@ -53,21 +55,27 @@ def answer(
 
 
 @contextlib.contextmanager
-def _output(path: str | None) -> Iterator[Any]:
-    """Standard output, or a file that bears its name once it is whole, and ends in .part until then."""
+def _output(path: str | None, does: Any) -> Iterator[tuple[TextIO, list[str]]]:
+    """Standard output, or a file that bears its name once it is whole; and the lines that stand already, of a command
+    that does the same."""
     if path is None:
-        yield sys.stdout
+        yield sys.stdout, []
         return
-    part = pathlib.Path(f"{path}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with part.open("w", encoding="utf-8") as out:
-            yield out
-    except BaseException:
-        if part.exists():
-            runtime.say(f"the lines that were done stand in {part}")
-        raise
-    part.replace(path)
+    begun = going_on.Begun(path, does)
+    with begun.opened() as out:
+        yield out, begun.lines
+    begun.become(path)
+
+
+def _does(
+    checkpoint: str, request: uses.Request, decode_steps: int | None, found: Sequence[entries.Entry]
+) -> list[Any]:
+    """What is asked of which step, about which files."""
+    told = [
+        (entry.id, dict(entry.said), going_on.stamp(entry.path if entry.lines is None else entry.lines.path))
+        for entry in found
+    ]
+    return [checkpoint, dataclasses.asdict(request), decode_steps, told]
 
 
 def _write(lines: dict[int, Line], number: int, out: Any) -> int:
@@ -84,10 +92,14 @@ def _examples(
     loaded: loading.Loaded,
     request: uses.Request,
     lines: dict[int, Line],
+    *,
+    first: int,
 ) -> Iterator[asking.Example]:
-    """What is asked of each entry, whose language is told; one that cannot be used becomes a line with its error."""
+    """What is asked of each entry from the `first` on, whose language is told; one that cannot be used becomes a line
+    with its error."""
     plain = _plain(loaded.data.manifest)
-    for number, (entry, language) in enumerate(zip(found, told, strict=True)):
+    for number, entry in enumerate(found[first:], first):
+        language = told[number]
         try:
             example = request.meaning.example(_given(entry, language, request, plain), loaded.vocabulary)
             if request.out_dir is not None:
@@ -165,24 +177,43 @@ def _of_use(loaded: loading.Loaded, request: uses.Request, decode_steps: int | N
         return _spoken(loaded, request)
     if request.use == "match":
         return _matched(loaded)
-    return _written(loaded, decode_steps, by_ctc=request.search == "ctc")
+    return _written(loaded, request, decode_steps)
 
 
-def _written(loaded: loading.Loaded, decode_steps: int | None, *, by_ctc: bool) -> Answers:
-    if by_ctc and not (loaded.model.ctc and "ctc" in loaded.heads):
-        raise ValueError(f"transcribing with {loaded.folder}: it was trained with no CTC head. Use --search=decoder.")
+def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None) -> Answers:
+    by_ctc = request.search == "ctc"
+    if (by_ctc or request.decoding.ctc) and not (loaded.model.ctc and "ctc" in loaded.heads):
+        mend = "Use --search=decoder." if by_ctc else "Set Search.ctc = 0."
+        raise ValueError(f"transcribing with {loaded.folder}: it was trained with no CTC head. {mend}")
+    words = loaded.vocabulary
     generator = generate.Generator(
-        loaded.graphdef, row=loaded.data.row, mesh=loaded.mesh, steps=0 if by_ctc else decode_steps
+        loaded.graphdef,
+        row=loaded.data.row,
+        mesh=loaded.mesh,
+        steps=0 if by_ctc else decode_steps,
+        search=request.decoding,
+        labels=[words.encode(label) for label in request.label],
+        language_model=None if request.language_model is None else language_model(request.language_model, loaded),
     )
 
     def answers(packed: batches.Packed) -> Iterator[tuple[int, Line]]:
         for decoded in generator(loaded.params, packed):
-            tokens = decoded.ctc_tokens if by_ctc else decoded.tokens
-            text = loaded.vocabulary.decode(tokens or [])
+            text = words.decode((decoded.ctc_tokens if by_ctc else decoded.tokens) or [])
             line = {"id": decoded.example["id"], "text": text, "seconds": _seconds(decoded.example["audio"])}
+            if request.decoding.best > 1:
+                found = [{"text": words.decode(one.tokens), "score": round(one.score, 4)} for one in decoded.texts]
+                line["texts"] = found
             yield decoded.example["number"], {**line, "cut": True} if decoded.cut else line
 
     return answers
+
+
+def language_model(checkpoint: str, loaded: loading.Loaded) -> generate.LanguageModel:
+    """A checkpoint that is to say how likely the texts of another one are. Raises ValueError where it has another
+    vocabulary."""
+    found = loading.load(checkpoint, rows=loaded.data.rows)
+    vocabulary.check_same(found.vocabulary.hash, loaded.vocabulary, f"the language model {found.folder}")
+    return generate.LanguageModel(found.graphdef, found.params)
 
 
 def _matched(loaded: loading.Loaded) -> Answers:

@@ -1,9 +1,8 @@
 """Scores of SeqIO tasks: the losses of a split, and the tasks' own metrics over what the model writes or speaks."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,31 +11,9 @@ from flax import nnx
 
 from speechlm_jax import label_metrics, metrics, runtime, vocabulary
 from speechlm_jax.data import batches, config, one_pass, quarantine
-from speechlm_jax.inference import eval_step, generate, listening, speaking
+from speechlm_jax.inference import config as decoding_config
+from speechlm_jax.inference import eval_step, generate, kept_batches, listening, speaking
 from speechlm_jax.models import config as model_config
-
-
-class _Told(NamedTuple):
-    """What the model says of an example in words."""
-
-    example: Mapping[str, Any]
-    text: str
-    log_likelihood: float | None
-    """log P(what it should say), where a loss head tells."""
-    cut: bool = False
-    """Whether there was no room for an end."""
-    ctc_text: str | None = None
-    """What the CTC head's best path says, of a transcript."""
-
-
-@dataclasses.dataclass
-class _Said:
-    """What the model says of the examples of a split."""
-
-    told: list[_Told]
-    spoken: list[speaking.Spoken]
-    headless: str = ""
-    """What no head of the model does, and some example asks for."""
 
 
 class Evaluator:
@@ -44,8 +21,8 @@ class Evaluator:
     pack the same records, compute their own rows, and know all scores.
 
     heads: loss heads by name. model: what the graph is made of; only one that writes speech needs it. decode_steps:
-    tokens that greedy decoding may write; None: as many as a row's targets. listener: what writes down the speech that
-    is made of texts.
+    tokens that the decoder may write; None: as many as a row's targets. decoding: how its text is looked for.
+    listener: what writes down the speech that is made of texts.
     """
 
     def __init__(
@@ -58,6 +35,7 @@ class Evaluator:
         heads: Mapping[str, Any],
         model: model_config.Model | None = None,
         decode_steps: int | None = None,
+        decoding: decoding_config.Search = decoding_config.GREEDY,
         listener: listening.Listener | None = None,
     ):
         self._vocabulary, self._data, self._mesh, self._heads = vocabulary, data, mesh, heads
@@ -65,7 +43,7 @@ class Evaluator:
         self._speak = None
         if model is not None and model.speech_out is not None and data.row.target_audio_steps:
             self._speak = speaking.Speaker(graphdef, model.speech_out, mesh=mesh, steps=data.row.target_audio_steps)
-        self._generate = generate.Generator(graphdef, row=data.row, mesh=mesh, steps=decode_steps)
+        self._generate = generate.Generator(graphdef, row=data.row, mesh=mesh, steps=decode_steps, search=decoding)
         self._losses = eval_step.make(graphdef, heads, mesh=mesh)
 
     def score(
@@ -76,6 +54,7 @@ class Evaluator:
         *,
         limit: int | None = None,
         between: Callable[[], None] = lambda: None,
+        kept: kept_batches.Kept | None = None,
     ) -> dict[str, Any]:
         """Of the first `limit` records of a split: losses by head, of tokens with their perplexity, the share of single
         guesses that are right, the use of codebooks, the task's metrics with some samples, and in how many examples the
@@ -85,30 +64,44 @@ class Evaluator:
         speech to come out, the speech (int16), sampled at uses.TEMPERATURE, beside the true one. A metric function with
         an argument `scores` is given log P(target) of each example. Where examples say of what kind they are, metrics
         are told by kind as well. Examples of weight 0 are left out of metrics, as they are of losses. `between` is
-        called before every batch.
+        called before every batch. kept: batches that need not be scored again, and that are to be kept.
         """
         try:
-            return self._scores(params, task, split, limit, between)
+            return self._scores(params, task, split, limit, between, kept)
         except quarantine.TooManyBadRecords as error:
             # The budget guards what is trained on: the other tasks are scored all the same.
             return {"not_scored": str(error)}
 
     def _scores(
-        self, params: Any, task: seqio.Task, split: str, limit: int | None, between: Callable[[], None]
+        self,
+        params: Any,
+        task: seqio.Task,
+        split: str,
+        limit: int | None,
+        between: Callable[[], None],
+        kept: kept_batches.Kept | None,
     ) -> dict[str, Any]:
         reasons: list[str] = []
         bad = quarantine.Quarantine(self._data.stream.bad_records, lambda record: reasons.append(record.reason))
         sums, count = {name: _Sums() for name in self._heads}, 0
-        said = _Said([], [])
+        told: list[kept_batches.Told] = []
+        spoken: list[speaking.Spoken] = []
+        headless = ""
         examples = one_pass.examples(task, split, quarantine=bad, limit=limit)
-        for packed in batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad):
+        rows = batches.pack(examples, self._data.row, rows=self._data.rows, quarantine=bad)
+        for number, packed in enumerate(rows):
             between()
-            measured = jax.device_get(self._losses(params, generate.place(self._mesh, packed.batch)))
+            found = None if kept is None else kept.of(task.name, number, packed)
+            if found is None:
+                found = self._found(params, task, packed)
+                if kept is not None:
+                    kept.add(task.name, number, packed, found)
             count += sum(map(len, packed.rows))
-            for name, head in measured.items():
+            for name, head in found.measured.items():
                 sums[name].add(head, packed)
-            if task.metric_fns:
-                self._ask(said, params, packed, measured)
+            told += found.told
+            spoken += found.spoken
+            headless = found.headless or headless
         scores: dict[str, Any] = {}
         for name, own in sums.items():
             scores |= own.scores(name)
@@ -118,32 +111,31 @@ class Evaluator:
             scores["not_scored"] = (
                 f"of {bad.read} records {bad.skipped} were skipped, and the others became no example{why}"
             )
-        elif said.headless and not said.told and not said.spoken:
+        elif headless and not told and not spoken:
             runtime.say(
-                f"{task.name}/{split}: its metrics are left out: the model was trained with no head that "
-                f"{said.headless}."
+                f"{task.name}/{split}: its metrics are left out: the model was trained with no head that {headless}."
             )
-        return scores | self._text_metrics(task, said.told) | self._speech_metrics(task, said.spoken)
+        return scores | self._text_metrics(task, told) | self._speech_metrics(task, spoken)
 
-    def _ask(
-        self, said: _Said, params: Any, packed: batches.Packed, measured: Mapping[str, eval_step.Measured]
-    ) -> None:
-        """Adds what the model says of the examples of a batch."""
+    def _found(self, params: Any, task: seqio.Task, packed: batches.Packed) -> kept_batches.Found:
+        """What the model says of the examples of a batch."""
+        measured = jax.device_get(self._losses(params, generate.place(self._mesh, packed.batch)))
+        found = kept_batches.Found(measured, [], [])
+        if not task.metric_fns:
+            return found
         if packed.batch.target_audio is not None and np.any(packed.batch.target_audio.segment_ids):
             if self._speak is None:
-                said.headless = "speaks (Model.speech_out)"
-            else:
-                said.spoken += [one for one in self._speak(params, packed) if weight_of(one.example)]
-        elif not np.any(packed.batch.segments.claims):
-            said.told += self._written(params, packed, measured)
-        elif "matching" in measured:
-            said.told += _judged(packed, measured["matching"])
-        else:
-            said.headless = "judges claims (Model.matching)"
+                return found._replace(headless="speaks (Model.speech_out)")
+            return found._replace(spoken=[one for one in self._speak(params, packed) if weight_of(one.example)])
+        if not np.any(packed.batch.segments.claims):
+            return found._replace(told=list(self._written(params, packed, measured)))
+        if "matching" in measured:
+            return found._replace(told=list(_judged(packed, measured["matching"])))
+        return found._replace(headless="judges claims (Model.matching)")
 
     def _written(
         self, params: Any, packed: batches.Packed, measured: Mapping[str, eval_step.Measured]
-    ) -> Iterator[_Told]:
+    ) -> Iterator[kept_batches.Told]:
         losses = iter(_of_examples(measured["targets"].totals, packed) if "targets" in measured else ())
         for decoded in self._generate(params, packed):
             loss, weight = next(losses, None), weight_of(decoded.example)
@@ -153,7 +145,9 @@ class Evaluator:
             # A head that was not trained has nothing to say.
             heard = decoded.ctc_tokens if "ctc" in self._heads else None
             by_ctc = None if heard is None else self._vocabulary.decode(heard)
-            yield _Told(decoded.example, text, None if loss is None else -loss / weight, decoded.cut, by_ctc)
+            yield kept_batches.Told(
+                decoded.example, text, None if loss is None else -loss / weight, decoded.cut, by_ctc
+            )
 
     def _speech_metrics(self, task: seqio.Task, spoken: Sequence[speaking.Spoken]) -> dict[str, Any]:
         if not spoken:
@@ -164,7 +158,7 @@ class Evaluator:
             scores |= self._listener.scores(spoken, {words.language(code): code for code in words.languages})
         return scores
 
-    def _text_metrics(self, task: seqio.Task, told: Sequence[_Told]) -> dict[str, Any]:
+    def _text_metrics(self, task: seqio.Task, told: Sequence[kept_batches.Told]) -> dict[str, Any]:
         if not told:
             return {}
         scores: dict[str, Any] = {"cut_off": sum(one.cut for one in told)}
@@ -206,7 +200,7 @@ class Evaluator:
         return self._vocabulary.decode(example["targets"].tolist())
 
 
-def _judged(packed: batches.Packed, measured: eval_step.Measured) -> Iterator[_Told]:
+def _judged(packed: batches.Packed, measured: eval_step.Measured) -> Iterator[kept_batches.Told]:
     """What the model holds claims for."""
     assert measured.hits is not None
     examples = [example for members in packed.rows for example in members]
@@ -216,7 +210,7 @@ def _judged(packed: batches.Packed, measured: eval_step.Measured) -> Iterator[_T
             continue
         holds_true = (example["claim"][0] > 0) == (hit > 0)
         text = label_metrics.MATCH if holds_true else label_metrics.MISMATCH
-        yield _Told(example, text, -total / weight)
+        yield kept_batches.Told(example, text, -total / weight)
 
 
 class _Sums:

@@ -1,31 +1,58 @@
-"""Greedy text of packed examples, by the decoder and by the CTC head. Needs no TensorFlow."""
+"""Text of packed examples, by the decoder and by the CTC head. Needs no TensorFlow."""
 
+import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from speechlm_jax import batch, sharding
 from speechlm_jax.data import batches
-from speechlm_jax.inference import decoding
+from speechlm_jax.inference import beam, config, decoding, hypotheses, label_sets
 
 PROMPT_TOKENS = 16
 """Room for decoder prompts comes in multiples of this: one program decodes all batches of about the same prompts."""
+
+
+class Text(NamedTuple):
+    """What the model wrote."""
+
+    tokens: list[int]
+    score: float
+    """As config.Search says."""
+    cut: bool
+    """Whether the decoder had written all the tokens that it may, and no end token."""
 
 
 class Decoded(NamedTuple):
     """What the model wrote for one example."""
 
     example: Mapping[str, Any]
-    tokens: list[int]
+    texts: list[Text]
+    """As many as Search.best, the best first; fewer where there are no more; one of no tokens if the decoder was not
+    asked."""
     ctc_tokens: list[int] | None
     """The CTC head's best path, where the example is speech that CTC may align with text."""
-    cut: bool
-    """Whether the decoder had written all the tokens that it may, and no end token."""
+
+    @property
+    def tokens(self) -> list[int]:
+        """Of the best text."""
+        return self.texts[0].tokens
+
+    @property
+    def cut(self) -> bool:
+        """Whether the best text was cut."""
+        return self.texts[0].cut
+
+
+class LanguageModel(NamedTuple):
+    """A decoder that has learned text behind the prompts that are used, and is given nothing else."""
+
+    graphdef: nnx.GraphDef
+    params: nnx.State
 
 
 def place(mesh: jax.sharding.Mesh, rows: Any) -> Any:
@@ -39,28 +66,68 @@ class Generator:
     each with the whole batch, and each gets all of the text.
 
     row: the shape of the rows. steps: tokens that the decoder may write, the end token too; None: as many as a row's
-    targets, 0: the decoder is not asked.
+    targets, 0: the decoder is not asked. search: how it is asked. labels: the texts that it chooses
+    among, in tokens; none: any. language_model: what Search.language_model weighs.
     """
 
-    def __init__(self, graphdef: nnx.GraphDef, *, row: batch.Row, mesh: jax.sharding.Mesh, steps: int | None = None):
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        *,
+        row: batch.Row,
+        mesh: jax.sharding.Mesh,
+        steps: int | None = None,
+        search: config.Search = config.GREEDY,
+        labels: Sequence[Sequence[int]] = (),
+        language_model: LanguageModel | None = None,
+    ):
         self._row, self._mesh = row, mesh
-        self._steps = row.targets if steps is None else steps
+        asked = _Asked(
+            steps=row.targets if steps is None else steps,
+            search=search,
+            labels=label_sets.build(labels) if labels else None,
+            language_model=None if language_model is None else language_model.graphdef,
+        )
+        self._steps = asked.steps
+        self._beside = None if language_model is None else language_model.params
         self._decode = jax.jit(
-            functools.partial(_decode, graphdef, mesh, self._steps), out_shardings=sharding.replicated(mesh)
+            functools.partial(_decode, graphdef, mesh, asked), out_shardings=sharding.replicated(mesh)
         )
 
     def __call__(self, params: nnx.State, packed: batches.Packed) -> Iterator[Decoded]:
-        """The greedy text of every example of a packed batch."""
+        """The text of every example of a packed batch."""
         rows, prompts, prompt_lengths = place(self._mesh, (packed.batch, *_prompts(packed, self._row.segments)))
-        tokens, lengths, ctc_paths = jax.device_get(self._decode(params, rows, prompts, prompt_lengths))
+        found, ctc_paths = jax.device_get(self._decode(params, self._beside, rows, prompts, prompt_lengths))
         for index, members in enumerate(packed.rows):
             for line, example in enumerate(members):
-                written = tokens[index, line, : lengths[index, line]].tolist()
                 ctc_tokens = None
                 if ctc_paths is not None and packed.batch.audio is not None and example["ctc"][0]:
                     segments = packed.batch.audio.segment_ids[index, :: self._row.subsampling]
                     ctc_tokens = decoding.collapse(ctc_paths[index][segments == line + 1])
-                yield Decoded(example, written, ctc_tokens, cut=0 < self._steps == len(written))
+                yield Decoded(example, _texts(found, index, line), ctc_tokens)
+
+
+class _Asked(NamedTuple):
+    """What the decoder is asked for."""
+
+    steps: int
+    search: config.Search
+    labels: label_sets.Labels | None
+    language_model: nnx.GraphDef | None
+
+
+def _texts(found: hypotheses.Texts | None, row: int, line: int) -> list[Text]:
+    """Those of a segment."""
+    if found is None:
+        return [Text([], 0.0, cut=False)]
+    lengths, scores, ended = (values[row, line].tolist() for values in found[1:])
+    tokens = found.tokens[row, line]
+    texts = [
+        Text(tokens[number, :length].tolist(), score, cut=not end)
+        for number, (length, score, end) in enumerate(zip(lengths, scores, ended, strict=True))
+        if length >= 0
+    ]
+    return texts or _texts(None, row, line)
 
 
 def _prompts(packed: batches.Packed, segments: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,17 +146,28 @@ def _prompts(packed: batches.Packed, segments: int) -> tuple[np.ndarray, np.ndar
 def _decode(
     graphdef: nnx.GraphDef,
     mesh: jax.sharding.Mesh,
-    steps: int,
+    asked: _Asked,
     params: Any,
+    beside: Any,
     rows: batch.Batch,
     prompts: jax.Array,
     lengths: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """Greedy tokens "B E U", their number "B E", and the best CTC token of each audio position "B P"."""
-    with sharding.model_on(mesh, graphdef, params) as model:
+) -> tuple[hypotheses.Texts | None, jax.Array | None]:
+    """What the decoder writes, and the best CTC token of each audio position "B P"."""
+    search, language_model = asked.search, None
+    with contextlib.ExitStack() as models:
+        model = models.enter_context(sharding.model_on(mesh, graphdef, params))
+        if asked.language_model is not None:
+            language_model = models.enter_context(sharding.model_on(mesh, asked.language_model, beside))
         encoded = model.encode(rows)
         ctc = model.ctc_logits(encoded)
-        tokens, written = jnp.zeros((*lengths.shape, 0), jnp.int32), jnp.zeros_like(lengths)
-        if steps:
-            tokens, written = decoding.greedy(model, rows, encoded, prompts, lengths, steps)
-    return tokens, written, None if ctc is None else ctc.argmax(-1)
+        found = None
+        if not asked.steps:
+            pass
+        elif search.beam == 1 and not search.ctc and not search.language_model:
+            found = decoding.write(model, rows, encoded, prompts, lengths, asked.steps, search, labels=asked.labels)
+        else:
+            frame_ids = None if rows.audio is None else rows.audio.segment_ids[:, :: model.choice.subsampling]
+            scorers = beam.Scorers(ctc, frame_ids, language_model, asked.labels)
+            found = beam.Beam(model, rows, search, scorers, max_steps=asked.steps).search(encoded, prompts, lengths)
+    return found, None if ctc is None else ctc.argmax(-1)

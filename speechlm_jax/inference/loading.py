@@ -47,6 +47,8 @@ class Loaded(NamedTuple):
     """The loss heads that it was trained with."""
     model: model_config.Model
     """What the graph is made of."""
+    recipe: str
+    """Its text."""
 
 
 def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loaded:
@@ -88,6 +90,7 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
         data=dataclasses.replace(data, vocabulary=str(words.path), rows=rows),
         heads=loss_heads.load(meta.get("losses", loss_heads.names())),
         model=model,
+        recipe=meta.get("recipe", ""),
     )
 
 

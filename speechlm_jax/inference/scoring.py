@@ -1,5 +1,6 @@
 """Scoring a checkpoint on tasks, from its folder to a table."""
 
+import contextlib
 import dataclasses
 import pathlib
 import time
@@ -10,10 +11,11 @@ import jax
 import seqio
 from flax import nnx
 
-from speechlm_jax import batch, runtime
+from speechlm_jax import batch, provenance, runtime, whole_files
 from speechlm_jax.data import config, manifest_tasks, pipeline, registration
 from speechlm_jax.data import manifest as manifests
-from speechlm_jax.inference import evaluation, guesses, listening, loading
+from speechlm_jax.inference import config as decoding_config
+from speechlm_jax.inference import evaluation, going_on, guesses, kept_batches, listening, loading
 from speechlm_jax.losses import heads as loss_heads
 
 
@@ -29,18 +31,32 @@ class Examples:
     decode_steps: int | None = None
     rows: int | None = None
     recogniser: str | None = None
+    decoding: decoding_config.Search = decoding_config.GREEDY
 
     def __post_init__(self):
+        if self.decoding.language_model:
+            raise ValueError(
+                "scoring: a checkpoint is scored by itself, and Search.language_model says how much another counts. "
+                "Leave it out."
+            )
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"scoring: wanted a record of each task or more, found --max_examples={self.limit}.")
 
 
 def score(
-    checkpoint: str, examples: Examples, *, registered: bool = False, beside_guesses: bool = False
+    checkpoint: str,
+    examples: Examples,
+    *,
+    registered: bool = False,
+    beside_guesses: bool = False,
+    out: str | None = None,
 ) -> dict[str, Any]:
-    """Scores by task; see `evaluate.run`. registered: the tasks are, by whoever calls. beside_guesses: `guesses` of a
-    task are what `guesses.simple` scores; of masked speech it is the commonest code of what is scored. Raises
-    ValueError where no task can be scored."""
+    """Scores by task; see `evaluate.run`. Raises ValueError where no task can be scored.
+
+    registered: the tasks are, by whoever calls. beside_guesses: `guesses` of a task are what `guesses.simple` scores;
+    of masked speech it is the commonest code of what is scored. out: they are written there as JSON; where the same was
+    begun before, only what it had not come to is scored.
+    """
     started, split = time.monotonic(), examples.split
     loaded = loading.load(checkpoint, rows=examples.rows)
     if not registered:
@@ -50,16 +66,37 @@ def score(
     runtime.say(
         f"scoring {len(tasks)} tasks on {split}" + (", and simple methods beside them" if beside_guesses else "")
     )
-    for name, task in tasks.items():
-        scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)
-        if beside_guesses and "not_scored" not in scores[name]:
-            found = guesses.simple(task, split, loaded.vocabulary, limit=examples.limit)
-            if "commonest_code_share" in scores[name]:
-                found["constant"] |= {"hits/masked_speech": scores[name]["commonest_code_share"]}
-            scores[name]["guesses"] = found
-        runtime.say(f"{name}/{split}  {in_words(scores[name])}")
+    with contextlib.ExitStack() as parts:
+        begun, kept = None, None
+        if out is not None:
+            begun = going_on.Begun(out, _does(loaded, examples, tasks))
+            kept = kept_batches.Kept(begun.lines, parts.enter_context(begun.opened()))
+        for name, task in tasks.items():
+            scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit, kept=kept)
+            if beside_guesses and "not_scored" not in scores[name]:
+                found = guesses.simple(task, split, loaded.vocabulary, limit=examples.limit)
+                if "commonest_code_share" in scores[name]:
+                    found["constant"] |= {"hits/masked_speech": scores[name]["commonest_code_share"]}
+                scores[name]["guesses"] = found
+            runtime.say(f"{name}/{split}  {in_words(scores[name])}")
     check_scored(checkpoint, scores)
-    return {**described(loaded, split, scores), "seconds": round(time.monotonic() - started, 1)}
+    told = {**described(loaded, split, scores), "seconds": round(time.monotonic() - started, 1)}
+    if out is not None and begun is not None:
+        made_with = {"decoding": dataclasses.asdict(examples.decoding), "versions": provenance.versions(*_SCORED_BY)}
+        whole_files.write_json(out, {**told, **made_with, "recipe": loaded.recipe})
+        begun.remove()
+    return told
+
+
+_SCORED_BY = ("seqio", "jiwer", "sacrebleu", "whisper-normalizer")
+"""Libraries by which texts are made alike and compared."""
+
+
+def _does(loaded: loading.Loaded, examples: Examples, tasks: Mapping[str, seqio.Task]) -> list[Any]:
+    """What is scored, on how many records, and how: with other rows there would be other batches."""
+    records = {name: pipeline.source_of(task).num_input_examples(examples.split) for name, task in tasks.items()}
+    manifest = going_on.stamp(examples.manifest)
+    return [loaded.folder, loaded.data.rows, dataclasses.asdict(examples), records, manifest]
 
 
 def subtasks(names: Sequence[str], examples: Examples) -> dict[str, seqio.Task]:
@@ -100,6 +137,7 @@ def evaluator_of(
         heads=_heads(loaded),
         model=loaded.model,
         decode_steps=examples.decode_steps,
+        decoding=examples.decoding,
         listener=listener,
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from speechlm_jax import settings, vocabulary
-from speechlm_jax.inference import asking
+from speechlm_jax.inference import asking, config
 
 
 class Use(NamedTuple):
@@ -26,14 +26,28 @@ class Use(NamedTuple):
     """One that it cannot do without either, where the lines of a manifest do not say it by a field of its name."""
 
 
+_WRITES = ("decoding", "language_model")
+
 USES = {
-    "transcribe": Use(asking.transcribe, "transcribing", "recognition", ("audio",), ("language", "search")),
+    "transcribe": Use(asking.transcribe, "transcribing", "recognition", ("audio",), ("language", "search", *_WRITES)),
     "translate": Use(
-        asking.translate, "translating", "translation", ("audio", "text"), ("text", "language", "to"), ("to",)
+        asking.translate, "translating", "translation", ("audio", "text"), ("text", "language", "to", *_WRITES), ("to",)
     ),
-    "classify": Use(asking.classify, "classifying", "classification", ("audio", "text"), ("text", "about"), ("about",)),
+    "classify": Use(
+        asking.classify,
+        "classifying",
+        "classification",
+        ("audio", "text"),
+        ("text", "about", "label", *_WRITES),
+        ("about",),
+    ),
     "answer": Use(
-        asking.answer, "answering", "question_answering", ("audio", "text"), ("text", "question"), beside="question"
+        asking.answer,
+        "answering",
+        "question_answering",
+        ("audio", "text"),
+        ("text", "question", "label", *_WRITES),
+        beside="question",
     ),
     "match": Use(asking.match, "matching", "matching", ("audio",), ("text",), beside="text"),
     "speak": Use(
@@ -67,6 +81,9 @@ class Request:
     temperature: float = TEMPERATURE
     seed: int = 0
     search: str = "decoder"
+    decoding: config.Search = config.GREEDY
+    label: tuple[str, ...] = ()
+    language_model: str | None = None
 
     def __post_init__(self):
         if self.use not in USES:
@@ -77,8 +94,9 @@ class Request:
         for name in said:
             if name not in ("use", *use.takes):
                 others = " or ".join(f"--use={other}" for other in USES if name in USES[other].takes)
+                flag = "--gin.Search" if name == "decoding" else f"--{name}"
                 raise ValueError(
-                    f"{use.doing}: --{name} means nothing to --use={self.use}. Leave it out, or ask for {others}."
+                    f"{use.doing}: {flag} means nothing to --use={self.use}. Leave it out, or ask for {others}."
                 )
         for name in use.needs:
             if name not in said:
@@ -89,6 +107,16 @@ class Request:
             raise ValueError(f"{use.doing}: wanted --temperature to be 0 or more, found {self.temperature}.")
         if self.search not in ("decoder", "ctc"):
             raise ValueError(f"{use.doing}: wanted --search=decoder or --search=ctc, found {self.search!r}.")
+        if self.search == "ctc" and (self.decoding != config.GREEDY or self.language_model):
+            raise ValueError(
+                f"{use.doing}: --search=ctc asks the CTC head alone; Search and --language_model are of the decoder. "
+                "Leave --search out, and set Search.ctc to ask both."
+            )
+        if (self.decoding.language_model > 0) != (self.language_model is not None):
+            raise ValueError(
+                f"{use.doing}: wanted --language_model=RUN and Search.language_model above 0, which says how much it "
+                f"counts, or neither; found {self.language_model} and {self.decoding.language_model}."
+            )
 
     @property
     def meaning(self) -> Use:

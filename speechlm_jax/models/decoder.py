@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from speechlm_jax.layers import (
     attention,
@@ -28,17 +28,34 @@ _LANE_IDS = 2**16
 
 
 class Cache(NamedTuple):
-    """What decoding keeps from step to step; every segment of a row decodes by itself, all at one step."""
+    """What decoding keeps from step to step; every segment of a row decodes by itself, all at one step.
+
+    A segment may have several hypotheses, each a line: those of a segment stand side by side. Where one goes on from
+    another, its keys and values stay where they are, and it is noted where its steps stand.
+    """
 
     own: attention.Memory
-    """Keys and values of the steps so far, "L B E U H K"."""
-    recent: Float[Array, "L B E I C"] | None
+    """Keys and values of the steps so far, "L B _ U H K"."""
+    recent: Float[Array, "L B _ I C"] | None
     """What the convolutions know of the last steps."""
+    stands: Int[Array, "B E N U"]
+    """The hypothesis of its segment in whose line each step of each hypothesis was written."""
     encoded: attention.Memory | None
     """Keys and values of the encoder positions, "L B S H K"."""
     encoded_ids: Int[Array, "B S"] | None
     step: Int[Array, ""]
     """The step to come, from 0."""
+
+
+def follow(cache: Cache, parents: Int[Array, "B E N"]) -> Cache:
+    """The cache in which each hypothesis goes on from another one of its segment."""
+    stands_BENU = jnp.take_along_axis(cache.stands, parents[:, :, :, None], axis=2)
+    if cache.recent is None:
+        return cache._replace(stands=stands_BENU)
+    num_segments, hypotheses = parents.shape[1:]
+    lines_BE = (hypotheses * jnp.arange(num_segments)[None, :, None] + parents).reshape(parents.shape[0], -1)
+    recent = jnp.take_along_axis(cache.recent, lines_BE[None, :, :, None, None], axis=2)
+    return cache._replace(stands=stands_BENU, recent=recent)
 
 
 class Block(nnx.Module):
@@ -105,33 +122,36 @@ class Block(nnx.Module):
 
     def step(
         self,
-        x: Float[Array, "B E D"],
+        x: Float[Array, "B _ D"],
         step: Int[Array, ""],
         rotation: positions.Rotation,
         own: attention.Memory,
-        recent: Float[Array, "B E I C"] | None,
+        own_mask: Bool[Array, "_ N _"],
+        recent: Float[Array, "B _ I C"] | None,
         encoded: attention.Memory | None,
         cross_mask: masks.SegmentMask | None,
-    ) -> tuple[Float[Array, "B E D"], attention.Memory, Float[Array, "B E I C"] | None]:
-        """One step of every segment. `own` is "B E U H K"; returns the step's own keys and values, "B E H K"."""
+    ) -> tuple[Float[Array, "B _ D"], attention.Memory, Float[Array, "B _ I C"] | None]:
+        """One step of every line. `own` is "B _ U H K"; returns the step's own keys and values, "B _ H K".
+
+        own_mask: of every segment of every row, at which steps of which of its lines each of its hypotheses looks.
+        """
         if recent is not None:
             moved_BED, recent = self.convolution.step(self.convolution_norm(x), recent)
             x += moved_BED
         y_BED = self.attention_norm(x)
         new = self.attention.memory(y_BED, rotation)
         queries_BEHK = self.attention.queries(y_BED, rotation)
-        num_rows, num_segments, num_steps = own.keys.shape[:3]
+        segments, hypotheses, places = own_mask.shape
 
         def with_new(steps_BEUHK: Array, new_BEHK: Array) -> Array:
             whole_BEUHK = jax.lax.dynamic_update_slice_in_dim(steps_BEUHK, new_BEHK[:, :, None], step, axis=2)
-            return whole_BEUHK.reshape(num_rows * num_segments, *whole_BEUHK.shape[2:])
+            return whole_BEUHK.reshape(segments, places, *whole_BEUHK.shape[3:])
 
-        until_now_U = jnp.arange(num_steps) <= step
         attended = dot_products.attend(
-            queries_BEHK.reshape(num_rows * num_segments, 1, *queries_BEHK.shape[2:]),
+            queries_BEHK.reshape(segments, hypotheses, *queries_BEHK.shape[2:]),
             with_new(own.keys, new.keys),
             with_new(own.values, new.values),
-            jnp.broadcast_to(until_now_U[None, None, :], (num_rows * num_segments, 1, num_steps)),
+            own_mask,
         )
         x += self.attention.out(attended.reshape(queries_BEHK.shape))
         if encoded is not None and cross_mask is not None:
@@ -188,39 +208,51 @@ class Decoder(nnx.Module):
         strays_BU = None if strays_LBU is None else jnp.mean(strays_LBU, axis=0)
         return jnp.split(self.norm(x_BUD), edges, axis=1), strays_BU
 
-    def start(self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int) -> Cache:
-        """The cache before the first of at most `num_steps` steps."""
-        choice = self.choice
-        shape = (choice.decoder_layers, num_rows, num_segments, num_steps, choice.num_heads, choice.head_width)
+    def start(
+        self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int, hypotheses: int = 1
+    ) -> Cache:
+        """The cache before the first of at most `num_steps` steps, of so many hypotheses of each segment."""
+        choice, lines = self.choice, num_segments * hypotheses
+        shape = (choice.decoder_layers, num_rows, lines, num_steps, choice.num_heads, choice.head_width)
         dtype = jnp.dtype(choice.dtype)
         empty = jnp.zeros(shape, dtype)
 
         def body(block: Block, carry: None, _: None) -> tuple[None, tuple[Array | None, attention.Memory | None]]:
-            recent = block.convolution.start(num_rows, num_segments, dtype) if block.kernel else None
+            recent = block.convolution.start(num_rows, lines, dtype) if block.kernel else None
             return None, (recent, None if encoded is None else block.cross_attention.memory(encoded.hidden))
 
         recent, memory = stack.run(self.stack, body, None)[1]
         return Cache(
             own=attention.Memory(empty, empty),
             recent=recent,
+            stands=jnp.zeros((num_rows, num_segments, hypotheses, num_steps), jnp.int32),
             encoded=memory,
             encoded_ids=None if encoded is None else encoded.segment_ids,
             step=jnp.zeros((), jnp.int32),
         )
 
-    def step(self, x: Float[Array, "B E D"], cache: Cache) -> tuple[Float[Array, "B E D"], Cache]:
-        """Hidden states of the next step of every segment of every row, and the cache after it."""
-        num_rows, num_segments, _ = x.shape
-        steps_BE = jnp.broadcast_to(cache.step, (num_rows, num_segments))
+    def step(self, x: Float[Array, "B _ D"], cache: Cache) -> tuple[Float[Array, "B _ D"], Cache]:
+        """Hidden states of the next step of every line of every row, and the cache after it."""
+        num_rows, num_lines, _ = x.shape
+        hypotheses, num_steps = cache.stands.shape[2:]
+        steps_BE = jnp.broadcast_to(cache.step, (num_rows, num_lines))
         rotation = positions.rotation(steps_BE, self.choice.head_width)
         cross_mask = None
         if cache.encoded_ids is not None:
-            ids_BE = jnp.broadcast_to(jnp.arange(1, num_segments + 1)[None, :], (num_rows, num_segments))
+            ids_BE = jnp.broadcast_to(1 + jnp.arange(num_lines)[None, :] // hypotheses, (num_rows, num_lines))
             cross_mask = masks.SegmentMask(ids_BE, cache.encoded_ids)
+        lines_N, steps_U = jnp.arange(hypotheses), jnp.arange(num_steps)
+        is_now_U = steps_U == cache.step
+        stands_BENU = jnp.where(is_now_U[None, None, None, :], lines_N[None, None, :, None], cache.stands)
+        # Of each hypothesis, over the lines of its segment one after the other.
+        in_line = stands_BENU[:, :, :, None, :] == lines_N[None, None, None, :, None]
+        own_mask = (in_line & (steps_U <= cache.step)[None, None, None, None, :]).reshape(
+            -1, hypotheses, hypotheses * num_steps
+        )
 
         def body(block: Block, x_BED: Array, kept: tuple) -> tuple[Array, tuple[attention.Memory, Array | None]]:
             own, recent, encoded = kept
-            x_BED, new, recent = block.step(x_BED, cache.step, rotation, own, recent, encoded, cross_mask)
+            x_BED, new, recent = block.step(x_BED, cache.step, rotation, own, own_mask, recent, encoded, cross_mask)
             return x_BED, (new, recent)
 
         kept = (cache.own, cache.recent, cache.encoded)
@@ -231,7 +263,7 @@ class Decoder(nnx.Module):
                 for old, now in zip(cache.own, new, strict=True)
             )
         )
-        return self.norm(x_BED), cache._replace(own=own, recent=recent, step=cache.step + 1)
+        return self.norm(x_BED), cache._replace(own=own, recent=recent, stands=stands_BENU, step=cache.step + 1)
 
     def _placed(self, x: Float[Array, "B U D"], positions_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
         """`x` with its absolute positions, where the model has them."""

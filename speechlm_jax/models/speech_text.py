@@ -95,12 +95,15 @@ class SpeechText(nnx.Module):
             told = told._replace(strays=strays_BU[:, -told.stop.shape[1] :])
         return None if batch.targets is None else self.text.logits(hidden[0]), told
 
-    def start(self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int) -> decoder.Cache:
-        """The cache of at most `num_steps` decoding steps, of `num_segments` segments in each row."""
-        return self.decoder.start(encoded, num_rows, num_segments, num_steps)
+    def start(
+        self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int, hypotheses: int = 1
+    ) -> decoder.Cache:
+        """The cache of at most `num_steps` decoding steps, of `num_segments` segments in each row; each has so many
+        hypotheses, which are lines of their own to `step`."""
+        return self.decoder.start(encoded, num_rows, num_segments, num_steps, hypotheses)
 
-    def step(self, tokens: Int[Array, "B E"], cache: decoder.Cache) -> tuple[Float[Array, "B E V"], decoder.Cache]:
-        """Logits of the token after `tokens` in every segment of every row; the first tokens are vocabulary.BOS."""
+    def step(self, tokens: Int[Array, "B _"], cache: decoder.Cache) -> tuple[Float[Array, "B _ V"], decoder.Cache]:
+        """Logits of the token after `tokens` in every line of every row; the first tokens are vocabulary.BOS."""
         hidden_BED, cache = self.decoder.step(self.text(tokens), cache)
         return self.text.logits(hidden_BED), cache
 

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import re
+import subprocess
+import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +96,33 @@ def test_a_folder_of_recordings_is_answered_in_text(folder, capsys, use):
     if use:
         texts = infer(capsys, folder, *use, "--text=you and me", "--text", "我喜欢吃苹果")
         assert [(line["id"], line["seconds"]) for line in texts] == [("text-1", 0), ("text-2", 0)]
+
+
+@pytest.mark.slow
+def test_several_texts_are_followed_and_told_whatever_shares_their_batch(folder, capsys):
+    told = ["--beam=3", "--gin.Search.best=2", "--gin.Search.ctc=0.3", "--gin.infer.run.decode_steps=5"]
+    found = infer(capsys, folder, *told, folder / "clips")
+    for line in found:
+        (first, second) = line["texts"]
+        assert first["text"] == line["text"] and first["score"] >= second["score"] and first != second
+    beside = infer(capsys, folder, *told, "--rows=2", folder / "clips" / "two.wav", folder / "clips" / "one.wav")
+    assert [line["texts"] for line in beside] == [line["texts"] for line in reversed(found)]
+
+
+@pytest.mark.slow
+def test_an_answer_is_one_of_the_labels_that_it_may_be(folder, capsys):
+    told = ["--use=classify", "--about=mood", "--text=you and me", "--text=we", "--label=happy", "--label=very sad"]
+    assert all(line["text"] in ("happy", "very sad") for line in infer(capsys, folder, *told))
+    (line, _) = infer(capsys, folder, *told, "--beam=2", "--gin.Search.best=2")
+    assert {found["text"] for found in line["texts"]} == {"happy", "very sad"}
+
+
+@pytest.mark.slow
+def test_a_language_model_counts_beside_the_decoder(folder, capsys):
+    alone = infer(capsys, folder, "--beam=2", "--gin.infer.run.decode_steps=5", folder / "clips")
+    beside = ["--beam=2", "--gin.Search.language_model=5.0", f"--language_model={folder}/run"]
+    found = infer(capsys, folder, *beside, "--gin.infer.run.decode_steps=5", folder / "clips")
+    assert [line["id"] for line in found] == [line["id"] for line in alone] and found != alone
 
 
 @pytest.mark.slow
@@ -207,21 +237,53 @@ def test_a_file_of_lines_bears_its_name_once_it_is_whole(tmp_path, capsys):
     path.write_text("former\n")
 
     def interrupted():
-        with answering._output(str(path)) as out:
-            print("half", file=out)
+        with answering._output(str(path), "abc") as (out, _):
+            print("one\nha", file=out, end="")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert path.read_text() == "former\n" and f"{path}.part" in capsys.readouterr().err
-    with answering._output(str(path)) as out:
-        print("whole", file=out)
-    assert path.read_text() == "whole\n" and list(tmp_path.iterdir()) == [path]
+    (part,) = tmp_path.glob("lines.jsonl.*.part")
+    assert path.read_text() == "former\n" and str(part) in capsys.readouterr().err
+    with answering._output(str(path), "of another command") as (out, kept):
+        assert kept == []
+        print("other", file=out)
+    with answering._output(str(path), "abc") as (out, kept):
+        assert kept == ["one"]
+        print("two", file=out)
+    assert path.read_text() == "one\ntwo\n" and list(tmp_path.iterdir()) == [path]
+    assert f"going on behind the 1 lines of this command that stand in {part}" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_goes_on_behind_its_lines(folder, tmp_path, capsys):
+    (tmp_path / "clips").mkdir()
+    for number in range(40):
+        noise = np.random.default_rng(number).normal(0, 0.1, 8_000 + 50 * number)
+        soundfile.write(tmp_path / "clips" / f"{number:02}.wav", noise, 16_000)
+    words = [f"--checkpoint={folder}/run", "--rows=1", "--beam=2", f"{tmp_path}/clips"]
+    assert cli.main(["infer", f"--out={tmp_path}/whole.jsonl", *words]) == 0
+    out, begun = tmp_path / "killed.jsonl", []
+    for least in (1, 9):
+        with subprocess.Popen([sys.executable, "-m", "speechlm_jax", "infer", f"--out={out}", *words]) as process:
+            while process.poll() is None and len(_lines(tmp_path)) < least:
+                time.sleep(0.01)
+            process.kill()
+        begun.append(len(_lines(tmp_path)))
+    assert 0 < begun[0] < begun[1] < 40 and not out.exists()
+    assert cli.main(["infer", f"--out={out}", *words]) == 0
+    assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
+    assert f"going on behind the {begun[1]} lines" in capsys.readouterr().err
+
+
+def _lines(folder):
+    """Those that are whole, of what is written there."""
+    return [line for part in folder.glob("killed.*.part") for line in part.read_bytes().split(b"\n")[:-1]]
 
 
 def test_lines_wait_for_those_before_them(capsys):
     lines = {0: {"id": "a"}, 2: {"id": "c"}}
-    with answering._output(None) as out:
+    with answering._output(None, "") as (out, _):
         assert answering._write(lines, 0, out) == 1
         lines[1] = {"id": "b"}
         assert answering._write(lines, 1, out) == 3

@@ -47,7 +47,8 @@ def search(batch, members, eos=NO_TOKEN):
 @rows.compiled
 def _search(params, batch, prompts, lengths, eos):
     model = nnx.merge(GRAPH, params)
-    return decoding.greedy(model, batch, model.encode(batch), prompts, lengths, STEPS, eos=eos)
+    texts = decoding.write(model, batch, model.encode(batch), prompts, lengths, STEPS, eos=eos)
+    return texts.tokens[:, :, 0], texts.lengths[:, :, 0]
 
 
 @rows.compiled

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from speechlm_jax import vocabulary
-from speechlm_jax.inference import uses
+from speechlm_jax.inference import config, uses
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,14 @@ from speechlm_jax.inference import uses
         ({"use": "speak"}, "speaking: wanted --out_dir, found none"),
         ({"use": "match", "text": ("x", "y")}, "wanted one --text for all recordings, found 2"),
         ({"use": "speak", "out_dir": "x", "temperature": -1.0}, r"--temperature to be 0 or more, found -1\.0"),
+        ({"search": "ctc", "decoding": config.Search(beam=2)}, "asks the CTC head alone"),
+        (
+            {"decoding": config.Search(language_model=0.5)},
+            "wanted --language_model=RUN and Search.language_model above",
+        ),
+        ({"language_model": "x"}, r"or neither; found x and 0\.0"),
+        ({"use": "match", "decoding": config.Search(beam=2)}, "--gin.Search means nothing to --use=match"),
+        ({"use": "translate", "to": "de", "label": ("x",)}, "--label means nothing to --use=translate"),
         ({"search": "beam"}, "--search=decoder or --search=ctc, found 'beam'"),
     ],
 )

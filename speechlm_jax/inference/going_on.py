@@ -1,0 +1,55 @@
+"""What a command has done before it was ended, in a file of lines: the same command goes on behind them."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from speechlm_jax import runtime
+
+
+class Begun:
+    """Lines beside a file that a command will write, in FILE.KEY.part."""
+
+    def __init__(self, path: str | os.PathLike[str], does: Any):
+        """`does`: what the command does, as JSON. One that does something else has lines of its own."""
+        key = hashlib.sha256(json.dumps(does, sort_keys=True).encode()).hexdigest()[:12]
+        self._path = pathlib.Path(f"{path}.{key}.part")
+        kept = self._path.read_bytes() if self._path.exists() else b""
+        # The last line may be cut off.
+        self._size = kept.rfind(b"\n") + 1
+        self.lines = kept[: self._size].decode().splitlines()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[TextIO]:
+        """The file, to write further lines to."""
+        if self.lines:
+            runtime.say(f"going on behind the {len(self.lines)} lines of this command that stand in {self._path}")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as cut:
+            cut.truncate(self._size)
+        try:
+            with self._path.open("a", encoding="utf-8") as out:
+                yield out
+        except BaseException:
+            runtime.say(f"what was done stands in {self._path}; the same command goes on behind it")
+            raise
+
+    def become(self, path: str | os.PathLike[str]) -> None:
+        """The lines are whole: they are the file now."""
+        self._path.replace(path)
+
+    def remove(self) -> None:
+        """What was made of the lines stands in the file."""
+        self._path.unlink()
+
+
+def stamp(path: str | os.PathLike[str] | None) -> tuple[str, int, int] | None:
+    """What tells a file from what it was at another time; None where there is none."""
+    if path is None or not os.path.exists(path):
+        return None
+    about = os.stat(path)
+    return str(path), about.st_size, about.st_mtime_ns

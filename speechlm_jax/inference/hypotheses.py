@@ -1,0 +1,56 @@
+"""Texts under way, several of each segment: arrays "B E N ..." behind a prompt of the segment's own."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from speechlm_jax import vocabulary
+from speechlm_jax.inference import config
+
+
+class Texts(NamedTuple):
+    """What was found for each segment, the best first; what follows a text's end is zeros."""
+
+    tokens: Int[Array, "B E N U"]
+    lengths: Int[Array, "B E N"]
+    """Tokens before the end token, which is not among them; -1 where there is no such text."""
+    scores: Float[Array, "B E N"]
+    """As config.Search has it; of what was drawn, too, as if it were not."""
+    ended: Bool[Array, "B E N"]
+    """Whether there is an end token, or only no more room."""
+
+
+def begun(
+    prompts: Int[Array, "B E W"], lengths: Int[Array, "B E"], max_steps: int, hypotheses: int
+) -> Int[Array, "B E N U"]:
+    """The tokens of hypotheses that are their prompts yet, with room behind them."""
+    in_prompt_BEW = jnp.arange(prompts.shape[2])[None, None, :] < lengths[:, :, None]
+    told_BEU = jnp.pad(jnp.where(in_prompt_BEW, prompts, 0), ((0, 0), (0, 0), (0, max_steps)))
+    return jnp.repeat(told_BEU[:, :, None], hypotheses, axis=2)
+
+
+def before(tokens: Int[Array, "B E N U"], step: Int[Array, ""]) -> Int[Array, "B E N"]:
+    """What the decoder is given at a step: the token before it."""
+    before_BEN = jax.lax.dynamic_index_in_dim(tokens, jnp.maximum(step - 1, 0), axis=3, keepdims=False)
+    return jnp.where(step == 0, vocabulary.BOS, before_BEN)
+
+
+def behind(
+    tokens: Int[Array, "B E N _"], prompt_lengths: Int[Array, "B E"], lengths: Int[Array, "B E N"], max_steps: int
+) -> Int[Array, "B E N {max_steps}"]:
+    """So many tokens behind the prompts; zeros follow."""
+    places_U = jnp.arange(max_steps)[None, None, None, :]
+    found_BENU = jnp.take_along_axis(tokens, prompt_lengths[:, :, None, None] + places_U, axis=3)
+    return jnp.where(places_U < lengths[..., None], found_BENU, 0)
+
+
+def power(tokens: Int[Array, "..."], choices: config.Search) -> Float[Array, "..."]:
+    """What the sum of so many tokens' log-probabilities is divided by to be a score."""
+    return ((5.0 + tokens) / 6.0) ** choices.length_penalty
+
+
+def taken(values: Shaped[Array, "B E N ..."], places: Int[Array, "B E _"]) -> Shaped[Array, "B E _ ..."]:
+    """Those at these places among a segment's hypotheses."""
+    return jnp.take_along_axis(values, places.reshape(*places.shape, *(1,) * (values.ndim - 3)), axis=2)
