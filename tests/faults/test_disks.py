@@ -33,11 +33,14 @@ def mounts():
 SMALL = """
 kept="$FAULTS_RUN-kept"; mkdir -p "$kept"
 mount -t tmpfs -o size=$SIZE none "$FAULTS_RUN" || exit 99
+(until [ -d "$FAULTS_RUN/checkpoints/2" ]; do sleep 0.05; done; cat /dev/zero > "$FAULTS_RUN/filler") 2> /dev/null &
 "$@"; code=$?
+wait; rm "$FAULTS_RUN/filler"
 cp -a "$FAULTS_RUN/." "$kept/"; umount "$FAULTS_RUN"; cp -a "$kept/." "$FAULTS_RUN/"
 exit $code
 """
-"""A run in a folder that is a disk of $SIZE bytes; what it leaves stands in the folder afterwards."""
+"""A run in a folder that is a disk of $SIZE bytes, which something else fills once a step is saved; what the run leaves
+stands in the folder afterwards."""
 READ_ONLY = 'mount -t tmpfs -o ro none "$FAULTS_RUN" || exit 99; "$@"'
 
 
@@ -55,7 +58,7 @@ def bytes_of(path):
 def test_a_disk_that_is_full_ends_a_run_after_a_few_saves_and_room_lets_it_go_on(
     folder, whole, mounts, faults, monkeypatch
 ):
-    monkeypatch.setenv("SIZE", str(int(2.5 * bytes_of(checkpoint_steps.find(whole.path)))))
+    monkeypatch.setenv("SIZE", str(6 * bytes_of(checkpoint_steps.find(whole.path))))
     run = killed_runs.Run(folder, "full", 1, *FEW, inside=[*mounts, SMALL, "sh"])
     code, said, _ = ended(run)
     assert code == 2 and "No space left on device" in said and "Make room there" in said, said
