@@ -251,15 +251,21 @@ class Folder:
 
     def close(self) -> None:
         """Waits, and frees the threads. Where something else has ended the run, a save that failed is only told."""
-        ended = sys.exc_info()[1]
+        ended, failed = sys.exc_info()[1], None
         try:
             self._finish()
         except ValueError as error:
-            if ended is None:
-                raise
-            _log.error("%s", error)
-        finally:
+            failed = error
+        try:
             self._manager.close()
+        except Exception as error:
+            # Orbax keeps by what a save has failed, which is told already.
+            if failed is None and self._lost is None and ended is None:
+                raise ValueError(f"closing {self.path}: {error}") from error
+        if failed is not None and ended is None:
+            raise failed
+        if failed is not None:
+            _log.error("%s", failed)
 
 
 def restore_params(

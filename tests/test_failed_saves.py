@@ -112,6 +112,21 @@ def test_what_is_left_of_a_life_before_is_gone_when_the_folder_is_open(tmp_path)
     keeper.close()
 
 
+def test_a_save_that_failed_is_not_told_again_when_the_folder_is_closed(tmp_path, monkeypatch):
+    keeper = checkpoints.Folder(tmp_path, max_failed=1)
+    monkeypatch.setattr(checksums, "write", full)
+    save(keeper, 1)
+    with pytest.raises(ValueError, match="failure number 1 in a row"):
+        save(keeper, 2)
+    # As orbax does where what it wrote in the background has failed, too.
+    monkeypatch.setattr(keeper._manager, "close", full)
+    keeper.close()
+    other = checkpoints.Folder(tmp_path)
+    monkeypatch.setattr(other._manager, "close", full)
+    with pytest.raises(ValueError, match=r"closing .*checkpoints: \[Errno 28\]"):
+        other.close()
+
+
 def test_remains_that_cannot_be_removed_do_not_end_a_run(tmp_path, monkeypatch, caplog):
     keeper = checkpoints.Folder(tmp_path)
     with monkeypatch.context() as broken:
