@@ -327,6 +327,21 @@ def ours(
     )
 
 
+def of_transformers(size: Size) -> dict[str, Any]:
+    """What transformers' configuration of a Whisper of this size says."""
+    return {
+        "vocab_size": utterances.PIECES,
+        "d_model": size.width,
+        "encoder_layers": size.layers,
+        "decoder_layers": size.layers,
+        "encoder_attention_heads": size.heads,
+        "decoder_attention_heads": size.heads,
+        "encoder_ffn_dim": 4 * size.width,
+        "decoder_ffn_dim": 4 * size.width,
+        "attn_implementation": "sdpa",
+    }
+
+
 def peer(size: Size, batches: list[list[list[float]]], kind: str, *, compile_it: bool) -> Work:
     """Whisper of these sizes in PyTorch; texts are padded to one length, or in `useful` batches to the longest."""
     import torch  # pyright: ignore[reportMissingImports]
@@ -343,18 +358,7 @@ def peer(size: Size, batches: list[list[list[float]]], kind: str, *, compile_it:
 
     began = time.perf_counter()
     torch.manual_seed(0)
-    sizes: dict[str, Any] = {
-        "vocab_size": utterances.PIECES,
-        "d_model": size.width,
-        "encoder_layers": size.layers,
-        "decoder_layers": size.layers,
-        "encoder_attention_heads": size.heads,
-        "decoder_attention_heads": size.heads,
-        "encoder_ffn_dim": 4 * size.width,
-        "decoder_ffn_dim": 4 * size.width,
-        "attn_implementation": "sdpa",
-    }
-    model: Any = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**sizes))
+    model: Any = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**of_transformers(size)))
     model.to(where).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     run = torch.compile(model, dynamic=True) if compile_it else model

@@ -12,7 +12,9 @@ Letters (jaxtyping shapes, and suffixes of array names):
     Z codes of a codebook, or  W encoder text positions
       levels of a mel channel  I places that a causal convolution looks back to
     G blocks of queries        J blocks of places      A, O positions and blocks of all rows in one
-    X frequencies of a spectrum
+    X frequencies of a spectrum, or candidates of a search
+
+In a tree of labels J are its nodes and C what may follow each; prompts of the decoder have room for W tokens.
 
 Behind a G or a J, U and S are positions within such a block.
 

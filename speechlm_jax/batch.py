@@ -103,6 +103,8 @@ class Row:
     """Speech frames in one encoder position."""
     reduction: int = 2
     """Speech frames in one decoder step."""
+    padded_seconds: float = 0.0
+    """Shorter speech into the encoder is followed by silence up to this. Whisper has learned from 30 s alone."""
 
     def __post_init__(self):
         if self.subsampling not in (1, 2, 4, 8) or self.reduction not in (1, 2, 4, 8):
@@ -110,9 +112,14 @@ class Row:
                 f"a row's subsampling and reduction are 1, 2, 4 or 8 frames, found subsampling={self.subsampling}, "
                 f"reduction={self.reduction}. Set Row.subsampling or Row.reduction."
             )
-        for field in ("audio_seconds", "inputs", "targets", "target_audio_seconds"):
+        for field in ("audio_seconds", "inputs", "targets", "target_audio_seconds", "padded_seconds"):
             if getattr(self, field) < 0:
                 raise ValueError(f"a row's room cannot be negative: Row.{field} = {getattr(self, field)}.")
+        if self.padded_seconds > self.audio_seconds:
+            raise ValueError(
+                f"a row of {self.audio_seconds} s of speech has no room for recordings of {self.padded_seconds} s with "
+                "their silence. Set Row.audio_seconds or Row.padded_seconds."
+            )
         if self.segments < 1:
             raise ValueError(f"a row has room for one example or more: Row.segments = {self.segments}.")
         if not any((self.audio_seconds, self.inputs, self.targets, self.target_audio_seconds)):

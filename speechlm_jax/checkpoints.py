@@ -251,21 +251,24 @@ class Folder:
 
     def close(self) -> None:
         """Waits, and frees the threads. Where something else has ended the run, a save that failed is only told."""
-        ended, failed = sys.exc_info()[1], None
+        ended = sys.exc_info()[1]
         try:
             self._finish()
         except ValueError as error:
-            failed = error
+            if ended is None:
+                raise
+            _log.error("%s", error)
+        finally:
+            self._close_manager(told=sys.exc_info()[1] is not None or self._lost is not None)
+
+    def _close_manager(self, *, told: bool) -> None:
+        """`told`: whether somebody has said what went wrong; orbax keeps by what a save has failed, and raises it."""
         try:
             self._manager.close()
         except Exception as error:
-            # Orbax keeps by what a save has failed, which is told already.
-            if failed is None and self._lost is None and ended is None:
+            if not told:
                 raise ValueError(f"closing {self.path}: {error}") from error
-        if failed is not None and ended is None:
-            raise failed
-        if failed is not None:
-            _log.error("%s", failed)
+            _log.info("closing %s: %s", self.path, error)
 
 
 def restore_params(

@@ -34,6 +34,7 @@ VERBS = {
     "checkpoint": ("speechlm_jax.checkpoint_verb", "tell of, verify, compare and prune what a run has saved"),
     "goodput": ("speechlm_jax.goodput", "tell where the time of a run went"),
     "export": ("speechlm_jax.export", "write a checkpoint in another format"),
+    "import": ("speechlm_jax.import_verb", "read a model of another library into a run's folder"),
     "plan": ("speechlm_jax.plan", "compile a recipe for hardware that is not at hand: memory, FLOPs, collectives"),
     "data": ("speechlm_jax.data_verb", "look into, measure and prepare data"),
     "cache": ("speechlm_jax.cache", "write the records of tasks into shards that are read by index"),

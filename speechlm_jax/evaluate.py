@@ -61,7 +61,7 @@ def run(
     recogniser: a run's folder or checkpoint. Of speech that the model makes of texts, `heard/wer` says how much of it
     this one mishears, and `heard_recordings/wer` how much of the true recordings.
 
-    json: what was scored stands beside it until it is whole; the same command goes on behind that.
+    json: what was scored stands beside it until it is whole; the same command, without `before`, goes on behind that.
 
     Raises ValueError for a checkpoint, task or split that is not there.
     """

@@ -2,7 +2,7 @@
 
 import os
 
-from speechlm_jax import vocabulary, whole_files
+from speechlm_jax import vocabularies, whole_files
 from speechlm_jax.data import config
 
 
@@ -11,7 +11,7 @@ def check_data(data: config.Data, *, with_vocabulary: bool = True, with_manifest
     if with_manifest:
         _check_manifest(data)
     if with_vocabulary:
-        vocabulary.Vocabulary.load(data.vocabulary)
+        vocabularies.load(data.vocabulary)
 
 
 def _check_manifest(data: config.Data) -> None:

@@ -39,7 +39,7 @@ RESERVED_LANGUAGES = 32
 ROUND_TO = 128
 
 _ModelProto: Any = sentencepiece_model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
-_SPECIALS = ("<pad>", "</s>", "<unk>", "<s>", "<mask>")
+SPECIALS = ("<pad>", "</s>", "<unk>", "<s>", "<mask>")
 _SPACE = "\u2581"
 """What SentencePiece writes for a space."""
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
@@ -48,6 +48,11 @@ _CODE = re.compile(r"(?!reserved_)[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
 
 class Vocabulary:
     """Text to ids and back. Cheap to load; safe to share between threads."""
+
+    forbidden: tuple[int, ...] = ()
+    """Ids that no decoder is to write."""
+    forbidden_first: tuple[int, ...] = ()
+    """Those that it is not to begin with."""
 
     def __init__(self, model: bytes, path: str = ""):
         """model: a SentencePiece model that `train` made. Raises ValueError for any other."""
@@ -62,7 +67,7 @@ class Vocabulary:
             raise ValueError(f"loading the vocabulary '{path}': some of its pieces are no UTF-8. Train another.")
         first_byte = pieces.index("<0x00>") if "<0x00>" in pieces else 0
         self._controls = {name: i for i, name in enumerate(pieces[:first_byte])}
-        wanted = (*_SPECIALS, *(f"<task:{task}>" for task in TASKS))
+        wanted = (*SPECIALS, *(f"<task:{task}>" for task in TASKS))
         slots = [name for name in self._slots if name.startswith("<lang:")]
         if tuple(pieces[: len(wanted)]) != wanted or len(slots) < RESERVED_LANGUAGES:
             raise ValueError(
@@ -172,6 +177,10 @@ class Vocabulary:
             f"{', '.join(self.languages)}." + (f" Nearest: '{near[0]}'." if near else "") + " "
             "speechlm_jax.vocabulary.add_language(path, code) gives it a reserved one."
         )
+
+    def arranged(self, task: Any, languages: Sequence[Any]) -> list[Any]:
+        """The prompt of a task and its languages, in the order that models of this vocabulary learn."""
+        return [task, *languages]
 
     def sentinel(self, index: int) -> int:
         """The id of <sentinel:index>. Raises ValueError where there are not so many."""

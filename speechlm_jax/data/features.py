@@ -15,7 +15,7 @@ import seqio
 import tensorflow as tf
 from seqio import utils as seqio_utils
 
-from speechlm_jax import vocabulary
+from speechlm_jax import vocabularies, vocabulary
 
 _lock = threading.Lock()
 _bound: vocabulary.Vocabulary | None = None
@@ -27,7 +27,7 @@ def bind(path: str | os.PathLike[str]) -> vocabulary.Vocabulary:
     Raises ValueError where there is none, or when one with another hash is bound already.
     """
     global _bound
-    words = vocabulary.Vocabulary.load(path)
+    words = vocabularies.load(path)
     with _lock:
         if _bound is not None and _bound.hash != words.hash:
             raise ValueError(
@@ -43,7 +43,7 @@ def bind(path: str | os.PathLike[str]) -> vocabulary.Vocabulary:
 def bound(path: str | os.PathLike[str]) -> Iterator[vocabulary.Vocabulary]:
     """Binds another vocabulary for the datasets that are built inside. For tests and tools: all threads see it."""
     global _bound
-    words = vocabulary.Vocabulary.load(path)
+    words = vocabularies.load(path)
     with _lock:
         before, _bound = _bound, words
     try:

@@ -28,7 +28,7 @@ def demand(example: Example, row: batch.Row) -> np.ndarray:
     """Room that an example takes in each of DIMENSIONS, alignment and gaps included, int64."""
     return np.array(
         [
-            batch.slot_positions(len(example["audio"]) // batch.HOP, row.subsampling),
+            batch.slot_positions(_samples(example, row) // batch.HOP, row.subsampling),
             len(example["inputs"]),
             len(example["prompt"]) + len(example["targets"]),
             batch.slot_positions(len(example["target_audio"]) // batch.HOP, row.reduction),
@@ -133,7 +133,8 @@ def write_row(out: batch.Batch, index: int, examples: Sequence[Example], row: ba
     for line, example in enumerate(examples):
         segment = line + 1
         if out.audio is not None:
-            at["audio"] += _write_audio(out.audio, index, at["audio"], example["audio"], segment, row.subsampling)
+            heard = np.pad(example["audio"], (0, _samples(example, row) - len(example["audio"])))
+            at["audio"] += _write_audio(out.audio, index, at["audio"], heard, segment, row.subsampling)
         if out.target_audio is not None:
             at["target_audio"] += _write_audio(
                 out.target_audio, index, at["target_audio"], example["target_audio"], segment, row.reduction
@@ -165,7 +166,13 @@ def _can_be_aligned(example: Example, row: batch.Row) -> bool:
     a blank between any two that are the same."""
     labels = example["targets"][example["targets"] != vocabulary.EOS]
     needed = max(1, len(labels) + int((labels[1:] == labels[:-1]).sum()))
-    return -(-(len(example["audio"]) // batch.HOP) // row.subsampling) >= needed
+    return -(-(_samples(example, row) // batch.HOP) // row.subsampling) >= needed
+
+
+def _samples(example: Example, row: batch.Row) -> int:
+    """Of an example's speech, the silence behind it included."""
+    length = len(example["audio"])
+    return max(length, round(row.padded_seconds * batch.SAMPLE_RATE)) if length else 0
 
 
 def _write_tokens(lane: Any, index: int, start: int, tokens: np.ndarray, segment: int, first: int = 0) -> slice:

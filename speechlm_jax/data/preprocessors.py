@@ -270,13 +270,14 @@ def with_eos(ids: tf.Tensor) -> tf.Tensor:
 def prompt_ids(example: Example, task: str, *languages: str) -> tf.Tensor:
     """Ids of a task token and of languages; see `prompt`."""
     words = features.current()
-    ids: list[Any] = [words.token(f"<task:{task}>")]
+    ids: list[Any] = []
     for language in languages:
         if language.startswith("{") and language.endswith("}"):
             ids.append(_language_of(field(example, language[1:-1], "making a prompt"), language, words))
         else:
             ids.append(words.language(language))
-    return tf.stack([tf.cast(token, tf.int32) for token in ids])
+    told = words.arranged(words.token(f"<task:{task}>"), ids)
+    return tf.stack([tf.cast(token, tf.int32) for token in told])
 
 
 def _language_of(code: tf.Tensor, name: str, words: vocabulary.Vocabulary) -> tf.Tensor:

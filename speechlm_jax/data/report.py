@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from speechlm_jax import batch, runtime, vocabulary, whole_files
+from speechlm_jax import batch, runtime, vocabularies, vocabulary, whole_files
 from speechlm_jax.data import (
     capacities,
     config,
@@ -80,7 +80,7 @@ def report(
             "examples_per_row": round(proposal.examples_per_row, 2),
         }
     _print(found)
-    words = vocabulary.Vocabulary.load(data.vocabulary)
+    words = vocabularies.load(data.vocabulary)
     for example in drawn[:show]:
         print(_in_words(example, tasks[example["task"]].name, words))
     if json_path is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from speechlm_jax import runtime, vocabulary, whole_files
+from speechlm_jax import runtime, vocabularies, whole_files
 from speechlm_jax.data import config, quarantine, records, registration, spread, stream, stream_position, written_rows
 
 
@@ -137,7 +137,7 @@ def materialise(
     folder = pathlib.Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     registration.register(data)
-    words = vocabulary.Vocabulary.load(data.vocabulary)
+    words = vocabularies.load(data.vocabulary)
     fingerprint = stream.fingerprint(data, seed=seed, vocabulary=words.hash)
     _begin(folder, fingerprint)
     parts = [Part(data, seed, shard, steps, steps_per_file, str(folder)) for shard in range(data.stream.data_shards)]

@@ -24,12 +24,16 @@ class Step(NamedTuple):
 def layout(data: config.Data, *, seed: int, vocabulary: str) -> dict[str, Any]:
     """What the order of a stream depends on beside its tasks and their records. vocabulary: its hash."""
     augmentation = data.augmentation
+    row = dataclasses.asdict(data.row)
+    if not data.row.padded_seconds:
+        # As it was before there was any.
+        del row["padded_seconds"]
     return {
         "seed": seed,
         "rows": data.rows,
         "data_shards": data.stream.data_shards,
         "open_rows": data.stream.open_rows,
-        "row": dataclasses.asdict(data.row),
+        "row": row,
         "vocabulary": vocabulary,
         # One that changes nothing is none.
         "augmentation": dataclasses.asdict(augmentation) if augmentation and augmentation.shares else None,

@@ -11,7 +11,18 @@ from typing import Any, TextIO
 from speechlm_jax import audio, label_metrics, runtime, vocabulary
 from speechlm_jax import batch as batch_room
 from speechlm_jax.data import batches, config, packing
-from speechlm_jax.inference import asking, entries, generate, going_on, languages, loading, matching, speaking, uses
+from speechlm_jax.inference import (
+    asking,
+    entries,
+    generate,
+    going_on,
+    hypotheses,
+    languages,
+    loading,
+    matching,
+    speaking,
+    uses,
+)
 
 Line = dict[str, Any]
 Answers = Callable[[batches.Packed], Iterator[tuple[int, Line]]]
@@ -39,7 +50,7 @@ def answer(
     unit = "inputs" if "text" in request.meaning.reads else "recordings"
     doing, does = request.meaning.doing, _does(loaded.folder, request, decode_steps, found)
     with _output(out_path, does) as (out, kept), runtime.Progress(doing, total=len(found), unit=unit) as progress:
-        written, answered = len(kept), sum("error" not in json.loads(line) for line in kept)
+        written, answered = len(kept), sum("error" not in line for line in kept)
         progress.advance(written)
         examples = _examples(found, told, loaded, request, lines, first=written)
         for packed in batches.pack(examples, loaded.data.row, rows=loaded.data.rows):
@@ -55,7 +66,7 @@ def answer(
 
 
 @contextlib.contextmanager
-def _output(path: str | None, does: Any) -> Iterator[tuple[TextIO, list[str]]]:
+def _output(path: str | None, does: Any) -> Iterator[tuple[TextIO, list[Line]]]:
     """Standard output, or a file that bears its name once it is whole; and the lines that stand already, of a command
     that does the same."""
     if path is None:
@@ -63,7 +74,7 @@ def _output(path: str | None, does: Any) -> Iterator[tuple[TextIO, list[str]]]:
         return
     begun = going_on.Begun(path, does)
     with begun.opened() as out:
-        yield out, begun.lines
+        yield out, begun.told
     begun.become(path)
 
 
@@ -75,7 +86,8 @@ def _does(
         (entry.id, dict(entry.said), going_on.stamp(entry.path if entry.lines is None else entry.lines.path))
         for entry in found
     ]
-    return [checkpoint, dataclasses.asdict(request), decode_steps, told]
+    models = [going_on.stamp_of_step(name) for name in (checkpoint, request.language_model) if name is not None]
+    return [models, dataclasses.asdict(request), decode_steps, told]
 
 
 def _write(lines: dict[int, Line], number: int, out: Any) -> int:
@@ -93,7 +105,7 @@ def _examples(
     request: uses.Request,
     lines: dict[int, Line],
     *,
-    first: int,
+    first: int = 0,
 ) -> Iterator[asking.Example]:
     """What is asked of each entry from the `first` on, whose language is told; one that cannot be used becomes a line
     with its error."""
@@ -182,9 +194,9 @@ def _of_use(loaded: loading.Loaded, request: uses.Request, decode_steps: int | N
 
 def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None) -> Answers:
     by_ctc = request.search == "ctc"
-    if (by_ctc or request.decoding.ctc) and not (loaded.model.ctc and "ctc" in loaded.heads):
-        mend = "Use --search=decoder." if by_ctc else "Set Search.ctc = 0."
-        raise ValueError(f"transcribing with {loaded.folder}: it was trained with no CTC head. {mend}")
+    if by_ctc and not (loaded.model.ctc and "ctc" in loaded.heads):
+        raise ValueError(f"transcribing with {loaded.folder}: it was trained with no CTC head. Use --search=decoder.")
+    loading.check_search(loaded, request.decoding)
     words = loaded.vocabulary
     generator = generate.Generator(
         loaded.graphdef,
@@ -192,8 +204,9 @@ def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | 
         mesh=loaded.mesh,
         steps=0 if by_ctc else decode_steps,
         search=request.decoding,
-        labels=[words.encode(label) for label in request.label],
+        labels=_labels(loaded, request, decode_steps),
         language_model=None if request.language_model is None else language_model(request.language_model, loaded),
+        forbidden=hypotheses.Forbidden(words.forbidden, words.forbidden_first),
     )
 
     def answers(packed: batches.Packed) -> Iterator[tuple[int, Line]]:
@@ -208,11 +221,29 @@ def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | 
     return answers
 
 
+def _labels(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None) -> list[list[int]]:
+    """The texts to choose among, as training wrote them. Raises ValueError for one that there is no room to write."""
+    plain = _plain(loaded.data.manifest) if request.use == "answer" else str.strip
+    tokens = [loaded.vocabulary.encode(plain(label)) for label in request.label]
+    room = loaded.data.row.targets if decode_steps is None else decode_steps
+    for label, own in zip(request.label, tokens, strict=True):
+        if not 0 < len(own) < room:
+            raise ValueError(
+                f"{request.meaning.doing}: wanted a --label of 1 to {room - 1} tokens, found {len(own)} in {label!r}."
+            )
+    return tokens
+
+
 def language_model(checkpoint: str, loaded: loading.Loaded) -> generate.LanguageModel:
     """A checkpoint that is to say how likely the texts of another one are. Raises ValueError where it has another
     vocabulary."""
     found = loading.load(checkpoint, rows=loaded.data.rows)
     vocabulary.check_same(found.vocabulary.hash, loaded.vocabulary, f"the language model {found.folder}")
+    if found.model.vocabulary_size != loaded.model.vocabulary_size:
+        raise ValueError(
+            f"asking the language model {found.folder} beside {loaded.folder}: wanted embeddings of one size, found "
+            f"Model.vocabulary_size = {found.model.vocabulary_size} and {loaded.model.vocabulary_size}."
+        )
     return generate.LanguageModel(found.graphdef, found.params)
 
 

@@ -77,7 +77,7 @@ def _joined(texts: Sequence[str], words: vocabulary.Vocabulary) -> list[int]:
 
 
 def _prompt(words: vocabulary.Vocabulary, task: str, *languages: str) -> list[int]:
-    return [words.token(f"<task:{task}>"), *map(words.language, languages)]
+    return words.arranged(words.token(f"<task:{task}>"), [words.language(code) for code in languages])
 
 
 def _speech(given: Given) -> np.ndarray:

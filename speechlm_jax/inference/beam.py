@@ -26,10 +26,14 @@ class Scorers(NamedTuple):
     ctc_logits: Float[Array, "B P V"] | None = None
     frame_ids: Int[Array, "B P"] | None = None
     """The segment of each encoder audio position."""
+    aligned: Bool[Array, "B E"] | None = None
+    """Of which segments the CTC head may say something."""
     language_model: speech_text.SpeechText | None = None
     """A decoder that has learned text behind the same prompts, and is given nothing else."""
     labels: label_sets.Labels | None = None
     """The texts to choose among; None: any."""
+    forbidden: hypotheses.Forbidden = hypotheses.NOTHING
+    """What is not to be written."""
 
 
 class _Beside(NamedTuple):
@@ -84,8 +88,9 @@ class Beam:
         self._weights = batch.segments.weights
         self._frames, self._ctc_BE11 = None, None
         if choices.ctc and scorers.ctc_logits is not None and scorers.frame_ids is not None:
+            aligned_BE = batch.segments.ctc > 0 if scorers.aligned is None else scorers.aligned
             self._frames = ctc_prefixes.frames(scorers.ctc_logits, scorers.frame_ids, self._segments)
-            self._ctc_BE11 = jnp.where(batch.segments.ctc > 0, choices.ctc, 0.0)[:, :, None, None]
+            self._ctc_BE11 = jnp.where(aligned_BE, choices.ctc, 0.0)[:, :, None, None]
 
     def search(
         self, encoded: encoder.Encoded | None, prompts: Int[Array, "B E W"], prompt_lengths: Int[Array, "B E"]
@@ -110,7 +115,7 @@ class Beam:
         prompt_lengths: Int[Array, "B E"],
         num_steps: int,
     ) -> _State:
-        shape, width = (self._rows, self._segments), self._choices.beam
+        shape, width = (self._rows, self._segments), self._choices.width
         is_first_N = jnp.arange(width) == 0
         language_model, cache = self._scorers.language_model, None
         if language_model is not None:
@@ -138,12 +143,12 @@ class Beam:
     def _advance(self, state: _State, prompt_lengths: Int[Array, "B E"]) -> _State:
         step, choices = state.cache.step, self._choices
         free_BE = step >= prompt_lengths
-        scores_BENV, cache, language_model = self._scores(state)
+        scores_BENV, cache, language_model = self._scores(state, step == prompt_lengths)
         totals_BENV = scores_BENV + self._of_ctc(state.beside.prefixes)
         ranked = _ranked(totals_BENV, state.is_greedy, self._eos)
         # In its prompt every hypothesis goes on as itself.
         here_BEN = jax.lax.dynamic_index_in_dim(state.tokens, step, axis=3, keepdims=False)
-        own_BEN = jnp.broadcast_to(jnp.arange(choices.beam)[None, None, :], here_BEN.shape)
+        own_BEN = jnp.broadcast_to(jnp.arange(choices.width)[None, None, :], here_BEN.shape)
         free_BE1 = free_BE[:, :, None]
         parents_BEN = jnp.where(free_BE1, ranked.parents, own_BEN)
         tokens_BEN = jnp.where(free_BE1, ranked.tokens, here_BEN)
@@ -159,8 +164,11 @@ class Beam:
         )
         return self._told(going_on, state, totals_BENV, ranked, prompt_lengths)
 
-    def _scores(self, state: _State) -> tuple[Float[Array, "B E N V"], decoder.Cache, decoder.Cache | None]:
-        """What every hypothesis with every next token scores, without the CTC head; and the caches after that step."""
+    def _scores(
+        self, state: _State, is_first: Bool[Array, "B E"]
+    ) -> tuple[Float[Array, "B E N V"], decoder.Cache, decoder.Cache | None]:
+        """What every hypothesis with every next token scores, without the CTC head; and the caches after that step.
+        is_first: whether that token is the first."""
         before_BEN = hypotheses.before(state.tokens, state.cache.step)
         before = before_BEN.reshape(self._rows, -1)
         logits, cache = self._model.step(before, state.cache)
@@ -169,19 +177,23 @@ class Beam:
             added_BENV *= 1 - self._ctc_BE11
         beside = state.beside.language_model
         if self._scorers.language_model is not None:
+            assert beside is not None
             logits, beside = self._scorers.language_model.step(before, beside)
             added_BENV += self._choices.language_model * jax.nn.log_softmax(logits).reshape(added_BENV.shape)
+        added_BENV = jnp.maximum(self._scorers.forbidden.left_out(added_BENV, is_first), ctc.IMPOSSIBLE)
         scores_BENV = state.sums[..., None] + added_BENV
         if self._scorers.labels is not None:
+            assert state.beside.nodes is not None
             allowed_BENV = label_sets.allowed(self._scorers.labels, state.beside.nodes, scores_BENV.shape[-1])
             scores_BENV = jnp.where(allowed_BENV, scores_BENV, ctc.IMPOSSIBLE)
         return scores_BENV, cache, beside
 
     def _of_ctc(self, prefixes: ctc_prefixes.Prefixes | None) -> Float[Array, "B E N V"] | float:
         """What the CTC head adds to every hypothesis with every next token."""
-        if self._frames is None:
+        if self._frames is None or self._ctc_BE11 is None or prefixes is None:
             return 0.0
-        return self._ctc_BE11 * ctc_prefixes.extended(self._frames, prefixes)
+        found_BENV = ctc_prefixes.extended(self._frames, prefixes)
+        return jnp.where((found_BENV < POSSIBLE) & (self._ctc_BE11 > 0), ctc.IMPOSSIBLE, self._ctc_BE11 * found_BENV)
 
     def _follow(
         self,
@@ -193,10 +205,10 @@ class Beam:
     ) -> _Beside:
         """What the other scorers keep of hypotheses that go on from their parents with these tokens."""
         prefixes, nodes = beside.prefixes, beside.nodes
-        if prefixes is not None:
+        if prefixes is not None and self._frames is not None:
             after = ctc_prefixes.follow(self._frames, prefixes, parents, tokens)
             prefixes = jax.tree.map(lambda new, old: _where(free, new, old), after, prefixes)
-        if nodes is not None:
+        if nodes is not None and self._scorers.labels is not None:
             after = label_sets.follow(self._scorers.labels, hypotheses.taken(nodes, parents), tokens)
             nodes = _where(free, after, nodes)
         if language_model is not None:

@@ -14,8 +14,8 @@ class Search:
     """
 
     beam: int = 1
-    """Hypotheses that are followed at once. The one that greedy search finds is always among them, so that what is told
-    never scores less."""
+    """Hypotheses that are followed at once, `best` at least. The one that greedy search finds is always among them, so
+    that what is told never scores less."""
     best: int = 1
     """How many texts are told of each example, the best first."""
     length_penalty: float = 0.0
@@ -49,11 +49,11 @@ class Search:
                 f"looking for text: Search.top_k = {self.top_k} and .top_p = {self.top_p} say of what is drawn, and "
                 "nothing is. Set Search.temperature above 0."
             )
-        if not self.draws and self.best > self.beam:
-            raise ValueError(
-                f"looking for text: wanted to be told {self.best} texts (Search.best), and {self.beam} are followed. "
-                f"Set Search.beam = {self.best} or more."
-            )
+
+    @property
+    def width(self) -> int:
+        """Hypotheses that are followed at once."""
+        return max(self.beam, self.best)
 
     @property
     def draws(self) -> bool:

@@ -24,6 +24,7 @@ class Frames(NamedTuple):
     """What the head says of a row's positions."""
 
     log_probs: Float[Array, "B P V"]
+    probs: Float[Array, "B P V"]
     own: Bool[Array, "B E P"]
     """The positions of each segment."""
 
@@ -45,16 +46,17 @@ class Prefixes(NamedTuple):
 
 def frames(logits: Float[Array, "B P V"], segment_ids: Int[Array, "B P"], num_segments: int) -> Frames:
     """Of the positions of a row, by the segments that they belong to."""
-    return Frames(jax.nn.log_softmax(logits.astype(jnp.float32)), segments.members(segment_ids, num_segments))
+    log_probs_BPV = jax.nn.log_softmax(logits.astype(jnp.float32))
+    return Frames(log_probs_BPV, jnp.exp(log_probs_BPV), segments.members(segment_ids, num_segments))
 
 
-def start(told: Frames, hypotheses: int) -> Prefixes:
-    """Of hypotheses without a label."""
+def start(told: Frames, count: int) -> Prefixes:
+    """Of so many hypotheses of each segment, without a label."""
     blanks_BEP = jnp.where(told.own, told.log_probs[:, None, :, ctc.BLANK], 0.0)
     until_BEP = jnp.cumsum(blanks_BEP, axis=-1)
 
     def of_each(values: Array) -> Array:
-        return jnp.repeat(values[:, :, None], hypotheses, axis=2)
+        return jnp.repeat(values[:, :, None], count, axis=2)
 
     blank_BENP = of_each(until_BEP - blanks_BEP)
     return Prefixes(
@@ -72,7 +74,7 @@ def extended(told: Frames, prefixes: Prefixes) -> Float[Array, "B E N V"]:
     ways_BENP = jnp.where(told.own[:, :, None], jnp.logaddexp(prefixes.label, prefixes.blank), ctc.IMPOSSIBLE)
     largest_BEN1 = jnp.max(ways_BENP, axis=-1, keepdims=True)
     shares_BENP = jnp.where(told.own[:, :, None], jnp.exp(ways_BENP - largest_BEN1), 0.0)
-    sums_BENV = jnp.einsum("BENP,BPV->BENV", shares_BENP, jnp.exp(told.log_probs))
+    sums_BENV = jnp.einsum("BENP,BPV->BENV", shares_BENP, told.probs, precision=jax.lax.Precision.HIGHEST)
     found_BENV = largest_BEN1 + jnp.log(jnp.maximum(sums_BENV, _LEAST))
     # Between a label and the same again stands a blank.
     again_BEN = _logsumexp(prefixes.blank + _at(told, prefixes.last), told.own)
@@ -94,11 +96,10 @@ def follow(told: Frames, prefixes: Prefixes, parents: Int[Array, "B E N"], token
     def step(carry: tuple[Array, Array], at: tuple[Array, ...]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         label_BEN, blank_BEN = carry
         way_BEN, token_BEN, blank_B, own_BE = at
-        now = (
-            jnp.logaddexp(label_BEN, way_BEN) + token_BEN,
-            jnp.logaddexp(label_BEN, blank_BEN) + blank_B[:, None, None],
-        )
-        return tuple(jnp.where(own_BE[:, :, None], new, old) for new, old in zip(now, carry, strict=True)), carry
+        now_label_BEN = jnp.logaddexp(label_BEN, way_BEN) + token_BEN
+        now_blank_BEN = jnp.logaddexp(label_BEN, blank_BEN) + blank_B[:, None, None]
+        moves_BE1 = own_BE[:, :, None]
+        return (jnp.where(moves_BE1, now_label_BEN, label_BEN), jnp.where(moves_BE1, now_blank_BEN, blank_BEN)), carry
 
     nothing_BEN = jnp.full(tokens.shape, ctc.IMPOSSIBLE)
     along = (jnp.moveaxis(values, -1, 0) for values in (ways_BENP, token_BENP, blank_BP, told.own))

@@ -35,6 +35,7 @@ def write(
     choices: config.Search = config.GREEDY,
     *,
     labels: label_sets.Labels | None = None,
+    forbidden: hypotheses.Forbidden = hypotheses.NOTHING,
     eos: int | Int[Array, ""] = vocabulary.EOS,
 ) -> hypotheses.Texts:
     """The most probable token at each step, or one that is drawn, for all segments of all rows at once; to be called
@@ -45,6 +46,7 @@ def write(
         prompts: tokens that each segment starts with.
         max_steps: tokens that may be written, the end token too.
         labels: the texts to choose among; None: any.
+        forbidden: what is not to be written.
     """
     num_rows, num_segments, prompt_room = prompts.shape
     num_steps = prompt_room + max_steps
@@ -63,7 +65,9 @@ def write(
         logits, cache = model.step(before_BEN.reshape(num_rows, -1), state.cache)
         logits_BENV = logits.reshape(*shape, -1)
         log_probs_BENV = jax.nn.log_softmax(logits_BENV)
+        logits_BENV = forbidden.left_out(logits_BENV, step == prompt_lengths)
         if labels is not None:
+            assert state.nodes is not None
             allowed_BENV = label_sets.allowed(labels, state.nodes, logits_BENV.shape[-1])
             logits_BENV = jnp.where(allowed_BENV, logits_BENV, -jnp.inf)
         chosen_BEN = _chosen(logits_BENV, choices, batch.segments.origins, step - prompt_lengths)
@@ -73,7 +77,7 @@ def write(
         writes_BEN = free_BEN & ~ends_BEN
         here_BENU = writes_BEN[..., None] & (jnp.arange(num_steps) == step)[None, None, None, :]
         nodes = state.nodes
-        if labels is not None:
+        if labels is not None and nodes is not None:
             nodes = jnp.where(free_BEN, label_sets.follow(labels, nodes, chosen_BEN), nodes)
         return _State(
             tokens=jnp.where(here_BENU, chosen_BEN[..., None], state.tokens),

@@ -12,7 +12,7 @@ from flax import nnx
 from speechlm_jax import label_metrics, metrics, runtime, vocabulary
 from speechlm_jax.data import batches, config, one_pass, quarantine
 from speechlm_jax.inference import config as decoding_config
-from speechlm_jax.inference import eval_step, generate, kept_batches, listening, speaking
+from speechlm_jax.inference import eval_step, generate, hypotheses, kept_batches, listening, speaking
 from speechlm_jax.models import config as model_config
 
 
@@ -43,7 +43,14 @@ class Evaluator:
         self._speak = None
         if model is not None and model.speech_out is not None and data.row.target_audio_steps:
             self._speak = speaking.Speaker(graphdef, model.speech_out, mesh=mesh, steps=data.row.target_audio_steps)
-        self._generate = generate.Generator(graphdef, row=data.row, mesh=mesh, steps=decode_steps, search=decoding)
+        self._generate = generate.Generator(
+            graphdef,
+            row=data.row,
+            mesh=mesh,
+            steps=decode_steps,
+            search=decoding,
+            forbidden=hypotheses.Forbidden(vocabulary.forbidden, vocabulary.forbidden_first),
+        )
         self._losses = eval_step.make(graphdef, heads, mesh=mesh)
 
     def score(

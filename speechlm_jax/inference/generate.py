@@ -67,7 +67,7 @@ class Generator:
 
     row: the shape of the rows. steps: tokens that the decoder may write, the end token too; None: as many as a row's
     targets, 0: the decoder is not asked. search: how it is asked. labels: the texts that it chooses
-    among, in tokens; none: any. language_model: what Search.language_model weighs.
+    among, in tokens; none: any. language_model: what Search.language_model weighs. forbidden: what is not written.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Generator:
         search: config.Search = config.GREEDY,
         labels: Sequence[Sequence[int]] = (),
         language_model: LanguageModel | None = None,
+        forbidden: hypotheses.Forbidden = hypotheses.NOTHING,
     ):
         self._row, self._mesh = row, mesh
         asked = _Asked(
@@ -87,6 +88,8 @@ class Generator:
             search=search,
             labels=label_sets.build(labels) if labels else None,
             language_model=None if language_model is None else language_model.graphdef,
+            # Among labels no other text can be written.
+            forbidden=hypotheses.NOTHING if labels else forbidden,
         )
         self._steps = asked.steps
         self._beside = None if language_model is None else language_model.params
@@ -96,8 +99,8 @@ class Generator:
 
     def __call__(self, params: nnx.State, packed: batches.Packed) -> Iterator[Decoded]:
         """The text of every example of a packed batch."""
-        rows, prompts, prompt_lengths = place(self._mesh, (packed.batch, *_prompts(packed, self._row.segments)))
-        found, ctc_paths = jax.device_get(self._decode(params, self._beside, rows, prompts, prompt_lengths))
+        told = place(self._mesh, (packed.batch, _aligned(packed), *_prompts(packed, self._row.segments)))
+        found, ctc_paths = jax.device_get(self._decode(params, self._beside, *told))
         for index, members in enumerate(packed.rows):
             for line, example in enumerate(members):
                 ctc_tokens = None
@@ -114,6 +117,7 @@ class _Asked(NamedTuple):
     search: config.Search
     labels: label_sets.Labels | None
     language_model: nnx.GraphDef | None
+    forbidden: hypotheses.Forbidden
 
 
 def _texts(found: hypotheses.Texts | None, row: int, line: int) -> list[Text]:
@@ -128,6 +132,15 @@ def _texts(found: hypotheses.Texts | None, row: int, line: int) -> list[Text]:
         if length >= 0
     ]
     return texts or _texts(None, row, line)
+
+
+def _aligned(packed: batches.Packed) -> np.ndarray:
+    """Of which segments the CTC head may say something, whatever their targets are: bool "B E"."""
+    found = np.zeros(packed.batch.segments.weights.shape, bool)
+    for index, members in enumerate(packed.rows):
+        for line, example in enumerate(members):
+            found[index, line] = bool(example["ctc"][0]) and len(example["audio"]) > 0
+    return found
 
 
 def _prompts(packed: batches.Packed, segments: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,6 +163,7 @@ def _decode(
     params: Any,
     beside: Any,
     rows: batch.Batch,
+    aligned: jax.Array,
     prompts: jax.Array,
     lengths: jax.Array,
 ) -> tuple[hypotheses.Texts | None, jax.Array | None]:
@@ -164,10 +178,11 @@ def _decode(
         found = None
         if not asked.steps:
             pass
-        elif search.beam == 1 and not search.ctc and not search.language_model:
-            found = decoding.write(model, rows, encoded, prompts, lengths, asked.steps, search, labels=asked.labels)
+        elif (search.draws or search.width == 1) and not search.ctc and not search.language_model:
+            limits: dict[str, Any] = {"labels": asked.labels, "forbidden": asked.forbidden}
+            found = decoding.write(model, rows, encoded, prompts, lengths, asked.steps, search, **limits)
         else:
             frame_ids = None if rows.audio is None else rows.audio.segment_ids[:, :: model.choice.subsampling]
-            scorers = beam.Scorers(ctc, frame_ids, language_model, asked.labels)
+            scorers = beam.Scorers(ctc, frame_ids, aligned, language_model, asked.labels, asked.forbidden)
             found = beam.Beam(model, rows, search, scorers, max_steps=asked.steps).search(encoded, prompts, lengths)
     return found, None if ctc is None else ctc.argmax(-1)

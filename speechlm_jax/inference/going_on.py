@@ -1,6 +1,7 @@
 """What a command has done before it was ended, in a file of lines: the same command goes on behind them."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -8,7 +9,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from speechlm_jax import runtime
+from speechlm_jax import checkpoint_steps, checksums, runtime
 
 
 class Begun:
@@ -21,7 +22,14 @@ class Begun:
         kept = self._path.read_bytes() if self._path.exists() else b""
         # The last line may be cut off.
         self._size = kept.rfind(b"\n") + 1
-        self.lines = kept[: self._size].decode().splitlines()
+        try:
+            # Text may hold what Python, too, takes for an end of a line.
+            self.lines = [line.decode() for line in kept[: self._size].split(b"\n")[:-1]]
+            self.told = [json.loads(line) for line in self.lines]
+        except ValueError as error:
+            raise ValueError(
+                f"going on behind what stands in {self._path}: it is damaged ({error}). Remove it."
+            ) from None
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[TextIO]:
@@ -29,11 +37,17 @@ class Begun:
         if self.lines:
             runtime.say(f"going on behind the {len(self.lines)} lines of this command that stand in {self._path}")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as cut:
-            cut.truncate(self._size)
         try:
             with self._path.open("a", encoding="utf-8") as out:
+                try:
+                    fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ValueError(
+                        f"writing {self._path}: the same command is writing it. Wait for its end."
+                    ) from None
+                out.truncate(self._size)
                 yield out
+                os.fsync(out.fileno())
         except BaseException:
             runtime.say(f"what was done stands in {self._path}; the same command goes on behind it")
             raise
@@ -45,6 +59,13 @@ class Begun:
     def remove(self) -> None:
         """What was made of the lines stands in the file."""
         self._path.unlink()
+
+
+def stamp_of_step(checkpoint: str) -> tuple[str, str]:
+    """What tells the newest step of a checkpoint, or the step that it is, from what stood there at another time."""
+    folder = checkpoint_steps.find(checkpoint)
+    table = (folder / checksums.NAME).read_bytes()
+    return str(folder), hashlib.sha256(table).hexdigest()
 
 
 def stamp(path: str | os.PathLike[str] | None) -> tuple[str, int, int] | None:

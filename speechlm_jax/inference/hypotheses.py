@@ -22,6 +22,26 @@ class Texts(NamedTuple):
     """Whether there is an end token, or only no more room."""
 
 
+class Forbidden(NamedTuple):
+    """Tokens that are not to be written: never, or not as the first."""
+
+    always: tuple[int, ...] = ()
+    first: tuple[int, ...] = ()
+
+    def left_out(self, scores: Float[Array, "B E N V"], is_first: Bool[Array, "B E"]) -> Float[Array, "B E N V"]:
+        """The scores of what may come next; minus infinity for what may not."""
+        if self.always:
+            scores = scores.at[..., jnp.asarray(self.always)].set(-jnp.inf)
+        if self.first:
+            without = scores.at[..., jnp.asarray(self.first)].set(-jnp.inf)
+            scores = jnp.where(is_first[:, :, None, None], without, scores)
+        return scores
+
+
+NOTHING = Forbidden()
+"""Is forbidden."""
+
+
 def begun(
     prompts: Int[Array, "B E W"], lengths: Int[Array, "B E"], max_steps: int, hypotheses: int
 ) -> Int[Array, "B E N U"]:

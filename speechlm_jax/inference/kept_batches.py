@@ -1,6 +1,7 @@
 """What was found of batches that were scored, as lines of JSON."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
@@ -37,15 +38,15 @@ class Found(NamedTuple):
 class Kept:
     """Batches that a former life of the command has scored, and where those of this one are written."""
 
-    def __init__(self, lines: Sequence[str], out: TextIO):
-        told = map(json.loads, lines)
-        self._found = {(line["task"], line["batch"]): line for line in told}
+    def __init__(self, lines: Sequence[Mapping[str, Any]], out: TextIO):
+        """`lines`: what `add` has written, read."""
+        self._found = {(line["task"], line["batch"]): line for line in lines}
         self._out = out
 
     def of(self, task: str, number: int, packed: batches.Packed) -> Found | None:
-        """What was found of a task's batch of this number; None where it was not scored yet."""
+        """What was found of a task's batch of this number; None where it was not scored yet, or is another now."""
         line = self._found.pop((task, number), None)
-        if line is None:
+        if line is None or line["holds"] != _holds(packed):
             return None
         examples = _examples(packed)
         return Found(
@@ -64,6 +65,7 @@ class Kept:
         line = {
             "task": task,
             "batch": number,
+            "holds": _holds(packed),
             "measured": {
                 name: [None if values is None else np.asarray(values, np.float64).tolist() for values in head]
                 for name, head in found.measured.items()
@@ -82,5 +84,15 @@ def _examples(packed: batches.Packed) -> list[Mapping[str, Any]]:
     return [example for members in packed.rows for example in members]
 
 
+def _holds(packed: batches.Packed) -> str:
+    """What tells a batch from others."""
+    found = hashlib.sha256()
+    for lane in (*packed.batch[:4], packed.batch.segments):
+        for values in () if lane is None else lane:
+            found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()[:16]
+
+
 def _measured(values: Sequence[Any]) -> eval_step.Measured:
-    return eval_step.Measured(*(None if value is None else np.asarray(value, np.float32) for value in values))
+    arrays: list[Any] = [None if value is None else np.asarray(value, np.float32) for value in values]
+    return eval_step.Measured(*arrays)

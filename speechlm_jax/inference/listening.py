@@ -7,7 +7,7 @@ import numpy as np
 
 from speechlm_jax import metrics, runtime
 from speechlm_jax.data import batches, one_pass, packing
-from speechlm_jax.inference import asking, generate, loading, speaking
+from speechlm_jax.inference import asking, generate, hypotheses, loading, speaking
 
 
 class Listener:
@@ -17,7 +17,11 @@ class Listener:
     def __init__(self, recogniser: loading.Loaded):
         self._recogniser, self._by_ctc = recogniser, recogniser.model.ctc and "ctc" in recogniser.heads
         self._generate = generate.Generator(
-            recogniser.graphdef, row=recogniser.data.row, mesh=recogniser.mesh, steps=0 if self._by_ctc else None
+            recogniser.graphdef,
+            row=recogniser.data.row,
+            mesh=recogniser.mesh,
+            steps=0 if self._by_ctc else None,
+            forbidden=hypotheses.Forbidden(recogniser.vocabulary.forbidden, recogniser.vocabulary.forbidden_first),
         )
 
     def __call__(self, recordings: Sequence[np.ndarray], languages: Sequence[str]) -> list[str]:

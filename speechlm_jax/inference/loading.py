@@ -18,9 +18,11 @@ from speechlm_jax import (
     low_rank,
     settings,
     sharding,
+    vocabularies,
     vocabulary,
 )
 from speechlm_jax.data import config as data_config
+from speechlm_jax.inference import config as search_config
 from speechlm_jax.losses import heads as loss_heads
 from speechlm_jax.models import config as model_config
 from speechlm_jax.models import speech_text
@@ -76,7 +78,7 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
     devices = jax.local_devices()[: math.gcd(rows, jax.local_device_count())]
     mesh = sharding.make_mesh(layout.Layout(), devices)
     beside = pathlib.Path(folder).parents[1] / vocabulary.FILE
-    words = vocabulary.Vocabulary.load(beside if beside.exists() else data.vocabulary)
+    words = vocabularies.load(beside if beside.exists() else data.vocabulary)
     checkpoint_meta.check_vocabulary(meta, words.hash, doing=f"loading {folder} with {words.path}")
     graphdef, _ = nnx.split(nnx.eval_shape(lambda: speech_text.SpeechText(model, rngs=nnx.Rngs(0))))
     weights = checkpoints.restore_params(folder, mesh=mesh)
@@ -94,6 +96,15 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
     )
 
 
+def check_search(loaded: Loaded, search: search_config.Search) -> None:
+    """Raises ValueError where a search asks a head that the model has not, or that was not trained."""
+    if search.ctc and not (loaded.model.ctc and "ctc" in loaded.heads):
+        raise ValueError(
+            f"searching with {loaded.folder}: it was trained with no CTC head, found Search.ctc = {search.ctc}. Leave "
+            "it out."
+        )
+
+
 FORMER: dict[type, dict[str, Any]] = {
     model_config.Model: {
         "text_kernel": None,
@@ -107,6 +118,9 @@ FORMER: dict[type, dict[str, Any]] = {
         "speech_out": None,
         "attention_kernel": "auto",
         "products": "full",
+        "parts": "own",
+        "audio_places": 1500,
+        "text_places": 448,
     },
     model_config.SpeechOut: {"guided_heads": 0, "guide_width": 0.2},
 }

@@ -70,7 +70,7 @@ def score(
         begun, kept = None, None
         if out is not None:
             begun = going_on.Begun(out, _does(loaded, examples, tasks))
-            kept = kept_batches.Kept(begun.lines, parts.enter_context(begun.opened()))
+            kept = kept_batches.Kept(begun.told, parts.enter_context(begun.opened()))
         for name, task in tasks.items():
             scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit, kept=kept)
             if beside_guesses and "not_scored" not in scores[name]:
@@ -96,7 +96,10 @@ def _does(loaded: loading.Loaded, examples: Examples, tasks: Mapping[str, seqio.
     """What is scored, on how many records, and how: with other rows there would be other batches."""
     records = {name: pipeline.source_of(task).num_input_examples(examples.split) for name, task in tasks.items()}
     manifest = going_on.stamp(examples.manifest)
-    return [loaded.folder, loaded.data.rows, dataclasses.asdict(examples), records, manifest]
+    models = [going_on.stamp_of_step(loaded.folder)]
+    if examples.recogniser is not None:
+        models.append(going_on.stamp_of_step(examples.recogniser))
+    return [models, loaded.data.rows, dataclasses.asdict(examples), records, manifest]
 
 
 def subtasks(names: Sequence[str], examples: Examples) -> dict[str, seqio.Task]:
@@ -128,7 +131,9 @@ def listener_of(examples: Examples) -> listening.Listener | None:
 def evaluator_of(
     loaded: loading.Loaded, examples: Examples, listener: listening.Listener | None
 ) -> evaluation.Evaluator:
-    """What scores a loaded model, with those of its heads that have something to read."""
+    """What scores a loaded model, with those of its heads that have something to read. Raises ValueError for a search
+    that it cannot do."""
+    loading.check_search(loaded, examples.decoding)
     return evaluation.Evaluator(
         loaded.graphdef,
         vocabulary=loaded.vocabulary,

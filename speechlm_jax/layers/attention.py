@@ -28,10 +28,12 @@ class Attention(nnx.Module):
         likeness: float = 0.0,
         kernel: kernels.Choice = "auto",
         numbers: products.Numbers = "full",
+        biases: bool = False,
         rngs: nnx.Rngs,
     ):
         """`likeness`: how far keys start as queries do, so that from the start one finds what is like it
-        (arXiv 2305.09828). `kernel` is Model.attention_kernel, `numbers` is Model.products."""
+        (arXiv 2305.09828). `kernel` is Model.attention_kernel, `numbers` is Model.products. biases: of queries, values
+        and what comes out; one of keys would change nothing."""
         self.kernel: kernels.Choice = kernel
         self.numbers: products.Numbers = numbers
         head_width = width // num_heads
@@ -47,21 +49,32 @@ class Attention(nnx.Module):
             fan_in=width,
             scale=out_scale,
         )
+        self.biases = biases
+        if biases:
+            heads = (num_heads, head_width), (axes.HEADS, axes.HEAD_WIDTH)
+            self.query_bias_HK = weights.constant(0.0, *heads)
+            self.value_bias_HK = weights.constant(0.0, *heads)
+            self.out_bias_D = weights.constant(0.0, (width,), (axes.EMBED,))
 
     def queries(self, x: Float[Array, "B U D"], rotation: positions.Rotation | None = None) -> Float[Array, "B U H K"]:
         """Queries of `x`, turned by `rotation`."""
         queries_BUHK = products.product("BUD,DHK->BUHK", x, self.query_DHK, self.numbers)
+        if self.biases:
+            queries_BUHK = weights.shifted(queries_BUHK, self.query_bias_HK)
         return queries_BUHK if rotation is None else positions.rotate(queries_BUHK, rotation)
 
     def memory(self, x: Float[Array, "B S D"], rotation: positions.Rotation | None = None) -> Memory:
         """Keys of `x`, turned by `rotation`, and values."""
         keys_BSHK = products.product("BSD,DHK->BSHK", x, self.key_DHK, self.numbers)
         values_BSHK = products.product("BSD,DHK->BSHK", x, self.value_DHK, self.numbers)
+        if self.biases:
+            values_BSHK = weights.shifted(values_BSHK, self.value_bias_HK)
         return Memory(keys_BSHK if rotation is None else positions.rotate(keys_BSHK, rotation), values_BSHK)
 
     def out(self, attended: Float[Array, "B U H K"]) -> Float[Array, "B U D"]:
         """What the heads saw, back in the width of the trunk."""
-        return products.product("BUHK,HKD->BUD", attended, self.out_HKD, self.numbers)
+        out_BUD = products.product("BUHK,HKD->BUD", attended, self.out_HKD, self.numbers)
+        return weights.shifted(out_BUD, self.out_bias_D) if self.biases else out_BUD
 
     def __call__(
         self,

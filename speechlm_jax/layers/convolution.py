@@ -11,26 +11,32 @@ from speechlm_jax import axes
 from speechlm_jax.layers import norms, products, weights
 
 
-class Halve(nnx.Module):
-    """A convolution of width 3 and stride 2, centred on every other place.
+class ShortConvolution(nnx.Module):
+    """A convolution of width 3, centred on every place, or on every other one where it halves their number.
 
     It reaches one place to either side: neighbouring segments must be apart by a place of zeros.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, in_axis: str, *, rngs: nnx.Rngs):
+    def __init__(self, channels_in: int, channels_out: int, in_axis: str, *, halves: bool = True, rngs: nnx.Rngs):
+        self.halves = halves
         self.kernel_3IC = weights.matrix(
             rngs, (3, channels_in, channels_out), (axes.KERNEL, in_axis, axes.CHANNELS), fan_in=3 * channels_in
         )
         self.bias_C = weights.constant(0.0, (channels_out,), (axes.CHANNELS,))
 
-    def __call__(self, x: Float[Array, "B T I"]) -> Float[Array, "B T//2 C"]:
+    def __call__(self, x: Float[Array, "B T I"]) -> Float[Array, "B _ C"]:
         num_rows, num_places, channels = x.shape
-        pairs_BTI = x.reshape(num_rows, num_places // 2, 2 * channels)
-        before_BTI = jnp.pad(pairs_BTI[:, :-1, channels:], ((0, 0), (1, 0), (0, 0)))
         # One matrix product over windows laid side by side suits every device, and so does its gradient.
-        windows_BTI = jnp.concatenate([before_BTI, pairs_BTI], axis=-1)
+        if self.halves:
+            pairs_BTI = x.reshape(num_rows, num_places // 2, 2 * channels)
+            before_BTI = jnp.pad(pairs_BTI[:, :-1, channels:], ((0, 0), (1, 0), (0, 0)))
+            windows_BTI = jnp.concatenate([before_BTI, pairs_BTI], axis=-1)
+        else:
+            before_BTI = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
+            after_BTI = jnp.pad(x[:, 1:], ((0, 0), (0, 1), (0, 0)))
+            windows_BTI = jnp.concatenate([before_BTI, x, after_BTI], axis=-1)
         kernel_IC = self.kernel_3IC[...].reshape(3 * channels, -1).astype(x.dtype)
-        return jnp.einsum("BTI,IC->BTC", windows_BTI, kernel_IC) + self.bias_C[...].astype(x.dtype)[None, None, :]
+        return weights.shifted(jnp.einsum("BTI,IC->BTC", windows_BTI, kernel_IC), self.bias_C)
 
 
 def same_segment(ids: Int[Array, "B P"], other_ids: Int[Array, "B P"]) -> Bool[Array, "B P"]:

@@ -25,3 +25,8 @@ def lean(param: nnx.Param, wanted: Float[Array, "..."], share: float) -> None:
 def constant(value: float, shape: tuple[int, ...], axes: tuple[str | None, ...]) -> nnx.Param:
     """A float32 parameter that starts at one value everywhere."""
     return nnx.Param(jnp.full(shape, value, jnp.float32), axes=axes)
+
+
+def shifted(x: Float[Array, "B S ..."], bias: nnx.Param) -> Float[Array, "B S ..."]:
+    """`x` with a bias added at every place."""
+    return x + bias[...].astype(x.dtype)[None, None]

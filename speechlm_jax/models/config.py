@@ -100,6 +100,13 @@ class Model:
     """How far, from 0 to below 1, the weights start as those of a model that looks up: a decoder's step looks for its
     like in the encoder, and the convolutions over tokens bring each what stands before it. What was said of a name is
     then found within a thousand steps, and else perhaps never."""
+    parts: Literal["own", "whisper"] = "own"
+    """What layers are made of: RMSNorm, gated feed-forward layers and rotary positions; or all as Whisper has it
+    (arXiv 2212.04356): LayerNorm, GELU, biases, tables of positions, two convolutions before the encoder. Weights of
+    Whisper's can be brought into such a model, and taken out of it."""
+    audio_places: int = 1500
+    text_places: int = 448
+    """Of parts = "whisper": how long the tables of positions are, of the encoder (20 ms each) and of the decoder."""
     mels: int = 80
     subsampling: int = 4
     """Speech frames in one encoder position; must equal Row.subsampling."""
@@ -137,6 +144,11 @@ class Model:
     """What the trunk computes in; parameters, norms, softmax and losses are float32 always."""
 
     @property
+    def is_whisper(self) -> bool:
+        """Whether its layers are Whisper's."""
+        return self.parts == "whisper"
+
+    @property
     def head_width(self) -> int:
         """Width of one attention head, K."""
         return self.width // self.num_heads
@@ -164,6 +176,13 @@ class Model:
             raise ValueError(
                 f"Model.products = '{self.products}' wants qwix, and it is not installed. Install the extra "
                 "[quantized]: pip install -c constraints.txt -e '.[quantized]'."
+            )
+        limits.at_least(self, 1, "audio_places", "text_places")
+        if self.is_whisper and (self.encoder_block != "transformer" or self.subsampling != 2 or self.text_kernel):
+            raise ValueError(
+                "Whisper's encoder is a Transformer over every other frame, without convolutions in its blocks: wanted "
+                "Model.encoder_block = 'transformer', .subsampling = 2 and .text_kernel = None, found "
+                f"{self.encoder_block!r}, {self.subsampling} and {self.text_kernel}."
             )
         if self.subsampling not in (2, 4, 8):
             raise ValueError(

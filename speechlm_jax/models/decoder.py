@@ -15,13 +15,11 @@ from speechlm_jax.layers import (
     convolution,
     dot_products,
     dropout,
-    feed_forward,
     masks,
-    norms,
     positions,
     stack,
 )
-from speechlm_jax.models import config, encoder
+from speechlm_jax.models import config, encoder, parts
 
 _LANE_IDS = 2**16
 """More than a row has segments."""
@@ -67,39 +65,37 @@ class Block(nnx.Module):
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.rate = choice.dropout
         self.guided_heads = 0 if choice.speech_out is None else choice.speech_out.guided_heads
-        parts = 4 if choice.decoder_kernel else 3
-        out_scale = 1 / math.sqrt(parts * choice.decoder_layers)
-        width, heads = choice.width, choice.num_heads
+        branches = 4 if choice.decoder_kernel else 3
+        out_scale = 1 / math.sqrt(branches * choice.decoder_layers)
+        width = choice.width
         shared: dict[str, Any] = {"out_scale": out_scale, "numbers": choice.products, "rngs": rngs}
         self.kernel = choice.decoder_kernel
         if choice.decoder_kernel:
-            self.convolution_norm = norms.RmsNorm(width)
+            self.convolution_norm = parts.norm(choice)
             self.convolution = convolution.ConformerConvolution(
                 width, choice.decoder_kernel, causal=True, gathering=choice.lookup_start, **shared
             )
-        self.attention_norm = norms.RmsNorm(width)
-        self.attention = attention.Attention(width, heads, kernel=choice.attention_kernel, **shared)
-        self.cross_norm = norms.RmsNorm(width)
-        self.cross_attention = attention.Attention(
-            width, heads, likeness=choice.lookup_start, kernel=choice.attention_kernel, **shared
-        )
-        self.norm = norms.RmsNorm(width)
-        self.feed_forward = feed_forward.FeedForward(width, choice.mlp_width, **shared)
+        self.attention_norm = parts.norm(choice)
+        self.attention = parts.attends(choice, **shared)
+        self.cross_norm = parts.norm(choice)
+        self.cross_attention = parts.attends(choice, likeness=choice.lookup_start, **shared)
+        self.norm = parts.norm(choice)
+        self.feed_forward = parts.feed_forwards(choice, **shared)
 
     def __call__(
         self,
         x: Float[Array, "B U D"],
         ids: Int[Array, "B U"],
         mask: masks.SegmentMask,
-        rotation: positions.Rotation,
+        rotation: positions.Rotation | None,
         encoded: Float[Array, "B S D"] | None,
         cross_mask: masks.SegmentMask | None,
         distance: Float[Array, "B U S"] | None,
         key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "B U D"], Float[Array, "B U"] | None]:
         """Also the mean of `distance` over where the guided heads look. `ids` tell lanes apart as well as segments."""
-        parts = 4 if self.kernel else 3
-        keys = [None] * parts if key is None else list(jax.random.split(key, parts))
+        branches = 4 if self.kernel else 3
+        keys = [None] * branches if key is None else list(jax.random.split(key, branches))
 
         def drop(y_BUD: Array) -> Array:
             return dropout.dropout(y_BUD, self.rate, keys.pop())
@@ -124,7 +120,7 @@ class Block(nnx.Module):
         self,
         x: Float[Array, "B _ D"],
         step: Int[Array, ""],
-        rotation: positions.Rotation,
+        rotation: positions.Rotation | None,
         own: attention.Memory,
         own_mask: Bool[Array, "_ N _"],
         recent: Float[Array, "B _ I C"] | None,
@@ -172,8 +168,9 @@ class Decoder(nnx.Module):
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.choice = choice
+        self.places = parts.Places(choice, choice.text_places, rngs=rngs)
         self.stack = stack.build(lambda rngs: Block(choice, rngs=rngs), choice.decoder_layers, rngs=rngs)
-        self.norm = norms.RmsNorm(choice.width)
+        self.norm = parts.norm(choice)
 
     def __call__(
         self,
@@ -189,11 +186,11 @@ class Decoder(nnx.Module):
         own_ids_BU = own_ids([lane.segment_ids for lane in lanes])
         mask = masks.SegmentMask(own_ids_BU, own_ids_BU, causal=True)
         positions_BU = jnp.concatenate([lane.positions for lane in lanes], axis=1)
-        rotation = positions.rotation(positions_BU, self.choice.head_width)
+        rotation = parts.rotation(self.choice, positions_BU)
         hidden_BSD, cross_mask = None, None
         if encoded is not None:
             hidden_BSD, cross_mask = encoded.hidden, masks.SegmentMask(ids_BU, encoded.segment_ids)
-        x_BUD = self._placed(jnp.concatenate([lane.hidden for lane in lanes], axis=1), positions_BU)
+        x_BUD = self.places(jnp.concatenate([lane.hidden for lane in lanes], axis=1), positions_BU)
         keys = None
         if key is not None:
             own_key, stack_key = jax.random.split(key)
@@ -236,7 +233,7 @@ class Decoder(nnx.Module):
         num_rows, num_lines, _ = x.shape
         hypotheses, num_steps = cache.stands.shape[2:]
         steps_BE = jnp.broadcast_to(cache.step, (num_rows, num_lines))
-        rotation = positions.rotation(steps_BE, self.choice.head_width)
+        rotation = parts.rotation(self.choice, steps_BE)
         cross_mask = None
         if cache.encoded_ids is not None:
             ids_BE = jnp.broadcast_to(1 + jnp.arange(num_lines)[None, :] // hypotheses, (num_rows, num_lines))
@@ -256,7 +253,7 @@ class Decoder(nnx.Module):
             return x_BED, (new, recent)
 
         kept = (cache.own, cache.recent, cache.encoded)
-        x_BED, (new, recent) = stack.run(self.stack, body, self._placed(x, steps_BE), kept)
+        x_BED, (new, recent) = stack.run(self.stack, body, self.places(x, steps_BE), kept)
         own = attention.Memory(
             *(
                 jax.lax.dynamic_update_slice_in_dim(old, now[:, :, :, None], cache.step, axis=3)
@@ -264,9 +261,3 @@ class Decoder(nnx.Module):
             )
         )
         return self.norm(x_BED), cache._replace(own=own, recent=recent, stands=stands_BENU, step=cache.step + 1)
-
-    def _placed(self, x: Float[Array, "B U D"], positions_BU: Int[Array, "B U"]) -> Float[Array, "B U D"]:
-        """`x` with its absolute positions, where the model has them."""
-        if not self.choice.sinusoids:
-            return x
-        return x + positions.sinusoids(positions_BU, self.choice.width).astype(x.dtype)

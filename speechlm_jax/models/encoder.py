@@ -10,17 +10,14 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from speechlm_jax import axes
 from speechlm_jax.layers import (
-    attention,
     convolution,
     dropout,
-    feed_forward,
     masks,
-    norms,
     positions,
     stack,
     weights,
 )
-from speechlm_jax.models import config
+from speechlm_jax.models import config, parts
 
 
 class Lane(NamedTuple):
@@ -47,7 +44,7 @@ class Surroundings(NamedTuple):
     """What every block of the stack needs beside its input."""
 
     mask: masks.SegmentMask
-    rotation: positions.Rotation
+    rotation: positions.Rotation | None
     audio_ids: Int[Array, "B P"] | None
     inputs_ids: Int[Array, "B W"] | None
     """Of the audio positions, and of the text positions behind them."""
@@ -63,28 +60,28 @@ class Block(nnx.Module):
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.conformer = choice.encoder_block == "conformer"
         self.rate = choice.dropout
-        parts = 4 if self.conformer else 2
+        branches = 4 if self.conformer else 2
         # The sum of all residuals is about as large as what enters the stack; that of the convolution of text comes on
         # top, so that a model begins alike with it and without.
-        out_scale = 1 / math.sqrt(parts * choice.encoder_layers)
+        out_scale = 1 / math.sqrt(branches * choice.encoder_layers)
         width = choice.width
 
         shared: dict[str, Any] = {"out_scale": out_scale, "numbers": choice.products, "rngs": rngs}
         if self.conformer:
-            self.first_norm = norms.RmsNorm(width)
-            self.first_feed_forward = feed_forward.FeedForward(width, choice.mlp_width, **shared)
-            self.convolution_norm = norms.RmsNorm(width)
+            self.first_norm = parts.norm(choice)
+            self.first_feed_forward = parts.feed_forwards(choice, **shared)
+            self.convolution_norm = parts.norm(choice)
             self.convolution = convolution.ConformerConvolution(width, choice.conv_kernel, **shared)
         self.text_kernel = choice.text_kernel
         if choice.text_kernel:
-            self.text_convolution_norm = norms.RmsNorm(width)
+            self.text_convolution_norm = parts.norm(choice)
             self.text_convolution = convolution.ConformerConvolution(
                 width, choice.text_kernel, gathering=choice.lookup_start, **shared
             )
-        self.attention_norm = norms.RmsNorm(width)
-        self.attention = attention.Attention(width, choice.num_heads, kernel=choice.attention_kernel, **shared)
-        self.norm = norms.RmsNorm(width)
-        self.feed_forward = feed_forward.FeedForward(width, choice.mlp_width, **shared)
+        self.attention_norm = parts.norm(choice)
+        self.attention = parts.attends(choice, **shared)
+        self.norm = parts.norm(choice)
+        self.feed_forward = parts.feed_forwards(choice, **shared)
 
     def __call__(
         self, x: Float[Array, "B S D"], around: Surroundings, key: PRNGKeyArray | None
@@ -117,8 +114,9 @@ class Encoder(nnx.Module):
         self.choice = choice
         self.audio_D = weights.constant(0.0, (choice.width,), (axes.EMBED,))
         self.inputs_D = weights.constant(0.0, (choice.width,), (axes.EMBED,))
+        self.places = parts.Places(choice, choice.audio_places, rngs=rngs)
         self.stack = stack.build(lambda rngs: Block(choice, rngs=rngs), choice.encoder_layers, rngs=rngs)
-        self.norm = norms.RmsNorm(choice.width)
+        self.norm = parts.norm(choice)
 
     def __call__(self, audio: Lane | None, inputs: Lane | None, key: PRNGKeyArray | None = None) -> Encoded:
         """At least one of the lanes must be there; one that is None is not in the program."""
@@ -130,11 +128,10 @@ class Encoder(nnx.Module):
         )
         ids_BS = jnp.concatenate([lane.segment_ids for lane, _ in present], axis=1)
         positions_BS = jnp.concatenate([lane.positions for lane, _ in present], axis=1)
-        if self.choice.sinusoids:
-            x_BSD += positions.sinusoids(positions_BS, self.choice.width).astype(x_BSD.dtype)
+        x_BSD = self.places(x_BSD, positions_BS)
         around = Surroundings(
             mask=masks.SegmentMask(ids_BS, ids_BS),
-            rotation=positions.rotation(positions_BS, self.choice.head_width),
+            rotation=parts.rotation(self.choice, positions_BS),
             audio_ids=None if audio is None else audio.segment_ids,
             inputs_ids=None if inputs is None else inputs.segment_ids,
         )

@@ -18,7 +18,7 @@ class Speech(nnx.Module):
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         channels = choice.stem_channels
         self.halves = nnx.List(
-            convolution.Halve(
+            convolution.ShortConvolution(
                 channels if layer else choice.mels, channels, axes.CHANNELS if layer else axes.MELS, rngs=rngs
             )
             for layer in range(int(math.log2(choice.subsampling)))
@@ -33,9 +33,29 @@ class Speech(nnx.Module):
         x_BTC = features.astype(self.dtype)
         for halve in self.halves:
             segment_ids = segment_ids[:, ::2]
-            # A dead place is zero at every rate, as the padding of an example alone would be.
-            x_BTC = jnp.where((segment_ids > 0)[:, :, None], jax.nn.gelu(halve(x_BTC)), 0)
+            x_BTC = _without_dead(jax.nn.gelu(halve(x_BTC)), segment_ids)
         return jnp.einsum("BPC,CD->BPD", x_BTC, self.projection_CD[...].astype(self.dtype))
+
+
+class WhisperSpeech(nnx.Module):
+    """The same by Whisper's two convolutions, as wide as the trunk: one that keeps the rate, and one that halves it."""
+
+    def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
+        width = choice.width
+        self.near = convolution.ShortConvolution(choice.mels, width, axes.MELS, halves=False, rngs=rngs)
+        self.half = convolution.ShortConvolution(width, width, axes.CHANNELS, rngs=rngs)
+        self.dtype = jnp.dtype(choice.dtype)
+
+    def __call__(self, features: Float[Array, "B T M"], segment_ids: Int[Array, "B T"]) -> Float[Array, "B P D"]:
+        """As that of Speech."""
+        x_BTD = self.near(features.astype(self.dtype))
+        x_BTD = _without_dead(jax.nn.gelu(x_BTD, approximate=False), segment_ids)
+        return _without_dead(jax.nn.gelu(self.half(x_BTD), approximate=False), segment_ids[:, ::2])
+
+
+def _without_dead(x: Float[Array, "B T C"], segment_ids: Int[Array, "B T"]) -> Float[Array, "B T C"]:
+    """A dead place is zero at every rate, as the padding of an example alone would be."""
+    return jnp.where((segment_ids > 0)[:, :, None], x, 0)
 
 
 class Text(nnx.Module):
@@ -46,11 +66,11 @@ class Text(nnx.Module):
             rngs, (choice.vocabulary_size, choice.width), (axes.VOCABULARY, axes.EMBED), fan_in=choice.width
         )
         self.dtype = jnp.dtype(choice.dtype)
+        self.scale = 1.0 if choice.is_whisper else math.sqrt(choice.width)
 
     def __call__(self, tokens: Int[Array, "B S"]) -> Float[Array, "B S D"]:
-        """Vectors of unit variance to begin with."""
-        width = self.table_VD[...].shape[-1]
-        return jnp.take(self.table_VD[...].astype(self.dtype), tokens, axis=0) * math.sqrt(width)
+        """Vectors of unit variance to begin with; Whisper's are smaller."""
+        return jnp.take(self.table_VD[...].astype(self.dtype), tokens, axis=0) * self.scale
 
     def logits(self, hidden: Float[Array, "B S D"]) -> Float[Array, "B S V"]:
         """float32 logits of normalised `hidden`."""

@@ -35,7 +35,7 @@ class SpeechText(nnx.Module):
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.choice = choice
-        self.speech = frontends.Speech(choice, rngs=rngs)
+        self.speech = (frontends.WhisperSpeech if choice.is_whisper else frontends.Speech)(choice, rngs=rngs)
         self.text = frontends.Text(choice, rngs=rngs)
         self.encoder = encoder.Encoder(choice, rngs=rngs)
         self.decoder = decoder.Decoder(choice, rngs=rngs)

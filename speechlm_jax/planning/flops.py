@@ -51,7 +51,7 @@ def rounded(model: config.Model, params: nnx.State, row: batch.Row, num_rows: in
     products = sum(
         positions.products(path, leaf)
         for path, leaf in parameters.by_path(params).items()
-        if re.search(r"/stack/.*(query|key|value|gate|out)_[A-Z]+$", path)
+        if re.search(r"/stack/.*(query|key|value|gate|into|out)_[A-Z]+$", path)
     )
     return (2 if model.remat == "full" else 1) * num_rows * int(products)
 
@@ -70,8 +70,11 @@ class _Positions:
         codes = self.audio if "masked_speech" in heads else 0
         # The first pattern that a path begins with.
         self.table = (
+            (r".*/(into|out|query|value)_bias_|(encoder|decoder)/places/", 0),
             (r"text/table_VD", told + masked + ctc * model.ctc_tied),
             (r"speech/halves/(\d+)/kernel", None),
+            (r"speech/near/kernel", row.audio_frames),
+            (r"speech/half/kernel", self.audio),
             (r"ctc/kernel", ctc),
             (r"masked_speech/kernel", codes),
             (r"masked_tokens/transform", masked),

@@ -20,6 +20,7 @@ from speechlm_jax import (
     preemption,
     runtime,
     sharding,
+    vocabularies,
     vocabulary,
     whole_files,
 )
@@ -325,7 +326,7 @@ def _ahead(
 
 
 def _vocabulary_of(recipe: config.Recipe) -> vocabulary.Vocabulary:
-    words = vocabulary.Vocabulary.load(recipe.data.vocabulary)
+    words = vocabularies.load(recipe.data.vocabulary)
     if words.size > recipe.model.vocabulary_size:
         raise ValueError(
             f"matching the model to its vocabulary: '{words.path}' has {words.size} pieces, the model has room for "
@@ -341,7 +342,7 @@ def _open_folder(recipe: config.Recipe, words: vocabulary.Vocabulary) -> pathlib
     if jax.process_index() == 0:
         kept = folder / vocabulary.FILE
         if kept.exists():
-            vocabulary.check_same(vocabulary.Vocabulary.load(kept).hash, words, f"the run in {folder}")
+            vocabulary.check_same(vocabularies.load(kept).hash, words, f"the run in {folder}")
         else:
             temporary = kept.with_suffix(f".{os.getpid()}")
             shutil.copyfile(recipe.data.vocabulary, temporary)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from speechlm_jax import axes, parameters
 from speechlm_jax.training import config
 
-FRONT = re.compile(r"^(lora/)?(speech|text)/|^encoder/(audio|inputs)_D$")
+FRONT = re.compile(r"^(lora/)?(speech|text)/|^encoder/(audio|inputs)_D$|^(encoder|decoder)/places/")
 """Outside the stacks, parameters on such paths lie below the first layer (front ends, embeddings, what marks a
 modality); the others lie above the last."""
 

@@ -81,7 +81,7 @@ class Watchdog:
             except Exception as error:  # Such as that the first process has ended, which JAX tells of.
                 _log.debug("asking the other processes where they are: %s", error)
             # One that ends by itself has more to say than that another does.
-            if ends and peers.own() not in ends:
+            if ends and peers.own() not in ends and not self._stop.is_set():
                 code, why = next(iter(ends.values()))
                 waited = time.monotonic() - self._book.since
                 self._end(code, f"{why} This process is at {phase} since {waited:.0f} s.", first=False)

@@ -81,8 +81,11 @@ def no_process_is_left():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """With recordings, their manifest, a recipe and its vocabulary."""
-    made = tmp_path_factory.mktemp("faults")
+    """With recordings, their manifest, a recipe and its vocabulary; what is compiled is that of all tests."""
+    made, own = tmp_path_factory.mktemp("faults"), tmp_path_factory.getbasetemp()
+    compiled = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "compiled"
+    compiled.mkdir(exist_ok=True)
+    (made / "compiled").symlink_to(compiled)
     small_run.write(made)
     assert cli.main(["data", f"--gin_file={made}/recipe.gin", "--train_vocabulary=460"]) == 0
     return made

@@ -56,18 +56,16 @@ _ONE: tuple[Literal["first", "last"], ...] = ("first", "last")
 
 def points() -> list[Point]:
     """Every phase with every way to kill: one of two processes, the first or the last by turns, or all there are, of
-    one or of two by turns; one of four; and a process alone within an evaluation, which alone ends on the spot there.
-    """
-    return [
-        Point("evaluation", signal.SIGTERM, 1, "all"),
-        Point("save", signal.SIGTERM, 4, "last"),
-        Point("step", signal.SIGKILL, 4, "first"),
-    ] + [
+    one or of two by turns, and once the first of four; and a process alone within an evaluation, which alone ends on
+    the spot there."""
+    every = [
         Point(phase, notice, processes, whom)
         for number, phase in enumerate(PHASES)
         for notice in (signal.SIGTERM, signal.SIGKILL)
         for processes, whom in ((2, _ONE[number % 2]), (1 + number % 2, "all"))
     ]
+    every[every.index(Point("step", signal.SIGKILL, 2, "all"))] = Point("step", signal.SIGKILL, 4, "first")
+    return [Point("evaluation", signal.SIGTERM, 1, "all"), *every]
 
 
 class Run:

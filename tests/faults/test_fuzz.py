@@ -25,9 +25,10 @@ from speechlm_jax import (
     endings,
     flags,
     train,
+    vocabularies,
+    vocabulary,
     whole_files,
 )
-from speechlm_jax import vocabulary as vocabularies
 from speechlm_jax.data import config, manifest, records, written_rows
 from speechlm_jax.training import ledger
 
@@ -150,7 +151,7 @@ def test_recipes_that_were_altered(tmp_path_factory, judged, content):
 def pieces(tmp_path_factory):
     path = tmp_path_factory.mktemp("pieces") / "vocabulary.model"
     texts = ["red green blue", "one two three", "four five six seven"] * 20
-    vocabularies.train(texts, path, size=420, languages=["en"])
+    vocabulary.train(texts, path, size=420, languages=["en"])
     return path.read_bytes()
 
 
@@ -160,7 +161,7 @@ def test_vocabularies_that_were_altered(tmp_path, judged, pieces):
     def check(content):
         path = tmp_path / "altered.model"
         path.write_bytes(content)
-        judged(lambda: vocabularies.Vocabulary.load(path).encode("red two"))
+        judged(lambda: vocabularies.load(path).encode("red two"))
 
     check()
 

@@ -21,6 +21,7 @@ FLOORS = [
         "evaluate",
         "infer",
         "export",
+        "import_verb",
         "plan",
         "data_verb",
         "checkpoint_verb",
@@ -43,6 +44,8 @@ FLOORS = [
             "memory",
             "audio",
             "vocabulary",
+            "vocabularies",
+            "whisper_vocabulary",
             "metrics",
             "answer_metrics",
             "label_metrics",
@@ -227,7 +230,11 @@ PROVIDERS = {
 }
 """Which distributions a module may come from."""
 
-OPTIONAL = {("speechlm_jax.data.spread", "apache_beam"), ("speechlm_jax.layers.products", "qwix")}
+OPTIONAL = {
+    ("speechlm_jax.data.spread", "apache_beam"),
+    ("speechlm_jax.layers.products", "qwix"),
+    ("speechlm_jax.whisper_vocabulary", "tokenizers"),
+}
 """(module, what it imports where an extra is installed)."""
 
 

@@ -26,6 +26,8 @@ def beam(
     eos: int,
     length_penalty: float = 0.0,
     ctc: Of | None = None,
+    forbidden: Sequence[int] = (),
+    forbidden_first: Sequence[int] = (),
 ) -> list[tuple[Text, float, bool]]:
     """(text, score, whether it ended) of the best texts, by beam search that never drops the greedy hypothesis.
 
@@ -36,6 +38,8 @@ def beam(
     found: list[tuple[Text, float, bool]] = []
     for written in range(1, max_steps + 1):
         sums = {text: total + log_probs(text) for text, total in live}
+        for values in sums.values():
+            values[[*forbidden, *(forbidden_first if written == 1 else ())]] = -1e30
         scores = {text: values + (0 if ctc is None else ctc(text)) for text, values in sums.items()}
         ranked = sorted(
             ((float(value), text, token) for text, values in scores.items() for token, value in enumerate(values)),

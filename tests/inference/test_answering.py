@@ -238,7 +238,7 @@ def test_a_file_of_lines_bears_its_name_once_it_is_whole(tmp_path, capsys):
 
     def interrupted():
         with answering._output(str(path), "abc") as (out, _):
-            print("one\nha", file=out, end="")
+            print('"one"\n"ha', file=out, end="")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -247,11 +247,11 @@ def test_a_file_of_lines_bears_its_name_once_it_is_whole(tmp_path, capsys):
     assert path.read_text() == "former\n" and str(part) in capsys.readouterr().err
     with answering._output(str(path), "of another command") as (out, kept):
         assert kept == []
-        print("other", file=out)
+        print('"other"', file=out)
     with answering._output(str(path), "abc") as (out, kept):
         assert kept == ["one"]
-        print("two", file=out)
-    assert path.read_text() == "one\ntwo\n" and list(tmp_path.iterdir()) == [path]
+        print('"two"', file=out)
+    assert path.read_text() == '"one"\n"two"\n' and list(tmp_path.iterdir()) == [path]
     assert f"going on behind the 1 lines of this command that stand in {part}" in capsys.readouterr().err
 
 

@@ -12,15 +12,16 @@ from inference import searched, slow_search
 
 from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
-from speechlm_jax.inference import beam, config, decoding, label_sets
+from speechlm_jax.inference import beam, config, decoding, hypotheses, label_sets
 from speechlm_jax.models import decoder, speech_text
 
 
-def search(members, choices, *, eos, early=True, labels=None):
+def search(members, choices, *, eos, early=True, labels=None, forbidden=hypotheses.NOTHING):
     """(text, score, ended) of the best texts of each segment, by (row, line)."""
     found = _search(
         choices,
         early,
+        forbidden,
         searched.PARAMS,
         searched.OTHER[1],
         rows.batch(searched.ROW, *members),
@@ -31,21 +32,22 @@ def search(members, choices, *, eos, early=True, labels=None):
     return searched.of_segments(members, found)
 
 
-@functools.partial(rows.compiled, static_argnums=(0, 1))
-def _search(choices, early, params, other, batch, told, lengths, eos, labels):
+@functools.partial(rows.compiled, static_argnums=(0, 1, 2))
+def _search(choices, early, forbidden, params, other, batch, told, lengths, eos, labels):
     model, language_model = nnx.merge(searched.GRAPH, params), nnx.merge(searched.OTHER[0], other)
     encoded = model.encode(batch)
     scorers = beam.Scorers(
         model.ctc_logits(encoded),
         batch.audio.segment_ids[:, :: searched.ROW.subsampling],
-        language_model if choices.language_model else None,
-        labels,
+        language_model=language_model if choices.language_model else None,
+        labels=labels,
+        forbidden=forbidden,
     )
     asked = beam.Beam(model, batch, choices, scorers, max_steps=searched.STEPS, eos=eos, early=early)
     return asked.search(encoded, told, lengths)
 
 
-def slowly(number, choices, eos, *, keeps=None):
+def slowly(number, choices, eos, forbidden=hypotheses.NOTHING):
     weight = choices.ctc if searched.EXAMPLES[number]["ctc"][0] else 0.0
 
     def of_decoder(text):
@@ -72,6 +74,8 @@ def slowly(number, choices, eos, *, keeps=None):
         eos=eos,
         length_penalty=choices.length_penalty,
         ctc=of_ctc if weight else None,
+        forbidden=forbidden.always,
+        forbidden_first=forbidden.first,
     )
 
 
@@ -108,6 +112,19 @@ def test_the_ctc_head_and_the_decoder_score_together(choices):
     for place, number in {(0, 0): 2, (0, 1): 0, (0, 2): 1}.items():
         searched.assert_alike(found[place], slowly(number, choices, vocabulary.EOS))
     assert found[0, 1] != alone[0, 1] and found[0, 2] == alone[0, 2]
+
+
+@pytest.mark.parametrize("choices", [config.Search(), config.Search(beam=3, best=2)])
+def test_what_is_forbidden_is_not_written(eos, choices):
+    usual = search(searched.PACKED, choices, eos=eos)
+    never, first = usual[0, 1][0][0][1], usual[0, 0][0][0][0]
+    forbidden = hypotheses.Forbidden((never,), (first,))
+    found = search(searched.PACKED, choices, eos=eos, forbidden=forbidden)
+    for place, number in {(0, 0): 2, (0, 1): 0, (0, 2): 1}.items():
+        searched.assert_alike(found[place], slowly(number, choices, eos, forbidden))
+    texts = [text for told in found.values() for text, _, _ in told]
+    assert all(never not in text and text[:1] != (first,) for text in texts)
+    assert any(first in text[1:] for text in texts) or choices.beam == 1
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])

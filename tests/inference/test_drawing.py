@@ -39,7 +39,7 @@ def test_tokens_come_as_often_as_they_are_probable(temperature):
     wanted = np.exp(raised) / np.exp(raised).sum()
     # Five deviations of a count.
     assert np.all(np.abs(counts - MANY * wanted) <= 5 * np.sqrt(MANY * wanted * (1 - wanted)) + 5)
-    assert np.count_nonzero(counts) > 3
+    assert np.count_nonzero(counts) > 1
 
 
 def test_only_the_most_probable_tokens_are_drawn_where_that_is_asked():

@@ -10,25 +10,36 @@ import small_run
 import tiny_evaluation
 import tiny_text
 
-from speechlm_jax import cli, vocabulary
+from speechlm_jax import vocabulary
 from speechlm_jax.inference import going_on, kept_batches
 
 
 def test_lines_are_found_again_by_what_does_the_same_and_by_nothing_else(tmp_path):
     def interrupted():
         with going_on.Begun(tmp_path / "out.json", {"rows": 1}).opened() as out:
-            print("one\ncut o", end="", file=out)
+            print('"one"\n"cut o', end="", file=out)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert going_on.Begun(tmp_path / "out.json", {"rows": 2}).lines == []
     again = going_on.Begun(tmp_path / "out.json", {"rows": 1})
-    assert again.lines == ["one"]
+    assert again.told == ["one"]
     with again.opened() as out:
-        print("two", file=out)
+        print('"two, of\u2028a strange end"', file=out)
+    assert going_on.Begun(tmp_path / "out.json", {"rows": 1}).told == ["one", "two, of\u2028a strange end"]
     again.become(tmp_path / "out.json")
-    assert (tmp_path / "out.json").read_text() == "one\ntwo\n" and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "out.json").read_text().startswith('"one"\n"two') and len(list(tmp_path.iterdir())) == 1
+
+
+def test_lines_that_are_damaged_or_being_written_are_told(tmp_path):
+    begun = going_on.Begun(tmp_path / "out.json", 1)
+    with begun.opened() as out:
+        print("no JSON", file=out, flush=True)
+        with pytest.raises(ValueError, match="the same command is writing it"), begun.opened():
+            pass
+    with pytest.raises(ValueError, match=r"going on behind .*out\.json\..*it is damaged .*Remove it"):
+        going_on.Begun(tmp_path / "out.json", 1)
 
 
 @pytest.mark.slow
@@ -41,7 +52,7 @@ def test_an_evaluation_that_was_ended_scores_only_what_is_left(tmp_path, claims)
     def stop():
         nonlocal asked
         asked += 1
-        if asked == 3:
+        if asked == 2:
             raise KeyboardInterrupt
 
     def interrupted():
@@ -51,22 +62,22 @@ def test_an_evaluation_that_was_ended_scores_only_what_is_left(tmp_path, claims)
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     again = going_on.Begun(tmp_path / "scores.json", "scores")
-    assert len(again.lines) == 2
+    assert len(again.lines) == 1
     with again.opened() as out:
-        found = tiny_evaluation.scores(words, claims=claims, kept=kept_batches.Kept(again.lines, out))
+        found = tiny_evaluation.scores(words, claims=claims, kept=kept_batches.Kept(again.told, out))
     assert found == whole
-    numbers = [json.loads(line)["batch"] for line in going_on.Begun(tmp_path / "scores.json", "scores").lines]
-    assert numbers == list(range(len(numbers))) and len(numbers) > 2
+    numbers = [line["batch"] for line in going_on.Begun(tmp_path / "scores.json", "scores").told]
+    assert numbers == list(range(len(numbers))) and len(numbers) > 1
 
 
 @pytest.mark.slow
 def test_scores_of_a_command_that_is_killed_are_those_of_one_that_is_not(tmp_path):
     small_run.write(tmp_path)
     recipe = f"--gin_file={tmp_path}/recipe.gin"
-    assert cli.main(["data", recipe, "--train_vocabulary=460"]) == 0
-    assert cli.main(["train", recipe, "--gin.Recipe.steps=1"]) == 0
+    run("data", recipe, "--train_vocabulary=460")
+    run("train", recipe, "--gin.Recipe.steps=3")
     words = [f"--checkpoint={tmp_path}/run", "--task=manifest", "--split=train", "--rows=1", "--beam=2"]
-    assert cli.main(["evaluate", *words, f"--json={tmp_path}/whole.json"]) == 0
+    run("evaluate", *words, f"--json={tmp_path}/whole.json")
     begun = []
     for least in (2, 8):
         command = [sys.executable, "-m", "speechlm_jax", "evaluate", *words, f"--json={tmp_path}/killed.json"]
@@ -76,10 +87,15 @@ def test_scores_of_a_command_that_is_killed_are_those_of_one_that_is_not(tmp_pat
             process.kill()
         begun.append(_done(tmp_path))
     assert 0 < begun[0] < begun[1] and not (tmp_path / "killed.json").exists()
-    assert cli.main(["evaluate", *words, f"--json={tmp_path}/killed.json"]) == 0
+    run("evaluate", *words, f"--json={tmp_path}/killed.json")
     killed, whole = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("killed", "whole"))
     assert {**killed, "seconds": 0} == {**whole, "seconds": 0} and not list(tmp_path.glob("*.part"))
     assert whole["decoding"]["beam"] == 2 and "Recipe" in whole["recipe"] and "whisper-normalizer" in whole["versions"]
+
+
+def run(*words):
+    """In a process of its own: one process has one vocabulary."""
+    subprocess.run([sys.executable, "-m", "speechlm_jax", *words], check=True)
 
 
 def _done(folder):

@@ -69,7 +69,7 @@ def test_gradients_are_those_that_jax_derives(ahead):
 
 
 def test_halving_is_a_strided_convolution():
-    halve = convolution.Halve(4, 6, axes.MELS, rngs=nnx.Rngs(0))
+    halve = convolution.ShortConvolution(4, 6, axes.MELS, rngs=nnx.Rngs(0))
     x = normal(0, 2, 10, 4)
     kernel = halve.kernel_3IC[...]
     wanted = jax.lax.conv_general_dilated(x, kernel, (2,), [(1, 0)], dimension_numbers=("NHC", "HIO", "NHC"))

@@ -111,7 +111,7 @@ def _all_true(mask):
     return jnp.tril(pairs) if mask.causal else pairs
 
 
-def _smeared(halve, x, sound=convolution.Halve.__call__):
+def _smeared(halve, x, sound=convolution.ShortConvolution.__call__):
     return sound(halve, x + 0.1 * jnp.roll(x, 4, axis=1))
 
 
@@ -120,7 +120,7 @@ def _smeared(halve, x, sound=convolution.Halve.__call__):
     [
         (masks.SegmentMask, "pairs", _all_true),
         (convolution, "same_segment", lambda ids, other_ids: jnp.ones(ids.shape, bool)),
-        (frontends.convolution.Halve, "__call__", _smeared),
+        (frontends.convolution.ShortConvolution, "__call__", _smeared),
     ],
     ids=["attention", "depthwise", "stem"],
 )
