@@ -179,17 +179,20 @@ def peer(folder: pathlib.Path, given: argparse.Namespace) -> Run:
     model.save_pretrained(folder)
     half = train_step.dtype() == "bfloat16"
     model.to(where, torch.bfloat16 if half else torch.float32)
-    model.generation_config.update(
-        is_multilingual=True,
-        lang_to_id={"<|en|>": PROMPT[1]},
-        task_to_id={"transcribe": PROMPT[2]},
-        no_timestamps_token_id=PROMPT[3],
-        decoder_start_token_id=PROMPT[0],
-        eos_token_id=END,
-        pad_token_id=END,
-        suppress_tokens=None,
-        begin_suppress_tokens=None,
-    )
+    told = {
+        "is_multilingual": True,
+        "lang_to_id": {"<|en|>": PROMPT[1]},
+        "task_to_id": {"transcribe": PROMPT[2]},
+        "no_timestamps_token_id": PROMPT[3],
+        "decoder_start_token_id": PROMPT[0],
+        "eos_token_id": END,
+        "pad_token_id": END,
+        "suppress_tokens": None,
+        "begin_suppress_tokens": None,
+    }
+    # Its own `update` leaves out what it does not know yet.
+    for name, value in told.items():
+        setattr(model.generation_config, name, value)
     extractor = transformers.WhisperFeatureExtractor()
 
     @functools.cache
