@@ -39,7 +39,7 @@ def compare(checkpoint: str, before: str, examples: scoring.Examples) -> dict[st
             scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit)
             runtime.say(f"{when}: {name}/{split}  {scoring.in_words(scores[name])}")
         scoring.check_scored(loaded.folder, scores)
-        found[when] = scoring.described(loaded, split, scores)
+        found[when] = scoring.described(loaded, examples, scores)
     found["change"] = {
         name: changes(own, found["after"]["scores"][name]) for name, own in found["before"]["scores"].items()
     }

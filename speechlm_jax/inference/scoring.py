@@ -80,10 +80,9 @@ def score(
                 scores[name]["guesses"] = found
             runtime.say(f"{name}/{split}  {in_words(scores[name])}")
     check_scored(checkpoint, scores)
-    told = {**described(loaded, split, scores), "seconds": round(time.monotonic() - started, 1)}
+    told = {**described(loaded, examples, scores), "seconds": round(time.monotonic() - started, 1)}
     if out is not None and begun is not None:
-        made_with = {"decoding": dataclasses.asdict(examples.decoding), "versions": provenance.versions(*_SCORED_BY)}
-        whole_files.write_json(out, {**told, **made_with, "recipe": loaded.recipe})
+        whole_files.write_json(out, told)
         begun.remove()
     return told
 
@@ -147,9 +146,17 @@ def evaluator_of(
     )
 
 
-def described(loaded: loading.Loaded, split: str, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores by task, with what was scored."""
-    return {"checkpoint": loaded.folder, "step": loaded.step, "split": split, "scores": scores}
+def described(loaded: loading.Loaded, examples: Examples, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores by task, with what was scored, and how."""
+    return {
+        "checkpoint": loaded.folder,
+        "step": loaded.step,
+        "split": examples.split,
+        "recipe": loaded.recipe,
+        "decoding": dataclasses.asdict(examples.decoding),
+        "versions": provenance.versions(*_SCORED_BY),
+        "scores": scores,
+    }
 
 
 def register(loaded: loading.Loaded, examples: Examples) -> None:

@@ -109,7 +109,7 @@ def test_a_finetuned_model_is_scored_on_all_that_it_was_pretrained_on(folder, ca
     words = [*words, f"--checkpoint={folder}/tuned", f"--before={folder}/run", f"--json={both}"]
     assert cli.main(words) == 0
     out, found, plain = capsys.readouterr().out, json.loads(both.read_text()), json.loads(alone.read_text())
-    assert list(plain) == ["checkpoint", "step", "split", "scores", "seconds"]
+    assert list(plain) == ["checkpoint", "step", "split", "recipe", "decoding", "versions", "scores", "seconds"]
     # Before is what evaluating that checkpoint alone says; after has the same metrics of the same examples.
     assert found["before"] == {name: value for name, value in plain.items() if name != "seconds"}
     assert found["after"]["checkpoint"] == str(folder / "tuned" / "checkpoints" / "2")
