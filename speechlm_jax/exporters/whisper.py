@@ -39,7 +39,7 @@ def read(folder: pathlib.Path) -> tuple[config.Model, whisper_weights.Arrays]:
         files = [folder / name for name in sorted(names)]
     found: whisper_weights.Arrays = {}
     for file in files:
-        if file.name not in (str(file.relative_to(folder)),) or not file.is_file():
+        if file.parent != folder or file.name == ".." or not file.is_file():
             raise ValueError(f"reading weights of a Whisper: there is no {file}. Save it as safetensors first.")
         try:
             found |= safetensors.load_file(file)
@@ -219,5 +219,6 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
 def left_out(loaded: loading.Loaded) -> list[str]:
     """The parts of a model that the format has no room for. Raises ValueError for a model that is no Whisper."""
     whisper_weights.description(loaded.model)
-    lost = [path for path in parameters.by_path(loaded.params) if path not in whisper_weights.held(loaded.model)]
+    held = whisper_weights.held(loaded.model)
+    lost = [path for path in parameters.by_path(loaded.params) if path not in held]
     return sorted({path if path.startswith("encoder/") else path.split("/")[0] for path in lost})

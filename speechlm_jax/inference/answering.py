@@ -48,7 +48,8 @@ def answer(
     _tell_untrained(loaded.data.manifest, request)
     lines: dict[int, Line] = {}
     unit = "inputs" if "text" in request.meaning.reads else "recordings"
-    doing, does = request.meaning.doing, _does(loaded.folder, request, decode_steps, found)
+    doing = request.meaning.doing
+    does = None if out_path is None else _does(loaded.folder, request, decode_steps, found)
     with _output(out_path, does) as (out, kept), runtime.Progress(doing, total=len(found), unit=unit) as progress:
         written, answered = len(kept), sum("error" not in line for line in kept)
         progress.advance(written)

@@ -24,8 +24,7 @@ class Begun:
         self._size = kept.rfind(b"\n") + 1
         try:
             # Text may hold what Python, too, takes for an end of a line.
-            self.lines = [line.decode() for line in kept[: self._size].split(b"\n")[:-1]]
-            self.told = [json.loads(line) for line in self.lines]
+            self.told = [json.loads(line) for line in kept[: self._size].split(b"\n")[:-1]]
         except ValueError as error:
             raise ValueError(
                 f"going on behind what stands in {self._path}: it is damaged ({error}). Remove it."
@@ -34,8 +33,8 @@ class Begun:
     @contextlib.contextmanager
     def opened(self) -> Iterator[TextIO]:
         """The file, to write further lines to."""
-        if self.lines:
-            runtime.say(f"going on behind the {len(self.lines)} lines of this command that stand in {self._path}")
+        if self.told:
+            runtime.say(f"going on behind the {len(self.told)} lines of this command that stand in {self._path}")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._path.open("a", encoding="utf-8") as out:
@@ -61,11 +60,11 @@ class Begun:
         self._path.unlink()
 
 
-def stamp_of_step(checkpoint: str) -> tuple[str, str]:
-    """What tells the newest step of a checkpoint, or the step that it is, from what stood there at another time."""
-    folder = checkpoint_steps.find(checkpoint)
-    table = (folder / checksums.NAME).read_bytes()
-    return str(folder), hashlib.sha256(table).hexdigest()
+def stamp_of_step(checkpoint: str) -> list[tuple[str, str]]:
+    """What tells the newest step of a checkpoint, or the step that it is, from what stood there at another time; its
+    bytes are not read. Nothing where there is none, which whoever loads it says."""
+    tables = [(step, step / checksums.NAME) for step in checkpoint_steps.among(checkpoint)[-1:]]
+    return [(str(step), hashlib.sha256(table.read_bytes()).hexdigest()) for step, table in tables if table.exists()]
 
 
 def stamp(path: str | os.PathLike[str] | None) -> tuple[str, int, int] | None:

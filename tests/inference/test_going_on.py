@@ -22,7 +22,7 @@ def test_lines_are_found_again_by_what_does_the_same_and_by_nothing_else(tmp_pat
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert going_on.Begun(tmp_path / "out.json", {"rows": 2}).lines == []
+    assert going_on.Begun(tmp_path / "out.json", {"rows": 2}).told == []
     again = going_on.Begun(tmp_path / "out.json", {"rows": 1})
     assert again.told == ["one"]
     with again.opened() as out:
@@ -62,7 +62,7 @@ def test_an_evaluation_that_was_ended_scores_only_what_is_left(tmp_path, claims)
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     again = going_on.Begun(tmp_path / "scores.json", "scores")
-    assert len(again.lines) == 1
+    assert len(again.told) == 1
     with again.opened() as out:
         found = tiny_evaluation.scores(words, claims=claims, kept=kept_batches.Kept(again.told, out))
     assert found == whole
