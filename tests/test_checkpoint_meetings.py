@@ -33,7 +33,7 @@ for step in (1, 2, 3):
     try:
         saved.wait()
     except ValueError as error:
-        print(f"step {step} failed:", error, flush=True)
+        print(f"step {step} failed: {error}", flush=True)
     print(f"step {step} took {time.monotonic() - began:.0f} s", flush=True)
     resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     if step == 2 and fails == "folder" and not peers.own():

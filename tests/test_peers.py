@@ -15,7 +15,8 @@ runtime.initialize()
 peers.tell("the library")
 time.sleep(float(sys.argv[1]) if peers.own() == 1 else 0)
 peers.meet("the work", patience_seconds=1.0, limit_seconds=float(sys.argv[2]))
-print("met", peers.own(), "of", peers.count(), "who have", peers.sum_over_all(peers.own() + 1))
+have = peers.sum_over_all(peers.own() + 1)
+sys.stdout.write(f"met {peers.own()} of {peers.count()} who have {have}\\n")  # whole: Gloo writes there, too
 """
 pytestmark = pytest.mark.slow
 

@@ -81,8 +81,9 @@ JOINS = """
 from speechlm_jax import runtime
 runtime.initialize()
 runtime.initialize()
+import sys
 import jax
-print(jax.process_index(), jax.process_count(), jax.device_count())
+sys.stdout.write(f"{jax.process_index()} {jax.process_count()} {jax.device_count()}\\n")  # whole: Gloo writes, too
 """
 LISTENS = """
 import os
