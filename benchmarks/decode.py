@@ -151,8 +151,8 @@ def ours(folder: pathlib.Path, given: argparse.Namespace) -> Run:
                     )
                 else:
                     choices, scorers = config.Search(beam=case.beam), beam.Scorers(forbidden=without)
-                    searching = beam.Beam(model, rows, choices, scorers, max_steps=given.tokens, eos=NEVER)
-                    texts = searching.search(encoded, prompts, lengths)
+                    asked = (rows, encoded, prompts, lengths, choices, scorers)
+                    texts = beam.Beam(model, *asked, max_steps=given.tokens, eos=NEVER).search()
                 return texts.tokens[:, 0, 0]
 
         cut = sharding.batch_sharding(mesh)

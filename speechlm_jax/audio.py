@@ -1,9 +1,11 @@
 """Speech as int16 samples, mono, 16 kHz: recordings of any format made into it, slots for the device cut from it."""
 
+import contextlib
 import io
 import math
 import os
 import re
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +22,7 @@ MAX_SECONDS = 60.0
 
 _RATES_HZ = (4_000, 384_000)
 _BLOCK_VALUES = 1 << 22
+_STREAMED_SECONDS = 2
 _UNKNOWN_LENGTH = 1 << 62
 _FULL_SCALE = 32_768.0
 _BROKEN_PEAK = 100.0
@@ -37,6 +40,29 @@ def read(file: str | os.PathLike | io.IOBase, *, max_seconds: float = MAX_SECOND
     Channels are averaged, other rates resampled by soxr. Never decodes more than `max_seconds`. Raises AudioError
     for what is missing, empty, not audio, cut short, too long, too short, silent, or not finite.
     """
+    with _opened(file) as (sound, name):
+        return _decode(sound, name, max_seconds)
+
+
+def blocks(file: str | os.PathLike | io.IOBase) -> Iterator[np.ndarray]:
+    """What `read` gives, block by block, of a recording of any length. Raises AudioError as `read` does: for one that
+    is cut short, or silent, once its end is reached."""
+    with _opened(file) as (sound, name):
+        yield from _decode_blocks(sound, name)
+
+
+def told_seconds(file: str | os.PathLike) -> float | None:
+    """How long a recording is by its header; None where that does not say, or there is none."""
+    try:
+        with _opened(file) as (sound, _):
+            return sound.frames / sound.samplerate if sound.frames < _UNKNOWN_LENGTH else None
+    except AudioError:
+        return None
+
+
+@contextlib.contextmanager
+def _opened(file: str | os.PathLike | io.IOBase) -> Iterator[tuple[soundfile.SoundFile, str]]:
+    """A file that libsndfile reads, and its name; what goes wrong while it is open is told of it."""
     source: Any = os.fspath(file) if isinstance(file, os.PathLike) else file
     name = source if isinstance(source, str) else str(getattr(source, "name", "recording"))
     try:
@@ -50,7 +76,7 @@ def read(file: str | os.PathLike | io.IOBase, *, max_seconds: float = MAX_SECOND
         # As bytes, which a name need not be text to have.
         path: Any = os.fsencode(source) if isinstance(source, str) else _Seekable(source)
         with soundfile.SoundFile(path) as sound:
-            return _decode(sound, name, max_seconds)
+            yield sound, name
     except AudioError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
@@ -176,6 +202,33 @@ def _decode(sound: soundfile.SoundFile, name: str, max_seconds: float) -> np.nda
     return _check_speech(wave_N if plain or not len(wave_N) else _to_int16(wave_N, rate, name), name)
 
 
+def _decode_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
+    rate, promised = sound.samplerate, sound.frames
+    _check_rate(rate, name)
+    known = promised < _UNKNOWN_LENGTH
+    if not known:
+        sound.seekable = lambda: False
+    found, written, heard = 0, 0, False
+    stream = None if rate == batch.SAMPLE_RATE else soxr.ResampleStream(rate, batch.SAMPLE_RATE, 1, quality="HQ")
+    # What goes wrong in a block loses all of it: short ones.
+    length = _STREAMED_SECONDS * rate
+    for wave_N in _mono_blocks(sound, promised if known else _UNKNOWN_LENGTH, "float32", length):
+        found += len(wave_N)
+        heard = heard or bool(wave_N.any())
+        _check_wave(wave_N, name)
+        samples = _scaled(wave_N if stream is None else stream.resample_chunk(wave_N))
+        written += len(samples)
+        yield samples
+    _check_whole(sound, name, found, promised if known else found)
+    if stream is not None and found:
+        samples = _scaled(stream.resample_chunk(np.zeros(0, np.float32), last=True))
+        written += len(samples)
+        yield samples
+    _check_length(written, name)
+    if not heard:
+        raise _silent(name)
+
+
 def _check_rate(rate: int, name: str) -> None:
     if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
         raise AudioError(f"{name}: a sampling rate of {rate} Hz, wanted {_RATES_HZ[0]} to {_RATES_HZ[1]}")
@@ -183,20 +236,35 @@ def _check_rate(rate: int, name: str) -> None:
 
 def _check_speech(wave_N: np.ndarray, name: str) -> np.ndarray:
     """The recording itself, at 16 kHz. Raises AudioError where it is empty, too short, or silent."""
-    if len(wave_N) == 0:
-        raise AudioError(f"{name}: there are no samples in it")
-    if len(wave_N) <= EDGE:
-        raise AudioError(f"{name}: {len(wave_N)} samples are too short for a frame, which needs more than {EDGE}")
+    _check_length(len(wave_N), name)
     if not wave_N.any():
-        raise AudioError(f"{name}: silent, every sample is zero")
+        raise _silent(name)
     return wave_N
 
 
+def _check_length(samples: int, name: str) -> None:
+    if samples == 0:
+        raise AudioError(f"{name}: there are no samples in it")
+    if samples <= EDGE:
+        raise AudioError(f"{name}: {samples} samples are too short for a frame, which needs more than {EDGE}")
+
+
 def _mono(sound: soundfile.SoundFile, max_frames: int, dtype: Literal["int16", "float32"]) -> np.ndarray:
-    """At most `max_frames` frames, in blocks, so that a header cannot make this allocate what the file lacks."""
-    blocks, left = [], max_frames
+    """At most `max_frames` frames."""
+    found = list(_mono_blocks(sound, max_frames, dtype))
+    if len(found) == 1:
+        return found[0]
+    return np.concatenate(found) if found else np.zeros(0, dtype)
+
+
+def _mono_blocks(
+    sound: soundfile.SoundFile, max_frames: int, dtype: Literal["int16", "float32"], block_frames: int = _BLOCK_VALUES
+) -> Iterator[np.ndarray]:
+    """At most `max_frames` frames in blocks, so that a header cannot make this allocate what the file lacks."""
+    block_frames = min(block_frames, max(1, _BLOCK_VALUES // sound.channels))
+    left = max_frames
     while left > 0:
-        block_NC = sound.read(min(left, max(1, _BLOCK_VALUES // sound.channels)), dtype=dtype, always_2d=True)
+        block_NC = sound.read(min(left, block_frames), dtype=dtype, always_2d=True)
         if len(block_NC) == 0:
             break
         left -= len(block_NC)
@@ -206,10 +274,7 @@ def _mono(sound: soundfile.SoundFile, max_frames: int, dtype: Literal["int16", "
             for channel in range(1, sound.channels):
                 mono_N += block_NC[:, channel]
             mono_N /= sound.channels
-        blocks.append(mono_N)
-    if len(blocks) == 1:
-        return blocks[0]
-    return np.concatenate(blocks) if blocks else np.zeros(0, dtype)
+        yield mono_N
 
 
 def _check_whole(sound: soundfile.SoundFile, name: str, found: int, promised: int) -> None:
@@ -226,15 +291,27 @@ def _check_whole(sound: soundfile.SoundFile, name: str, found: int, promised: in
 
 
 def _to_int16(wave_N: np.ndarray, rate: int, name: str) -> np.ndarray:
+    _check_wave(wave_N, name)
+    if rate != batch.SAMPLE_RATE:
+        wave_N = soxr.resample(wave_N, rate, batch.SAMPLE_RATE, quality="HQ")
+    return _scaled(wave_N)
+
+
+def _check_wave(wave_N: np.ndarray, name: str) -> None:
     if not np.isfinite(wave_N).all():
         raise AudioError(f"{name}: some samples are not finite numbers")
     peak = max(float(wave_N.max()), -float(wave_N.min()))
     if peak > _BROKEN_PEAK:
         raise AudioError(f"{name}: samples reach {peak:g} where full scale is 1")
-    if rate != batch.SAMPLE_RATE:
-        wave_N = soxr.resample(wave_N, rate, batch.SAMPLE_RATE, quality="HQ")
+
+
+def _scaled(wave_N: np.ndarray) -> np.ndarray:
     scaled_N = np.rint(wave_N * np.float32(_FULL_SCALE))
     return np.clip(scaled_N, -_FULL_SCALE, _FULL_SCALE - 1, out=scaled_N).astype(np.int16)
+
+
+def _silent(name: str) -> AudioError:
+    return AudioError(f"{name}: silent, every sample is zero")
 
 
 def _too_long(name: str, length: str, max_seconds: float) -> AudioError:

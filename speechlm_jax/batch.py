@@ -158,6 +158,11 @@ def slot_positions(num_frames: int, frames_per_position: int) -> int:
     return -(-(num_frames + dead) // frames_per_position)
 
 
+def longest_frames(positions: int, frames_per_position: int) -> int:
+    """The frames of the longest utterance whose slot takes so many positions."""
+    return positions * frames_per_position - max(2, frames_per_position // 2)
+
+
 def empty(row: Row, num_rows: int) -> Batch:
     """A batch of `num_rows` rows without examples (numpy zeros): the shapes and dtypes of every batch of `row`."""
 

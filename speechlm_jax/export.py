@@ -12,7 +12,7 @@ from speechlm_jax import whole_files
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this verb."""
-    parser.add_argument("--exporter", help="the format: whisper")
+    parser.add_argument("--exporter", help="the format: transformers or whisper")
     parser.add_argument("--checkpoint", help="a run's folder, its checkpoints folder, or one step")
     parser.add_argument("--out", help="the folder to write, which is not there yet or empty")
     parser.add_argument("--dtype", help="of the weights: float32 (default), float16 or bfloat16")
@@ -30,8 +30,9 @@ def run(
     """Writes a checkpoint in another format (its moving average where it has one), with a model card, reads back what
     was written and compares it with the checkpoint, number by number.
 
-    exporter: whisper, a folder that transformers' WhisperForConditionalGeneration and other programs for Whisper read;
-    of a model with Model.parts = 'whisper'.
+    exporter: transformers, a folder that its Auto classes read with trust_remote_code=True: weights, and PyTorch code
+    that needs nothing of this project. whisper, a folder that transformers' WhisperForConditionalGeneration and other
+    programs for Whisper read; of a model with Model.parts = 'whisper'.
 
     Raises ValueError for a format that is not there, or that cannot hold the model, and where a file stands in `out`.
     """
@@ -86,7 +87,7 @@ def card(loaded: Any, exporter: str, dtype: str, license: str) -> str:
     recipe = loaded.recipe.strip() or "(the checkpoint has none)"
     return f"""---
 license: {license}
-library_name: {"transformers" if exporter == "whisper" else "speechlm_jax"}
+library_name: transformers
 language: [{", ".join(f"'{code}'" for code in loaded.vocabulary.languages)}]
 ---
 

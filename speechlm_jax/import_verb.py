@@ -9,13 +9,16 @@ from speechlm_jax import export, whole_files
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this verb."""
     parser.add_argument("folder", help="a model's folder, as transformers writes it: config, safetensors, tokenizer")
-    parser.add_argument("--exporter", help="the format: whisper (default)")
+    parser.add_argument("--exporter", help="the format: whisper (default) or transformers")
     parser.add_argument("--out", help="the run's folder to write, which is not there yet or empty")
 
 
 def run(*, folder: str, out: str, exporter: str = "whisper") -> None:
     """Writes a run's folder with the weights and the vocabulary of a model of another library, reads it back and
     compares it, number by number. `Finetune.checkpoint` may name it, and so may `--checkpoint` of other verbs.
+
+    exporter: whisper, of transformers or of `speechlm export --exporter=whisper`; transformers, of the export of that
+    name.
 
     Raises ValueError for a folder that is none of the format, and where a file stands in `out`.
     """

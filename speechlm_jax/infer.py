@@ -31,7 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--question", help="answer: the question, where a manifest does not say")
     parser.add_argument("--speaker", help="speak: whose voice, where a manifest does not say")
-    parser.add_argument("--out_dir", help="speak: the folder for the sound files")
+    parser.add_argument(
+        "--out_dir", help="speak: the folder for the sound files; --format: for a file of each recording"
+    )
+    parser.add_argument(
+        "--format", help="jsonl (default), text, or of what was said when: srt, vtt (SubRip, WebVTT subtitles)"
+    )
+    parser.add_argument(
+        "--times",
+        action="store_const",
+        const=True,
+        help="transcribe, translate: tell when segments and words were said, which is told of long recordings anyway",
+    )
+    parser.add_argument(
+        "--piece_seconds",
+        type=float,
+        help="transcribe, translate: cut longer recordings into pieces of at most this (default: what a row holds)",
+    )
     parser.add_argument("--temperature", type=float, help="speak: 0 takes the likeliest sound (default: 0.7)")
     parser.add_argument("--seed", type=int, help="speak: another draws another sound (default: 0)")
     parser.add_argument("--search", help="transcribe: decoder, greedily (default), or ctc, the CTC head")
@@ -67,6 +83,9 @@ def run(
     beam: int | None = None,
     label: list[str] | tuple[str, ...] = (),
     language_model: str | None = None,
+    format: str = "jsonl",
+    times: bool = False,
+    piece_seconds: float | None = None,
     out: str | None = None,
     decode_steps: int | None = None,
     rows: int | None = None,
@@ -79,24 +98,18 @@ def run(
 
     use: transcribe; translate (--to); classify (--about); answer (--question); match, whether a text is what was said
     ("text" is match or mismatch, "score" how likely it is a match); speak, whose lines are {"id", "audio", "seconds"}.
-
     text: read in place of inputs; to match, the one text that is claimed of all recordings.
-
     language: of what is given, where a manifest's own field of languages does not say. None: the one language of the
     manifest that the model was trained on; else the only one that its vocabulary has; else English, with a note.
-
     about: the `name` of the classification that the model learned; '' for one without a name. speaker: a name as
     training spelled it; None where training named none.
-
     decoding: how the decoder's text is looked for; of Search.best > 1 a line has "texts": [{"text", "score"}], too.
-
-    out_dir: what is spoken is written to ID.wav in it, 16 kHz.
-
-    out: the file bears its name once it is whole, and ends in .part until then; the same command goes on behind it.
-
-    decode_steps: tokens that the decoder may write, the end token too; None: as many as Row.targets.
-
-    rows: of a batch, shared by this machine's devices; None: no more than are needed, those of training or 8.
+    out_dir: what is spoken is written to ID.wav in it, 16 kHz; and of a format but jsonl, each answer to a file. out:
+    the file bears its name once it is whole; the same command goes on behind what it has done, in a .part beside it.
+    times: a line has "segments" and "coverage", too, as those of recordings have that a row does not hold, which are
+    heard in pieces (piece_seconds: of each at most). docs/decoding.md explains them.
+    decode_steps: tokens that the decoder may write, the end token too; None: as many as Row.targets. rows: of a batch,
+    shared by this machine's devices; None: no more than are needed, those of training or 8.
 
     Raises ValueError for a checkpoint or an input that is not there, for flags that do not go with the use, or a
     language that the vocabulary lacks; and, when the lines are written, where all of them are errors.
@@ -119,6 +132,9 @@ def run(
         decoding=decoding if beam is None else dataclasses.replace(decoding, beam=beam),
         label=tuple(label),
         language_model=language_model,
+        format=format,
+        times=times,
+        piece_seconds=piece_seconds,
     )
     for path in (checkpoint, *filter(None, [language_model])):
         there.check_checkpoint(path)

@@ -283,3 +283,26 @@ def test_a_name_that_is_no_text_is_read_as_any_other(tmp_path):
     soundfile.write(tmp_path / "plain.wav", samples, 16_000)
     os.rename(tmp_path / "plain.wav", path)
     np.testing.assert_array_equal(audio.read(path), samples)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (8_000, 1), (44_100, 2)])
+def test_block_by_block_a_recording_is_what_it_is_at_once(tmp_path, rate, channels):
+    random = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.flac", random.normal(0, 0.1, (7 * rate + 123, channels)), rate)
+    blocks = list(audio.blocks(tmp_path / "a.flac"))
+    assert len(blocks) > 3
+    found, whole = np.concatenate(blocks), audio.read(tmp_path / "a.flac")
+    # A resampler that is handed blocks rounds otherwise.
+    assert len(found) == len(whole) and np.abs(found.astype(int) - whole).max() <= (0 if rate == 16_000 else 1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [(np.zeros(50_000), "silent"), (np.ones(100) * 0.1, "too short"), (None, "there is no such")],
+)
+def test_block_by_block_what_cannot_be_used_is_told_as_at_once(tmp_path, samples, message):
+    if samples is not None:
+        soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    for read in (audio.read, lambda path: list(audio.blocks(path))):
+        with pytest.raises(audio.AudioError, match=message):
+            read(tmp_path / "a.wav")

@@ -1,24 +1,21 @@
 """Whisper as Hugging Face keeps it, both ways: a folder with config.json and model.safetensors, and weights of ours."""
 
 import dataclasses
-import json
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from speechlm_jax import batch, checkpoints, parameters, vocabulary, whisper_vocabulary, whole_files
+from speechlm_jax import batch, checkpoints, parameters, vocabulary, weight_files, whisper_vocabulary, whole_files
 from speechlm_jax.data import config as config_of_data
 from speechlm_jax.inference import loading
 from speechlm_jax.models import config, speech_text, whisper_weights
 
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-GIN = "model.gin"
+CONFIG, GIN = "config.json", "model.gin"
 _SMALL = re.compile(
     r"(config|generation_config|preprocessor_config|processor_config|tokenizer|tokenizer_config|"
     r"special_tokens_map|added_tokens|normalizer)\.json"
@@ -28,24 +25,9 @@ _SMALL = re.compile(
 
 def read(folder: pathlib.Path) -> tuple[config.Model, whisper_weights.Arrays]:
     """The model that a folder describes, and its weights by their names. Raises ValueError where there are none."""
-    from safetensors import numpy as safetensors
-
-    told = _json(folder / CONFIG)
+    told = weight_files.read_json(folder / CONFIG)
     model = whisper_weights.described(told, str(folder / CONFIG))
-    files = [folder / WEIGHTS]
-    if (folder / INDEX).exists():
-        places = _json(folder / INDEX).get("weight_map")
-        names = {*map(str, places.values())} if isinstance(places, dict) else {"weight_map"}
-        files = [folder / name for name in sorted(names)]
-    found: whisper_weights.Arrays = {}
-    for file in files:
-        if file.parent != folder or file.name == ".." or not file.is_file():
-            raise ValueError(f"reading weights of a Whisper: there is no {file}. Save it as safetensors first.")
-        try:
-            found |= safetensors.load_file(file)
-        except Exception as error:  # The library raises one of its own.
-            raise ValueError(f"reading weights of a Whisper: {file} is damaged ({error}). Fetch it again.") from None
-    return model, found
+    return model, weight_files.read(folder, "reading weights of a Whisper")
 
 
 def write(
@@ -53,8 +35,6 @@ def write(
 ) -> None:
     """Writes config.json and the weights, in as many files as it takes, and beside them the files of tokens and
     settings that came with a model that was imported. Raises ValueError for a model that is no Whisper."""
-    from safetensors import numpy as safetensors
-
     files = loaded.vocabulary.files if isinstance(loaded.vocabulary, whisper_vocabulary.WhisperVocabulary) else {}
     told = {**files.get(CONFIG, {}), **whisper_weights.description(loaded.model)}
     told |= {"vocab_size": len(tokens_of(loaded)), "dtype": dtype}
@@ -62,21 +42,8 @@ def write(
     if not files:
         end, first = vocabulary.EOS, vocabulary.BOS
         told |= {"bos_token_id": first, "decoder_start_token_id": first, "eos_token_id": end, "pad_token_id": end}
-    folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: array.astype(dtype) for name, array in _theirs(loaded)}
-    shards = list(_shards(arrays, shard_bytes))
-    names = (
-        [WEIGHTS]
-        if len(shards) == 1
-        else [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
-    )
-    for name, shard in zip(names, shards, strict=True):
-        with whole_files.whole(folder / name) as part:
-            safetensors.save_file(shard, part, metadata={"format": "pt"})
-    if len(shards) > 1:
-        places = {weight: name for name, shard in zip(names, shards, strict=True) for weight in shard}
-        size = sum(array.nbytes for array in arrays.values())
-        whole_files.write_json(folder / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
+    weight_files.write(folder, arrays, shard_bytes=shard_bytes)
     for name, content in {**files, CONFIG: told}.items():
         whole_files.write_json(folder / name, content)
 
@@ -155,7 +122,9 @@ training.Finetune.checkpoint = {str(words.parent)!r}
 
 def vocabulary_of(folder: pathlib.Path, model: config.Model) -> bytes:
     """The vocabulary file of a Whisper's folder. Raises ValueError where its tokens are none of Whisper's."""
-    files = {path.name: _json(path) for path in sorted(folder.iterdir()) if _SMALL.fullmatch(path.name)}
+    files = {
+        path.name: weight_files.read_json(path) for path in sorted(folder.iterdir()) if _SMALL.fullmatch(path.name)
+    }
     return whisper_vocabulary.content(files, model.vocabulary_size)
 
 
@@ -193,27 +162,6 @@ def _theirs(loaded: loading.Loaded) -> Iterator[tuple[str, np.ndarray]]:
     leaves = parameters.by_path(loaded.params)
     arrays = {path: np.asarray(parameters.array(leaf)) for path, leaf in leaves.items()}
     return whisper_weights.to_theirs(arrays, loaded.model, tokens_of(loaded))
-
-
-def _shards(arrays: Mapping[str, np.ndarray], most: int) -> Iterator[dict[str, np.ndarray]]:
-    """Arrays in groups of so many bytes at most, or of one array."""
-    shard: dict[str, np.ndarray] = {}
-    for name, array in arrays.items():
-        if shard and sum(other.nbytes for other in shard.values()) + array.nbytes > most:
-            yield shard
-            shard = {}
-        shard[name] = array
-    yield shard
-
-
-def _json(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        told = json.loads(whole_files.read_text(path))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"reading {path}: {error}. Name a folder that transformers has written.") from None
-    if not isinstance(told, dict):
-        raise ValueError(f"reading {path}: wanted an object of JSON, found {type(told).__name__}.")
-    return told
 
 
 def left_out(loaded: loading.Loaded) -> list[str]:

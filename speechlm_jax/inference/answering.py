@@ -1,18 +1,14 @@
 """Recordings and texts to a model's answers, from files to JSON lines."""
 
-import contextlib
 import dataclasses
-import json
-import pathlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from speechlm_jax import audio, label_metrics, runtime, vocabulary
 from speechlm_jax import batch as batch_room
-from speechlm_jax.data import batches, config, packing
+from speechlm_jax.data import batches, config
 from speechlm_jax.inference import (
-    asking,
+    alignment,
     entries,
     generate,
     going_on,
@@ -20,13 +16,40 @@ from speechlm_jax.inference import (
     languages,
     loading,
     matching,
+    pieces,
+    questions,
     speaking,
+    told,
+    transcripts,
     uses,
 )
+from speechlm_jax.inference.told import Line
 
-Line = dict[str, Any]
 Answers = Callable[[batches.Packed], Iterator[tuple[int, Line]]]
 """From a packed batch to the number and the line of each of its entries."""
+
+
+class Asker:
+    """A model, to be asked for one use of it."""
+
+    def __init__(self, loaded: loading.Loaded, request: uses.Request, decode_steps: int | None = None):
+        """Raises ValueError for a model that has no such head, or a vocabulary that lacks a language."""
+        self._loaded, self._request = loaded, request
+        self._cuts = questions.cuts(loaded, request)
+        self._answers = _of_use(loaded, request, decode_steps)
+        if request.to is not None:
+            loaded.vocabulary.language(request.to)
+        _tell_untrained(loaded.data.manifest, request)
+
+    def ask(self, found: Sequence[entries.Entry], out: told.Out, add: Callable[[int, Line], object]) -> None:
+        """Hands `add` the line of each entry behind those of `out`, or of each of its pieces."""
+        row, request = self._loaded.data.row, self._request
+        takes_language = "language" in request.meaning.takes
+        spoken = languages.of_each(found, self._loaded, request.language) if takes_language else [""] * len(found)
+        examples = questions.examples(found, spoken, self._loaded, request, self._cuts, out, add)
+        for packed in batches.pack(examples, row, rows=self._loaded.data.rows):
+            for number, line in self._answers(packed):
+                add(number, line)
 
 
 def answer(
@@ -39,92 +62,29 @@ def answer(
     rows: int | None = None,
 ) -> None:
     """Writes a line for each entry, in order; see `infer.run`. Raises ValueError where none could be used."""
-    loaded = loading.load(checkpoint, rows=rows, enough=len(found))
-    answers = _of_use(loaded, request, decode_steps)
-    takes_language = "language" in request.meaning.takes
-    told = languages.of_each(found, loaded, request.language) if takes_language else [""] * len(found)
-    if request.to is not None:
-        loaded.vocabulary.language(request.to)
-    _tell_untrained(loaded.data.manifest, request)
-    lines: dict[int, Line] = {}
+    loaded = loading.load(checkpoint, rows=rows, enough=questions.rows_needed(found, request))
+    asker = Asker(loaded, request, decode_steps)
     unit = "inputs" if "text" in request.meaning.reads else "recordings"
     doing = request.meaning.doing
     does = None if out_path is None else _does(loaded.folder, request, decode_steps, found)
-    with _output(out_path, does) as (out, kept), runtime.Progress(doing, total=len(found), unit=unit) as progress:
-        written, answered = len(kept), sum("error" not in line for line in kept)
-        progress.advance(written)
-        examples = _examples(found, told, loaded, request, lines, first=written)
-        for packed in batches.pack(examples, loaded.data.row, rows=loaded.data.rows):
-            for number, line in answers(packed):
-                lines[number] = line
-                answered += 1
-                progress.advance()
-            # Packing may finish a later entry first: a line waits for those before it.
-            written = _write(lines, written, out)
-        _write(lines, written, out)
-    if not answered:
+    lines = told.opened(out_path, does, request.format, request.out_dir)
+    with lines as out, runtime.Progress(doing, total=len(found), unit=unit) as progress:
+        progress.advance(out.entries)
+        asker.ask(found, out, lambda number, line: progress.advance(out.add(number, line)))
+    if not out.answered:
         raise ValueError(f"{doing}: none of the {len(found)} {unit} could be used; each line says why.")
-
-
-@contextlib.contextmanager
-def _output(path: str | None, does: Any) -> Iterator[tuple[TextIO, list[Line]]]:
-    """Standard output, or a file that bears its name once it is whole; and the lines that stand already, of a command
-    that does the same."""
-    if path is None:
-        yield sys.stdout, []
-        return
-    begun = going_on.Begun(path, does)
-    with begun.opened() as out:
-        yield out, begun.told
-    begun.become(path)
 
 
 def _does(
     checkpoint: str, request: uses.Request, decode_steps: int | None, found: Sequence[entries.Entry]
 ) -> list[Any]:
     """What is asked of which step, about which files."""
-    told = [
+    about = [
         (entry.id, dict(entry.said), going_on.stamp(entry.path if entry.lines is None else entry.lines.path))
         for entry in found
     ]
     models = [going_on.stamp_of_step(name) for name in (checkpoint, request.language_model) if name is not None]
-    return [models, dataclasses.asdict(request), decode_steps, told]
-
-
-def _write(lines: dict[int, Line], number: int, out: Any) -> int:
-    """Writes the lines from `number` on that are there; the number of the first that is not."""
-    while number in lines:
-        print(json.dumps(lines.pop(number), ensure_ascii=False), file=out, flush=True)
-        number += 1
-    return number
-
-
-def _examples(
-    found: Sequence[entries.Entry],
-    told: Sequence[str],
-    loaded: loading.Loaded,
-    request: uses.Request,
-    lines: dict[int, Line],
-    *,
-    first: int = 0,
-) -> Iterator[asking.Example]:
-    """What is asked of each entry from the `first` on, whose language is told; one that cannot be used becomes a line
-    with its error."""
-    plain = _plain(loaded.data.manifest)
-    for number, entry in enumerate(found[first:], first):
-        language = told[number]
-        try:
-            example = request.meaning.example(_given(entry, language, request, plain), loaded.vocabulary)
-            if request.out_dir is not None:
-                example["path"] = _sound_file(request.out_dir, entry.id)
-            reason = packing.misfit(packing.demand(example, loaded.data.row), loaded.data.row)
-        except ValueError as error:  # Of what the entry names or lacks, or a language that the vocabulary lacks.
-            reason = str(error)
-            example = {}
-        if reason is None:
-            yield {**example, "id": entry.id, "number": number, "origin": (0, number, 0)}
-        else:
-            lines[number] = {"id": entry.id, "error": entries.readable(reason)}
+    return [models, dataclasses.asdict(request), decode_steps, about]
 
 
 def _tell_untrained(trained_on: config.Manifest | None, request: uses.Request) -> None:
@@ -149,41 +109,6 @@ def _tell_untrained(trained_on: config.Manifest | None, request: uses.Request) -
             runtime.say(f"{flag}={asked}: the model was last trained {with_what}; what it says may mean nothing.")
 
 
-def _plain(trained_on: config.Manifest | None) -> Callable[[str], str]:
-    """Texts as the tasks of the manifest made them that a model was trained on."""
-    if trained_on is None or not trained_on.plain:
-        return lambda text: text
-    with runtime.without_loading_notes():
-        from speechlm_jax.data import manifest_objectives
-
-    return manifest_objectives.plain
-
-
-def _given(entry: entries.Entry, language: str, request: uses.Request, plain: Callable[[str], str]) -> asking.Given:
-    return asking.Given(
-        audio=entry.samples() if "audio" in request.meaning.reads else None,
-        text=plain(entry.field("text")),
-        language=language,
-        to=request.to or "",
-        about=request.about or "",
-        question=plain(entry.field("question")),
-        speaker=entry.field("speaker"),
-    )
-
-
-def _sound_file(folder: str, name: str) -> pathlib.Path:
-    """Where what is spoken for the entry of this id is written. Raises ValueError for an id that is no file's name."""
-    relative = pathlib.PurePosixPath(f"{name}.wav")
-    strange = str(relative) != f"{name}.wav" or relative.is_absolute() or ".." in relative.parts or "\0" in name
-    if strange or max(len(part.encode()) for part in relative.parts) > _NAME_BYTES:
-        raise ValueError(f"naming a file in {folder} after it: the id {name!r} is not a path below a folder")
-    return pathlib.Path(folder, relative)
-
-
-_NAME_BYTES = 255
-"""The longest name of a file that common file systems take."""
-
-
 def _of_use(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None) -> Answers:
     """How the lines of a batch come about. Raises ValueError for a model that has no such head."""
     if request.use == "speak":
@@ -198,7 +123,7 @@ def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | 
     if by_ctc and not (loaded.model.ctc and "ctc" in loaded.heads):
         raise ValueError(f"transcribing with {loaded.folder}: it was trained with no CTC head. Use --search=decoder.")
     loading.check_search(loaded, request.decoding)
-    words = loaded.vocabulary
+    words, timed = loaded.vocabulary, questions.hears_words(loaded, request)
     generator = generate.Generator(
         loaded.graphdef,
         row=loaded.data.row,
@@ -208,10 +133,17 @@ def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | 
         labels=_labels(loaded, request, decode_steps),
         language_model=None if request.language_model is None else language_model(request.language_model, loaded),
         forbidden=hypotheses.Forbidden(words.forbidden, words.forbidden_first),
+        times=timed and not by_ctc,
     )
 
     def answers(packed: batches.Packed) -> Iterator[tuple[int, Line]]:
         for decoded in generator(loaded.params, packed):
+            if decoded.example["piece"] is not None:
+                yield (
+                    decoded.example["number"],
+                    _of_piece(decoded, words, by_ctc=by_ctc, timed=timed, row=loaded.data.row),
+                )
+                continue
             text = words.decode((decoded.ctc_tokens if by_ctc else decoded.tokens) or [])
             line = {"id": decoded.example["id"], "text": text, "seconds": _seconds(decoded.example["audio"])}
             if request.decoding.best > 1:
@@ -222,9 +154,33 @@ def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | 
     return answers
 
 
+def _of_piece(
+    decoded: generate.Decoded, words: vocabulary.Vocabulary, *, by_ctc: bool, timed: bool, row: batch_room.Row
+) -> Line:
+    """What was heard in a piece of a recording: by the decoder, or where what it wrote cannot be, by the CTC head."""
+    piece, tokens = decoded.example["piece"], decoded.tokens
+    loops, fell_back, times = False, False, None
+    if not by_ctc:
+        times, loops = decoded.times(), transcripts.loops(tokens)
+        fell_back = timed and (loops or decoded.cut or times is None)
+    if by_ctc or fell_back:
+        tokens, times = decoded.ctc_tokens or [], decoded.ctc_times
+    found = None
+    if times is not None:
+        position = row.subsampling * batch_room.HOP / batch_room.SAMPLE_RATE
+        at = piece.start / batch_room.SAMPLE_RATE
+        found = [
+            word._replace(start=at + word.start, end=at + word.end)
+            for word in alignment.words(tokens, times, words.decode, position)
+        ]
+    told_of = {"loops": loops, "fell_back": fell_back}
+    line = questions.of_piece(decoded.example["id"], piece, words.decode(tokens), found, pieces.sound(piece), **told_of)
+    return {**line, "cut": True} if decoded.cut and not fell_back else line
+
+
 def _labels(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None) -> list[list[int]]:
     """The texts to choose among, as training wrote them. Raises ValueError for one that there is no room to write."""
-    plain = _plain(loaded.data.manifest) if request.use == "answer" else str.strip
+    plain = questions.plainly(loaded.data.manifest) if request.use == "answer" else str.strip
     tokens = [loaded.vocabulary.encode(plain(label)) for label in request.label]
     room = loaded.data.row.targets if decode_steps is None else decode_steps
     for label, own in zip(request.label, tokens, strict=True):

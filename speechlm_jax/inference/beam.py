@@ -14,7 +14,7 @@ from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
 from speechlm_jax.inference import config, ctc_prefixes, hypotheses, label_sets
 from speechlm_jax.losses import ctc
-from speechlm_jax.models import decoder, encoder, speech_text
+from speechlm_jax.models import encoder, speech_text, stepping
 
 POSSIBLE = -1e29
 """What scores less is no text."""
@@ -40,7 +40,7 @@ class _Beside(NamedTuple):
     """What the other scorers keep of each hypothesis."""
 
     prefixes: ctc_prefixes.Prefixes | None
-    language_model: decoder.Cache | None
+    language_model: stepping.Cache | None
     nodes: Int[Array, "B E N"] | None
 
 
@@ -51,7 +51,7 @@ class _State(NamedTuple):
     """What they score, without the CTC head."""
     is_greedy: Bool[Array, "B E"]
     """Whether the first one is what greedy search follows."""
-    cache: decoder.Cache
+    cache: stepping.Cache
     beside: _Beside
     found: hypotheses.Texts
     done: Bool[Array, "B E"]
@@ -74,6 +74,9 @@ class Beam:
         self,
         model: speech_text.SpeechText,
         batch: batches.Batch,
+        encoded: encoder.Encoded | None,
+        prompts: Int[Array, "B E W"],
+        prompt_lengths: Int[Array, "B E"],
         choices: config.Search,
         scorers: Scorers,
         *,
@@ -82,53 +85,44 @@ class Beam:
         early: bool = True,
     ):
         """max_steps: tokens of a text at most, the end token too. early: no step is done that can change nothing."""
-        self._model, self._choices, self._scorers = model, choices, scorers
+        self._prompts, self._lengths = prompts, prompt_lengths
+        self._choices, self._scorers = choices, scorers
         self._max_steps, self._eos, self._early = max_steps, eos, early
         self._rows, self._segments = batch.segments.weights.shape
         self._weights = batch.segments.weights
+        self._num_steps = prompts.shape[2] + max_steps
+
+        def steps(model: speech_text.SpeechText, encoded: encoder.Encoded | None) -> stepping.Steps:
+            return model.steps(encoded, self._rows, self._segments, self._num_steps, choices.width)
+
+        self._steps = steps(model, encoded)
+        self._steps_beside = None if scorers.language_model is None else steps(scorers.language_model, None)
         self._frames, self._ctc_BE11 = None, None
         if choices.ctc and scorers.ctc_logits is not None and scorers.frame_ids is not None:
             aligned_BE = batch.segments.ctc > 0 if scorers.aligned is None else scorers.aligned
             self._frames = ctc_prefixes.frames(scorers.ctc_logits, scorers.frame_ids, self._segments)
             self._ctc_BE11 = jnp.where(aligned_BE, choices.ctc, 0.0)[:, :, None, None]
 
-    def search(
-        self, encoded: encoder.Encoded | None, prompts: Int[Array, "B E W"], prompt_lengths: Int[Array, "B E"]
-    ) -> hypotheses.Texts:
+    def search(self) -> hypotheses.Texts:
         """The best texts behind each segment's prompt; those of segments that weigh nothing mean nothing."""
-        prompt_room = prompts.shape[2]
-        num_steps = prompt_room + self._max_steps
 
         def unfinished(state: _State) -> Bool[Array, ""]:
-            return (state.cache.step < num_steps) & ~jnp.all(state.done)
+            return (state.cache.step < self._num_steps) & ~jnp.all(state.done)
 
-        def advance(state: _State) -> _State:
-            return self._advance(state, prompt_lengths)
+        return jax.lax.while_loop(unfinished, self._advance, self._start()).found
 
-        end = jax.lax.while_loop(unfinished, advance, self._start(encoded, prompts, prompt_lengths, num_steps))
-        return end.found
-
-    def _start(
-        self,
-        encoded: encoder.Encoded | None,
-        prompts: Int[Array, "B E W"],
-        prompt_lengths: Int[Array, "B E"],
-        num_steps: int,
-    ) -> _State:
+    def _start(self) -> _State:
         shape, width = (self._rows, self._segments), self._choices.width
         is_first_N = jnp.arange(width) == 0
-        language_model, cache = self._scorers.language_model, None
-        if language_model is not None:
-            cache = language_model.start(None, *shape, num_steps, width)
         pool = (*shape, self._choices.best)
         return _State(
-            tokens=hypotheses.begun(prompts, prompt_lengths, self._max_steps, width),
+            tokens=hypotheses.begun(self._prompts, self._lengths, self._max_steps, width),
             sums=jnp.broadcast_to(jnp.where(is_first_N, 0.0, ctc.IMPOSSIBLE)[None, None, :], (*shape, width)),
             is_greedy=jnp.ones(shape, bool),
-            cache=self._model.start(encoded, *shape, num_steps, width),
+            cache=self._steps.start(),
             beside=_Beside(
                 prefixes=None if self._frames is None else ctc_prefixes.start(self._frames, width),
-                language_model=cache,
+                language_model=None if self._steps_beside is None else self._steps_beside.start(),
                 nodes=None if self._scorers.labels is None else jnp.zeros((*shape, width), jnp.int32),
             ),
             found=hypotheses.Texts(
@@ -140,10 +134,10 @@ class Beam:
             done=self._weights <= 0,
         )
 
-    def _advance(self, state: _State, prompt_lengths: Int[Array, "B E"]) -> _State:
+    def _advance(self, state: _State) -> _State:
         step, choices = state.cache.step, self._choices
-        free_BE = step >= prompt_lengths
-        scores_BENV, cache, language_model = self._scores(state, step == prompt_lengths)
+        free_BE = step >= self._lengths
+        scores_BENV, cache, language_model = self._scores(state, step == self._lengths)
         totals_BENV = scores_BENV + self._of_ctc(state.beside.prefixes)
         ranked = _ranked(totals_BENV, state.is_greedy, self._eos)
         # In its prompt every hypothesis goes on as itself.
@@ -157,28 +151,28 @@ class Beam:
             tokens=jax.lax.dynamic_update_index_in_dim(tokens_BENU, tokens_BEN, step, axis=3),
             sums=jnp.where(free_BE1, _at(scores_BENV, ranked), state.sums),
             is_greedy=jnp.where(free_BE, ranked.greedy_goes_on, state.is_greedy),
-            cache=decoder.follow(cache, parents_BEN),
+            cache=stepping.follow(cache, parents_BEN),
             beside=self._follow(state.beside, language_model, parents_BEN, tokens_BEN, free_BE),
             found=state.found,
             done=state.done,
         )
-        return self._told(going_on, state, totals_BENV, ranked, prompt_lengths)
+        return self._told(going_on, state, totals_BENV, ranked)
 
     def _scores(
         self, state: _State, is_first: Bool[Array, "B E"]
-    ) -> tuple[Float[Array, "B E N V"], decoder.Cache, decoder.Cache | None]:
+    ) -> tuple[Float[Array, "B E N V"], stepping.Cache, stepping.Cache | None]:
         """What every hypothesis with every next token scores, without the CTC head; and the caches after that step.
         is_first: whether that token is the first."""
         before_BEN = hypotheses.before(state.tokens, state.cache.step)
         before = before_BEN.reshape(self._rows, -1)
-        logits, cache = self._model.step(before, state.cache)
+        logits, cache = self._steps.text(before, state.cache)
         added_BENV = jax.nn.log_softmax(logits).reshape(*before_BEN.shape, -1)
         if self._ctc_BE11 is not None:
             added_BENV *= 1 - self._ctc_BE11
         beside = state.beside.language_model
-        if self._scorers.language_model is not None:
+        if self._steps_beside is not None:
             assert beside is not None
-            logits, beside = self._scorers.language_model.step(before, beside)
+            logits, beside = self._steps_beside.text(before, beside)
             added_BENV += self._choices.language_model * jax.nn.log_softmax(logits).reshape(added_BENV.shape)
         added_BENV = jnp.maximum(self._scorers.forbidden.left_out(added_BENV, is_first), ctc.IMPOSSIBLE)
         scores_BENV = state.sums[..., None] + added_BENV
@@ -198,7 +192,7 @@ class Beam:
     def _follow(
         self,
         beside: _Beside,
-        language_model: decoder.Cache | None,
+        language_model: stepping.Cache | None,
         parents: Int[Array, "B E N"],
         tokens: Int[Array, "B E N"],
         free: Bool[Array, "B E"],
@@ -212,7 +206,7 @@ class Beam:
             after = label_sets.follow(self._scorers.labels, hypotheses.taken(nodes, parents), tokens)
             nodes = _where(free, after, nodes)
         if language_model is not None:
-            language_model = decoder.follow(language_model, parents)
+            language_model = stepping.follow(language_model, parents)
         return _Beside(prefixes, language_model, nodes)
 
     def _told(
@@ -221,15 +215,14 @@ class Beam:
         before: _State,
         totals: Float[Array, "B E N V"],
         ranked: _Ranked,
-        prompt_lengths: Int[Array, "B E"],
     ) -> _State:
         """The state with the texts that ended at this step, or for which there is no more room."""
-        written_BE = going_on.cache.step - prompt_lengths
+        written_BE = going_on.cache.step - self._lengths
         searched_BE1 = ((written_BE > 0) & ~before.done)[:, :, None]
         full_BE = written_BE >= self._max_steps
         ends_BEN = totals[..., self._eos]
-        ended = self._texts(before.tokens, prompt_lengths, written_BE, ends_BEN, ended=True)
-        cut = self._texts(going_on.tokens, prompt_lengths, written_BE, ranked.scores, ended=False)
+        ended = self._texts(before.tokens, written_BE, ends_BEN, ended=True)
+        cut = self._texts(going_on.tokens, written_BE, ranked.scores, ended=False)
         found = _best(
             before.found,
             (ended, searched_BE1 & ranked.ends & (ends_BEN > POSSIBLE)),
@@ -245,7 +238,6 @@ class Beam:
     def _texts(
         self,
         tokens: Int[Array, "B E N U"],
-        prompt_lengths: Int[Array, "B E"],
         written: Int[Array, "B E"],
         scores: Float[Array, "B E N"],
         *,
@@ -254,7 +246,7 @@ class Beam:
         """Hypotheses as texts: what stands behind their prompts, of which the last may be the end token."""
         lengths_BEN = jnp.broadcast_to((written - int(ended))[:, :, None], scores.shape)
         return hypotheses.Texts(
-            tokens=hypotheses.behind(tokens, prompt_lengths, lengths_BEN, self._max_steps),
+            tokens=hypotheses.behind(tokens, self._lengths, lengths_BEN, self._max_steps),
             lengths=lengths_BEN,
             scores=scores / hypotheses.power(written, self._choices)[:, :, None],
             ended=jnp.full(scores.shape, ended),
@@ -265,9 +257,10 @@ def _ranked(totals: Float[Array, "B E N V"], is_greedy: Bool[Array, "B E"], eos:
     """The best hypotheses that go on. One may end if that is among the best, or what greedy search does."""
     num_rows, num_segments, width, size = totals.shape
     # Among twice as many there are enough that do not end.
-    most_BEX, places_BEX = jax.lax.top_k(totals.reshape(num_rows, num_segments, -1), 2 * width)
+    most_BEX, places_BEX = hypotheses.highest(totals.reshape(num_rows, num_segments, -1), 2 * width)
     parents_BEX, tokens_BEX = places_BEX // size, places_BEX % size
-    greedy_BE = jnp.argmax(totals[:, :, 0], axis=-1).astype(tokens_BEX.dtype)
+    (greedy_score_BE1, greedy_BE1) = hypotheses.highest(totals[:, :, 0], 1)
+    greedy_BE = greedy_BE1[:, :, 0]
     goes_on_BE = is_greedy & (greedy_BE != eos)
     is_it_BEX = (parents_BEX == 0) & (tokens_BEX == greedy_BE[:, :, None]) & goes_on_BE[:, :, None]
     keys_BEX = jnp.where((tokens_BEX == eos) | is_it_BEX, -jnp.inf, most_BEX)
@@ -282,7 +275,7 @@ def _ranked(totals: Float[Array, "B E N V"], is_greedy: Bool[Array, "B E"], eos:
     return _Ranked(
         parents=ordered(jnp.zeros_like(greedy_BE), parents_BEX),
         tokens=ordered(greedy_BE, tokens_BEX),
-        scores=ordered(jnp.max(totals[:, :, 0], axis=-1), most_BEX),
+        scores=ordered(greedy_score_BE1[:, :, 0], most_BEX),
         greedy_goes_on=goes_on_BE,
         ends=(totals[..., eos] >= most_BEX[:, :, width - 1 : width]) | (greedy_ends_BE1 & is_first_N),
     )

@@ -1,5 +1,6 @@
 """Tokens from a model, one after the other: the most probable ones, or drawn; and the best path of the CTC head."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,9 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
-from speechlm_jax.inference import config, hypotheses, label_sets
+from speechlm_jax.inference import alignment, config, hypotheses, label_sets
 from speechlm_jax.layers import segments
-from speechlm_jax.models import decoder, encoder, speech_text
+from speechlm_jax.models import encoder, speech_text, stepping
 
 
 class _State(NamedTuple):
@@ -22,7 +23,7 @@ class _State(NamedTuple):
     ended: Bool[Array, "B E N"]
     """By an end token."""
     nodes: Int[Array, "B E N"] | None
-    cache: decoder.Cache
+    cache: stepping.Cache
 
 
 def write(
@@ -51,6 +52,7 @@ def write(
     num_rows, num_segments, prompt_room = prompts.shape
     num_steps = prompt_room + max_steps
     shape = (num_rows, num_segments, choices.best)
+    steps = model.steps(encoded, num_rows, num_segments, num_steps, choices.best)
     is_asked_BE1 = (batch.segments.weights > 0)[:, :, None]
 
     def unfinished(state: _State) -> Bool[Array, ""]:
@@ -62,16 +64,17 @@ def write(
     def advance(state: _State) -> _State:
         step = state.cache.step
         before_BEN = hypotheses.before(state.tokens, step)
-        logits, cache = model.step(before_BEN.reshape(num_rows, -1), state.cache)
+        logits, cache = steps.text(before_BEN.reshape(num_rows, -1), state.cache)
         logits_BENV = logits.reshape(*shape, -1)
-        log_probs_BENV = jax.nn.log_softmax(logits_BENV)
+        sums_BEN = jax.nn.logsumexp(logits_BENV, axis=-1)
         logits_BENV = forbidden.left_out(logits_BENV, step == prompt_lengths)
         if labels is not None:
             assert state.nodes is not None
             allowed_BENV = label_sets.allowed(labels, state.nodes, logits_BENV.shape[-1])
             logits_BENV = jnp.where(allowed_BENV, logits_BENV, -jnp.inf)
         chosen_BEN = _chosen(logits_BENV, choices, batch.segments.origins, step - prompt_lengths)
-        likely_BEN = jnp.take_along_axis(log_probs_BENV, chosen_BEN[..., None], axis=-1)[..., 0]
+        # What may be chosen is left as it was: the logit of what is is its own.
+        likely_BEN = jnp.take_along_axis(logits_BENV, chosen_BEN[..., None], axis=-1)[..., 0] - sums_BEN
         free_BEN = (step >= prompt_lengths)[:, :, None] & goes_on(state)
         ends_BEN = free_BEN & (chosen_BEN == eos)
         writes_BEN = free_BEN & ~ends_BEN
@@ -94,7 +97,7 @@ def write(
         sums=jnp.zeros(shape),
         ended=jnp.zeros(shape, bool),
         nodes=None if labels is None else jnp.zeros(shape, jnp.int32),
-        cache=model.start(encoded, num_rows, num_segments, num_steps, choices.best),
+        cache=steps.start(),
     )
     end = jax.lax.while_loop(unfinished, advance, start)
     scores_BEN = end.sums / hypotheses.power(end.lengths + end.ended, choices)
@@ -109,7 +112,7 @@ def _chosen(
 ) -> Int[Array, "B E N"]:
     """The next token of each hypothesis, the `number`-th behind its prompt."""
     if not choices.draws:
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return hypotheses.highest(logits, 1)[1][..., 0]
     kept_BENV = _truncated(logits / choices.temperature, choices)
     key = jax.random.key(choices.seed)
 
@@ -137,5 +140,14 @@ def _truncated(logits: Float[Array, "B E N V"], choices: config.Search) -> Float
 
 def collapse(path: Sequence[int] | np.ndarray, blank: int = vocabulary.PAD) -> list[int]:
     """The labels of one segment's CTC path (token of each position): repeats joined, then blanks left out."""
-    tokens = [int(token) for token in path]
-    return [token for before, token in zip([blank, *tokens], tokens, strict=False) if token not in (before, blank)]
+    return [token for token, _ in runs(path, blank)]
+
+
+def runs(path: Sequence[int] | np.ndarray, blank: int = vocabulary.PAD) -> list[tuple[int, alignment.Span]]:
+    """The labels of a path, each with the positions at which it stands."""
+    found, place = [], 0
+    for token, same in itertools.groupby(int(token) for token in path):
+        start, place = place, place + len(list(same))
+        if token != blank:
+            found.append((token, (start, place)))
+    return found

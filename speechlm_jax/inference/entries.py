@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from speechlm_jax import audio
+from speechlm_jax import audio, batch
 from speechlm_jax.data import fields, manifest
-from speechlm_jax.inference import uses
+from speechlm_jax.inference import captions, uses
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 MANIFESTS = (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz")
@@ -29,15 +29,33 @@ class Entry:
     """Of the line."""
     said: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """What the command line says in place of fields of text."""
+    wave: np.ndarray | None = None
+    """Its samples, int16 "N" at 16 kHz, where it is no file's."""
 
     def samples(self) -> np.ndarray | None:
         """int16 "N"; None where it has no recording. Raises ValueError for one that cannot be read."""
+        if self.wave is not None:
+            return audio.from_samples(self.wave, batch.SAMPLE_RATE, name=self.id, max_seconds=1 + len(self.wave))
         if self.lines is None:
             return audio.read(self.path) if self.path else None
         if not _has(self.lines, "audio"):
             return None
         samples = manifest.Reader(self.lines, [self.index]).values(0, ("audio",))["audio"]
         return samples if len(samples) else None
+
+    def blocks(self) -> Iterator[np.ndarray] | None:
+        """The same, block by block, of a file however long it is."""
+        if self.lines is None and self.path:
+            return audio.blocks(self.path)
+        samples = self.samples()
+        return None if samples is None else iter((samples,))
+
+    def is_short(self) -> bool:
+        """Whether it is no file whose header tells of more than audio.MAX_SECONDS."""
+        if self.lines is not None or not self.path:
+            return True
+        seconds = audio.told_seconds(self.path)
+        return seconds is not None and seconds <= audio.MAX_SECONDS
 
     def field(self, name: str) -> str:
         """What the line says in a field of text, else what the command line says; empty where neither does."""
@@ -53,7 +71,7 @@ def find(inputs: Sequence[str], request: uses.Request) -> list[Entry]:
     that does not hold what the request is about.
     """
     use = request.meaning
-    said = {name: value for name in ("question", "speaker") if (value := getattr(request, name))}
+    said = _said(request)
     texts = request.text if "text" in use.reads else ()
     wanted = " or ".join(_KINDS[kind] for kind in use.reads)
     if bool(inputs) == bool(texts):
@@ -62,8 +80,6 @@ def find(inputs: Sequence[str], request: uses.Request) -> list[Entry]:
     if texts:
         _check_said("--text", request, said)
         return [Entry(f"text-{number}", said={**said, "text": text}) for number, text in enumerate(texts, 1)]
-    if request.text:
-        said["text"] = request.text[0]
     found = [entry for name in inputs for entry in _named(name, request, said)]
     shared = collections.Counter(entry.id for entry in found)
     ids = [entry.path if shared[entry.id] > 1 else entry.id for entry in found]
@@ -74,7 +90,34 @@ def find(inputs: Sequence[str], request: uses.Request) -> list[Entry]:
         while unique in named:
             unique = f"{name} ({next(copies)})"
         named[unique] = dataclasses.replace(entry, id=unique)
+    if len(named) > 1 and request.format in captions.TIMED and request.out_dir is None:
+        raise ValueError(
+            f"{use.doing}: --format={request.format} makes a file of each recording, found {len(named)} recordings. "
+            "Name a folder for them with --out_dir."
+        )
     return list(named.values())
+
+
+def heard(waves: Sequence[np.ndarray], request: uses.Request) -> list[Entry]:
+    """An entry of each of these recordings, int16 "N" at 16 kHz. Raises ValueError for what is no such thing, or where
+    the request lacks what has to be said of it."""
+    said = _said(request)
+    _check_said("samples", request, said)
+    for wave in waves:
+        if wave.dtype != np.int16 or wave.ndim != 1:
+            raise ValueError(
+                f"{request.meaning.doing}: wanted samples as int16 of rank 1, 16 kHz, found {wave.dtype} of rank "
+                f"{wave.ndim}. Of floats: (32767 * wave).astype('int16')."
+            )
+    return [Entry(f"recording-{number}", said=said, wave=wave) for number, wave in enumerate(waves, 1)]
+
+
+def _said(request: uses.Request) -> dict[str, str]:
+    """What a request says in place of fields of text."""
+    said = {name: value for name in ("question", "speaker") if (value := getattr(request, name))}
+    if request.text and "text" not in request.meaning.reads:
+        said["text"] = request.text[0]
+    return said
 
 
 def readable(name: str) -> str:

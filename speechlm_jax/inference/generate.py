@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float, Int
 
-from speechlm_jax import batch, sharding
+from speechlm_jax import batch, sharding, vocabulary
 from speechlm_jax.data import batches
-from speechlm_jax.inference import beam, config, decoding, hypotheses, label_sets
+from speechlm_jax.inference import alignment, beam, config, decoding, hypotheses, label_sets
 
 PROMPT_TOKENS = 16
 """Room for decoder prompts comes in multiples of this: one program decodes all batches of about the same prompts."""
@@ -27,6 +29,24 @@ class Text(NamedTuple):
     """Whether the decoder had written all the tokens that it may, and no end token."""
 
 
+class Ctc(NamedTuple):
+    """What the CTC head says at the audio positions of an example."""
+
+    path: Int[np.ndarray, "P"]
+    labels: Float[np.ndarray, "P U"] | None
+    """Log-probabilities of the tokens of the best text, where times are asked for."""
+    blanks: Float[np.ndarray, "P"] | None
+    """Those of the blank."""
+
+
+class _Heard(NamedTuple):
+    """The same of all rows, on the device."""
+
+    path: Int[Array, "B P"]
+    labels: Float[Array, "B P U"] | None
+    blanks: Float[Array, "B P"] | None
+
+
 class Decoded(NamedTuple):
     """What the model wrote for one example."""
 
@@ -34,13 +54,30 @@ class Decoded(NamedTuple):
     texts: list[Text]
     """As many as Search.best, the best first; fewer where there are no more; one of no tokens if the decoder was not
     asked."""
-    ctc_tokens: list[int] | None
-    """The CTC head's best path, where the example is speech that CTC may align with text."""
+    ctc: Ctc | None
+    """Where the example is speech that CTC may align with text."""
 
     @property
     def tokens(self) -> list[int]:
         """Of the best text."""
         return self.texts[0].tokens
+
+    @property
+    def ctc_tokens(self) -> list[int] | None:
+        """The CTC head's best path."""
+        return None if self.ctc is None else decoding.collapse(self.ctc.path)
+
+    @property
+    def ctc_times(self) -> list[alignment.Span]:
+        """The positions of its speech at which each of these was said."""
+        return [] if self.ctc is None else [times for _, times in decoding.runs(self.ctc.path)]
+
+    def times(self) -> list[alignment.Span] | None:
+        """The positions at which the CTC head hears each token of the best text; None where that was not asked for, or
+        the speech is too short to say it."""
+        if self.ctc is None or self.ctc.labels is None or self.ctc.blanks is None:
+            return None
+        return alignment.spans(self.tokens, self.ctc.labels[:, : len(self.tokens)], self.ctc.blanks)
 
     @property
     def cut(self) -> bool:
@@ -68,6 +105,7 @@ class Generator:
     row: the shape of the rows. steps: tokens that the decoder may write, the end token too; None: as many as a row's
     targets, 0: the decoder is not asked. search: how it is asked. labels: the texts that it chooses
     among, in tokens; none: any. language_model: what Search.language_model weighs. forbidden: what is not written.
+    times: whether the CTC head, which the model must have, is to tell when the tokens were said.
     """
 
     def __init__(
@@ -81,6 +119,7 @@ class Generator:
         labels: Sequence[Sequence[int]] = (),
         language_model: LanguageModel | None = None,
         forbidden: hypotheses.Forbidden = hypotheses.NOTHING,
+        times: bool = False,
     ):
         self._row, self._mesh = row, mesh
         asked = _Asked(
@@ -90,6 +129,7 @@ class Generator:
             language_model=None if language_model is None else language_model.graphdef,
             # Among labels no other text can be written.
             forbidden=hypotheses.NOTHING if labels else forbidden,
+            times=times,
         )
         self._steps = asked.steps
         self._beside = None if language_model is None else language_model.params
@@ -99,15 +139,16 @@ class Generator:
 
     def __call__(self, params: nnx.State, packed: batches.Packed) -> Iterator[Decoded]:
         """The text of every example of a packed batch."""
-        told = place(self._mesh, (packed.batch, _aligned(packed), *_prompts(packed, self._row.segments)))
-        found, ctc_paths = jax.device_get(self._decode(params, self._beside, *told))
+        given = place(self._mesh, (packed.batch, _aligned(packed), *_prompts(packed, self._row.segments)))
+        found, ctc = jax.device_get(self._decode(params, self._beside, *given))
         for index, members in enumerate(packed.rows):
             for line, example in enumerate(members):
-                ctc_tokens = None
-                if ctc_paths is not None and packed.batch.audio is not None and example["ctc"][0]:
-                    segments = packed.batch.audio.segment_ids[index, :: self._row.subsampling]
-                    ctc_tokens = decoding.collapse(ctc_paths[index][segments == line + 1])
-                yield Decoded(example, _texts(found, index, line), ctc_tokens)
+                told = None
+                if ctc is not None and packed.batch.audio is not None and example["ctc"][0]:
+                    own = packed.batch.audio.segment_ids[index, :: self._row.subsampling] == line + 1
+                    times = (None if values is None else values[index][own] for values in ctc[1:])
+                    told = Ctc(ctc.path[index][own], *times)
+                yield Decoded(example, _texts(found, index, line), told)
 
 
 class _Asked(NamedTuple):
@@ -118,6 +159,7 @@ class _Asked(NamedTuple):
     labels: label_sets.Labels | None
     language_model: nnx.GraphDef | None
     forbidden: hypotheses.Forbidden
+    times: bool
 
 
 def _texts(found: hypotheses.Texts | None, row: int, line: int) -> list[Text]:
@@ -166,8 +208,8 @@ def _decode(
     aligned: jax.Array,
     prompts: jax.Array,
     lengths: jax.Array,
-) -> tuple[hypotheses.Texts | None, jax.Array | None]:
-    """What the decoder writes, and the best CTC token of each audio position "B P"."""
+) -> tuple[hypotheses.Texts | None, _Heard | None]:
+    """What the decoder writes, and what the CTC head says."""
     search, language_model = asked.search, None
     with contextlib.ExitStack() as models:
         model = models.enter_context(sharding.model_on(mesh, graphdef, params))
@@ -184,5 +226,21 @@ def _decode(
         else:
             frame_ids = None if rows.audio is None else rows.audio.segment_ids[:, :: model.choice.subsampling]
             scorers = beam.Scorers(ctc, frame_ids, aligned, language_model, asked.labels, asked.forbidden)
-            found = beam.Beam(model, rows, search, scorers, max_steps=asked.steps).search(encoded, prompts, lengths)
-    return found, None if ctc is None else ctc.argmax(-1)
+            given = (rows, encoded, prompts, lengths)
+            found = beam.Beam(model, *given, search, scorers, max_steps=asked.steps).search()
+        return found, None if ctc is None else _told(
+            ctc, rows, model.choice.subsampling, found if asked.times else None
+        )
+
+
+def _told(logits: Float[Array, "B P V"], rows: batch.Batch, subsampling: int, found: hypotheses.Texts | None) -> _Heard:
+    """What the CTC head says, of the best of the texts too."""
+    path_BP = logits.argmax(-1)
+    if found is None or rows.audio is None:
+        return _Heard(path_BP, None, None)
+    log_probs_BPV = jax.nn.log_softmax(logits)
+    # A dead position has some segment's tokens, and is not read.
+    lines_BP = jnp.maximum(rows.audio.segment_ids[:, ::subsampling] - 1, 0)
+    tokens_BPU = jnp.take_along_axis(found.tokens[:, :, 0], lines_BP[:, :, None], axis=1)
+    labels_BPU = jnp.take_along_axis(log_probs_BPV, tokens_BPU, axis=-1)
+    return _Heard(path_BP, labels_BPU, log_probs_BPV[:, :, vocabulary.PAD])

@@ -22,13 +22,7 @@ class Begun:
         kept = self._path.read_bytes() if self._path.exists() else b""
         # The last line may be cut off.
         self._size = kept.rfind(b"\n") + 1
-        try:
-            # Text may hold what Python, too, takes for an end of a line.
-            self.told = [json.loads(line) for line in kept[: self._size].split(b"\n")[:-1]]
-        except ValueError as error:
-            raise ValueError(
-                f"going on behind what stands in {self._path}: it is damaged ({error}). Remove it."
-            ) from None
+        self.told = self._lines(kept[: self._size])
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[TextIO]:
@@ -51,9 +45,18 @@ class Begun:
             runtime.say(f"what was done stands in {self._path}; the same command goes on behind it")
             raise
 
-    def become(self, path: str | os.PathLike[str]) -> None:
-        """The lines are whole: they are the file now."""
-        self._path.replace(path)
+    def read(self) -> list[Any]:
+        """All lines that stand there now."""
+        return self._lines(self._path.read_bytes())
+
+    def _lines(self, kept: bytes) -> list[Any]:
+        try:
+            # Text may hold what Python, too, takes for an end of a line.
+            return [json.loads(line) for line in kept.split(b"\n")[:-1]]
+        except ValueError as error:
+            raise ValueError(
+                f"going on behind what stands in {self._path}: it is damaged ({error}). Remove it."
+            ) from None
 
     def remove(self) -> None:
         """What was made of the lines stands in the file."""

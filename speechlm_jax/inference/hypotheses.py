@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from speechlm_jax import vocabulary
@@ -31,15 +32,39 @@ class Forbidden(NamedTuple):
     def left_out(self, scores: Float[Array, "B E N V"], is_first: Bool[Array, "B E"]) -> Float[Array, "B E N V"]:
         """The scores of what may come next; minus infinity for what may not."""
         if self.always:
-            scores = scores.at[..., jnp.asarray(self.always)].set(-jnp.inf)
+            scores = jnp.where(_among(self.always, scores.shape[-1]), -jnp.inf, scores)
         if self.first:
-            without = scores.at[..., jnp.asarray(self.first)].set(-jnp.inf)
-            scores = jnp.where(is_first[:, :, None, None], without, scores)
+            left_out = is_first[:, :, None, None] & _among(self.first, scores.shape[-1])
+            scores = jnp.where(left_out, -jnp.inf, scores)
         return scores
 
 
 NOTHING = Forbidden()
 """Is forbidden."""
+_BLOCK = 128
+
+
+def _among(tokens: tuple[int, ...], size: int) -> Bool[Array, "1 1 1 V"]:
+    """Which of so many tokens are these; a table, not a scatter, which would copy all scores."""
+    found_V = np.zeros(size, bool)
+    found_V[list(tokens)] = True
+    return jnp.asarray(found_V)[None, None, None, :]
+
+
+def highest(values: Float[Array, "*L X"], count: int) -> tuple[Float[Array, "*L _"], Int[Array, "*L _"]]:
+    """As jax.lax.top_k, for a few of many: they stand in as many blocks, those whose largest values are the largest.
+    Of equal ones the first come first, as there."""
+    size = values.shape[-1]
+    if count * _BLOCK >= size:
+        most, places = jax.lax.top_k(values, count)
+        return most, places
+    lead = values.shape[:-1]
+    padded = jnp.pad(values, [(0, 0)] * len(lead) + [(0, -size % _BLOCK)], constant_values=-jnp.inf)
+    blocks = padded.reshape(*lead, -1, _BLOCK)
+    _, found = jax.lax.top_k(jnp.max(blocks, axis=-1), count)
+    found = jnp.sort(found, axis=-1)
+    most, places = jax.lax.top_k(jnp.take_along_axis(blocks, found[..., None], axis=-2).reshape(*lead, -1), count)
+    return most, jnp.take_along_axis(found, places // _BLOCK, axis=-1) * _BLOCK + places % _BLOCK
 
 
 def begun(

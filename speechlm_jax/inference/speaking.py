@@ -14,7 +14,7 @@ from speechlm_jax import batch, sharding
 from speechlm_jax.data import batches
 from speechlm_jax.inference import generate, uses
 from speechlm_jax.layers import segments
-from speechlm_jax.models import config, decoder, encoder, speech_text
+from speechlm_jax.models import config, encoder, speech_text, stepping
 
 PEAK = 0.7
 """Of full scale: where the loudest sample of a synthesised waveform stands."""
@@ -27,7 +27,7 @@ class _State(NamedTuple):
     levels: Int[Array, "B E Y R M"]
     lengths: Int[Array, "B E"]
     ended: Bool[Array, "B E"]
-    cache: decoder.Cache
+    cache: stepping.Cache
 
 
 def sample(
@@ -49,6 +49,7 @@ def sample(
     assert speech is not None
     num_rows, num_segments = rows.segments.weights.shape
     shape = (num_rows, num_segments, speech.reduction, speech.mels)
+    steps = model.steps(encoded, num_rows, num_segments, max_steps)
 
     def draw(logits_BERMZ: Array, step: Array) -> Array:
         if temperature == 0:
@@ -66,7 +67,7 @@ def sample(
     def advance(state: _State) -> _State:
         step = state.cache.step
         before_BERM = jax.lax.dynamic_index_in_dim(state.levels, jnp.maximum(step - 1, 0), axis=2, keepdims=False)
-        told, cache = model.speech_step(jnp.where(step == 0, 0, before_BERM), state.cache)
+        told, cache = steps.speech(jnp.where(step == 0, 0, before_BERM), state.cache)
         drawn_BERM = draw(told.levels, step)
         live_BE = ~state.ended
         drawn_BERM = jnp.where(live_BE[:, :, None, None], drawn_BERM, 0)
@@ -81,7 +82,7 @@ def sample(
         levels=jnp.zeros((*shape[:2], max_steps, *shape[2:]), jnp.int32),
         lengths=jnp.zeros(shape[:2], jnp.int32),
         ended=rows.segments.weights <= 0,
-        cache=model.start(encoded, num_rows, num_segments, max_steps),
+        cache=steps.start(),
     )
     end = jax.lax.while_loop(unfinished, advance, start)
     return end.levels, end.lengths

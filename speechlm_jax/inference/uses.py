@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from speechlm_jax import settings, vocabulary
-from speechlm_jax.inference import asking, config
+from speechlm_jax.inference import asking, captions, config
 
 
 class Use(NamedTuple):
@@ -24,14 +24,30 @@ class Use(NamedTuple):
     """Those that it cannot do without."""
     beside: str = ""
     """One that it cannot do without either, where the lines of a manifest do not say it by a field of its name."""
+    by_pieces: bool = False
+    """Whether what is asked about a recording may be asked about each part of it."""
 
 
-_WRITES = ("decoding", "language_model")
+_WRITES = ("decoding", "language_model", "format")
+_BY_PIECES = ("times", "piece_seconds", "out_dir")
 
 USES = {
-    "transcribe": Use(asking.transcribe, "transcribing", "recognition", ("audio",), ("language", "search", *_WRITES)),
+    "transcribe": Use(
+        asking.transcribe,
+        "transcribing",
+        "recognition",
+        ("audio",),
+        ("language", "search", *_BY_PIECES, *_WRITES),
+        by_pieces=True,
+    ),
     "translate": Use(
-        asking.translate, "translating", "translation", ("audio", "text"), ("text", "language", "to", *_WRITES), ("to",)
+        asking.translate,
+        "translating",
+        "translation",
+        ("audio", "text"),
+        ("text", "language", "to", *_BY_PIECES, *_WRITES),
+        ("to",),
+        by_pieces=True,
     ),
     "classify": Use(
         asking.classify,
@@ -84,6 +100,9 @@ class Request:
     decoding: config.Search = config.GREEDY
     label: tuple[str, ...] = ()
     language_model: str | None = None
+    format: str = "jsonl"
+    times: bool = False
+    piece_seconds: float | None = None
 
     def __post_init__(self):
         if self.use not in USES:
@@ -103,6 +122,7 @@ class Request:
                 raise ValueError(f"{use.doing}: wanted --{name}, found none. Name it; speechlm infer --help explains.")
         if len(self.text) > 1 and "text" not in use.reads:
             raise ValueError(f"{use.doing}: wanted one --text for all recordings, found {len(self.text)}.")
+        self._check_output()
         if self.temperature < 0:
             raise ValueError(f"{use.doing}: wanted --temperature to be 0 or more, found {self.temperature}.")
         if self.search not in ("decoder", "ctc"):
@@ -117,6 +137,29 @@ class Request:
                 f"{use.doing}: wanted --language_model=RUN and Search.language_model above 0, which says how much it "
                 f"counts, or neither; found {self.language_model} and {self.decoding.language_model}."
             )
+
+    @property
+    def tells_times(self) -> bool:
+        """Whether it is told when what was said."""
+        return self.times or self.format in captions.TIMED
+
+    def _check_output(self) -> None:
+        use = self.meaning
+        if self.format not in ("jsonl", *captions.FORMATS):
+            forms = ", ".join(("jsonl", *captions.FORMATS))
+            hint = settings.nearest(self.format, captions.FORMATS)
+            raise ValueError(f"{use.doing}: wanted --format to be one of {forms}, found {self.format!r}.{hint}")
+        if self.format in captions.TIMED and not use.by_pieces:
+            raise ValueError(
+                f"{use.doing}: --format={self.format} says what was said when. Ask for --use=transcribe or translate."
+            )
+        if self.out_dir is not None and use.by_pieces and self.format == "jsonl":
+            raise ValueError(
+                f"{use.doing}: --out_dir is for a file of each recording. Name their --format: "
+                f"{', '.join(captions.FORMATS)}; or write all lines to one file, --out."
+            )
+        if self.piece_seconds is not None and self.piece_seconds < 1:
+            raise ValueError(f"{use.doing}: wanted --piece_seconds of 1 or more, found {self.piece_seconds:g}.")
 
     @property
     def meaning(self) -> Use:

@@ -2,11 +2,13 @@
 
 The pairs of blocks in which a query may look at a place are listed from the ids of the batch, and one loop goes over
 that list, so that blocks of other segments cost nothing, and what is computed of a pair stays in the processor's cache.
+Small blocks hold less of other segments, large ones are multiplied in half the time: the batch decides between the two.
 Numerators and denominators of the softmax grow from pair to pair as in Rabe and Staats (arXiv 2112.05682); the backward
 pass computes each pair again, from the logarithm of the denominator (Dao et al., arXiv 2205.14135).
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,8 +22,10 @@ SHORTEST = 256
 FEW_CORES = 4
 """With more than these, 'auto' writes attention out: one pair of blocks after the other keeps few of them busy. One and
 two cores were measured."""
-BLOCK = 64
-"""Places of a block. Larger ones hold more of other segments."""
+SMALL, LARGE = 64, 512
+"""Places of a block."""
+_WORTH = 1.7
+"""As many pairs of places more large blocks may visit than small ones, for what each of them costs."""
 _LEAST = -1e30
 
 
@@ -56,13 +60,18 @@ class _Cut(NamedTuple):
         row, query_block, place_block = self.visits[:, number]
         return (row, query_block), (row, place_block)
 
+    @property
+    def block(self) -> int:
+        """Places of each."""
+        return self.query_ids_BGU.shape[2]
+
     def looks(self, queries: tuple[Array, Array], places: tuple[Array, Array], causal: bool) -> Bool[Array, "U S"]:
         """Who looks at whom in a pair."""
         ids_U, ids_S = _at(self.query_ids_BGU, queries), _at(self.memory_ids_BJS, places)
         looks_US = (ids_U[:, None] == ids_S[None, :]) & (ids_U[:, None] > 0)
         if causal:
-            before = queries[1] * BLOCK + jnp.arange(BLOCK)[:, None] >= places[1] * BLOCK + jnp.arange(BLOCK)[None, :]
-            looks_US &= before
+            own_U, own_S = (place[1] * self.block + jnp.arange(self.block) for place in (queries, places))
+            looks_US &= own_U[:, None] >= own_S[None, :]
         return looks_US
 
 
@@ -71,15 +80,38 @@ def _attend(causal: bool, *lanes: Array) -> Float[Array, "B U H K"]:
     return _forward(causal, *lanes)[0]
 
 
-def _forward(
+def _forward(causal: bool, *lanes: Array) -> tuple[Float[Array, "B U H K"], tuple[Array, ...]]:
+    attended_BUHK, denominators_BUH = _by_block(causal, lanes[3:], _attend_by, lanes)
+    return attended_BUHK, (*lanes, attended_BUHK, denominators_BUH)
+
+
+def _backward(causal: bool, kept: tuple[Array, ...], pulled_BUHK: Array) -> tuple[Any, ...]:
+    return (*_by_block(causal, kept[3:5], _pull_by, (*kept, pulled_BUHK)), None, None)
+
+
+def _by_block(causal: bool, ids: tuple[Array, ...], of: Callable[..., Any], lanes: tuple[Array, ...]) -> Any:
+    """What `of` makes of the lanes in small blocks, or in large ones where these cost less."""
+    small, large = (functools.partial(of, causal, block) for block in (SMALL, LARGE))
+    if max(given.shape[1] for given in ids) < LARGE:
+        return small(*lanes)
+
+    def visited(block: int) -> Array:
+        return block**2 * jnp.sum(masks.overlap(*ids, block, block, causal=causal), dtype=jnp.float32)
+
+    return jax.lax.cond(visited(LARGE) < _WORTH * visited(SMALL), large, small, *lanes)
+
+
+def _attend_by(
     causal: bool,
+    block: int,
     queries: Float[Array, "B U H K"],
     keys: Float[Array, "B S H K"],
     values: Float[Array, "B S H K"],
     query_ids: Int[Array, "B U"],
     memory_ids: Int[Array, "B S"],
-) -> tuple[Float[Array, "B U H K"], tuple[Array, ...]]:
-    cut = _cut(causal, queries, keys, values, query_ids, memory_ids)
+) -> tuple[Float[Array, "B U H K"], Float[Array, "B U H"]]:
+    """What is seen, and the logarithms of the denominators."""
+    cut = _cut(causal, block, queries, keys, values, query_ids, memory_ids)
 
     def visit(number: Array, sofar: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         largest_BGHU, sums_BGHU, seen_BGHUK = sofar
@@ -105,14 +137,27 @@ def _forward(
     sums_BGHU = jnp.maximum(sums_BGHU, 1e-30)
     attended_BUHK = _joined(seen_BGHUK / sums_BGHU[:, :, :, :, None], like=queries)
     denominators_BGHU = largest_BGHU + jnp.log(sums_BGHU)
-    return attended_BUHK, (queries, keys, values, query_ids, memory_ids, attended_BUHK, denominators_BGHU)
+    denominators_BUH = jnp.swapaxes(denominators_BGHU, 2, 3).reshape(len(queries), -1, queries.shape[2])
+    return attended_BUHK, denominators_BUH[:, : queries.shape[1]]
 
 
-def _backward(causal: bool, kept: tuple[Array, ...], pulled_BUHK: Array) -> tuple[Any, ...]:
-    queries, keys, values, query_ids, memory_ids, attended_BUHK, denominators_BGHU = kept
-    cut = _cut(causal, queries, keys, values, query_ids, memory_ids)
-    pulled_BGHUK = _blocks(pulled_BUHK)
-    means_BGHU = jnp.sum(pulled_BGHUK.astype(jnp.float32) * _blocks(attended_BUHK).astype(jnp.float32), axis=-1)
+def _pull_by(
+    causal: bool,
+    block: int,
+    queries: Float[Array, "B U H K"],
+    keys: Float[Array, "B S H K"],
+    values: Float[Array, "B S H K"],
+    query_ids: Int[Array, "B U"],
+    memory_ids: Int[Array, "B S"],
+    attended: Float[Array, "B U H K"],
+    denominators: Float[Array, "B U H"],
+    pulled: Float[Array, "B U H K"],
+) -> tuple[Float[Array, "B U H K"], Float[Array, "B S H K"], Float[Array, "B S H K"]]:
+    """The gradients of queries, keys and values."""
+    cut = _cut(causal, block, queries, keys, values, query_ids, memory_ids)
+    pulled_BGHUK = _blocks(pulled, block)
+    means_BGHU = jnp.sum(pulled_BGHUK.astype(jnp.float32) * _blocks(attended, block).astype(jnp.float32), axis=-1)
+    denominators_BGHU = _blocks(denominators[..., None], block)[..., 0]
 
     def visit(number: Array, sofar: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         to_queries_BGHUK, to_keys_BJHSK, to_values_BJHSK = sofar
@@ -137,33 +182,33 @@ def _backward(causal: bool, kept: tuple[Array, ...], pulled_BUHK: Array) -> tupl
         _joined(to_queries_BGHUK * queries.shape[3] ** -0.5, like=queries),
         _joined(to_keys_BJHSK, like=keys),
         _joined(to_values_BJHSK, like=values),
-        None,
-        None,
     )
 
 
 _attend.defvjp(_forward, _backward)
 
 
-def _cut(causal: bool, queries: Array, keys: Array, values: Array, query_ids: Array, memory_ids: Array) -> _Cut:
-    visited_BGJ = masks.overlap(query_ids, memory_ids, BLOCK, BLOCK, causal=causal)
+def _cut(
+    causal: bool, block: int, queries: Array, keys: Array, values: Array, query_ids: Array, memory_ids: Array
+) -> _Cut:
+    visited_BGJ = masks.overlap(query_ids, memory_ids, block, block, causal=causal)
     # Those to be visited first, row after row.
     order = jnp.argsort(~visited_BGJ.ravel(), stable=True)
     return _Cut(
-        queries_BGHUK=_blocks(queries * queries.shape[3] ** -0.5),
-        keys_BJHSK=_blocks(keys),
-        values_BJHSK=_blocks(values),
-        query_ids_BGU=masks.padded(query_ids, BLOCK).reshape(query_ids.shape[0], -1, BLOCK),
-        memory_ids_BJS=masks.padded(memory_ids, BLOCK).reshape(memory_ids.shape[0], -1, BLOCK),
+        queries_BGHUK=_blocks(queries * queries.shape[3] ** -0.5, block),
+        keys_BJHSK=_blocks(keys, block),
+        values_BJHSK=_blocks(values, block),
+        query_ids_BGU=masks.padded(query_ids, block).reshape(query_ids.shape[0], -1, block),
+        memory_ids_BJS=masks.padded(memory_ids, block).reshape(memory_ids.shape[0], -1, block),
         visits=jnp.stack(jnp.unravel_index(order, visited_BGJ.shape)),
         count=jnp.sum(visited_BGJ, dtype=jnp.int32),
     )
 
 
-def _blocks(lane: Float[Array, "B U H K"]) -> Float[Array, "B G H _ K"]:
-    """A lane in blocks of places."""
-    lane = masks.padded(lane, BLOCK)
-    return jnp.swapaxes(lane.reshape(lane.shape[0], -1, BLOCK, *lane.shape[2:]), 2, 3)
+def _blocks(lane: Float[Array, "B U H K"], block: int) -> Float[Array, "B G H _ K"]:
+    """A lane in blocks of so many places."""
+    lane = masks.padded(lane, block)
+    return jnp.swapaxes(lane.reshape(lane.shape[0], -1, block, *lane.shape[2:]), 2, 3)
 
 
 def _joined(blocks: Float[Array, "B G H _ K"], like: Float[Array, "B U H K"]) -> Float[Array, "B U H K"]:

@@ -1,6 +1,6 @@
 """Depth by scan: one layer is compiled, however many there are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
@@ -69,7 +69,19 @@ def run(
     if scan:
         return jax.lax.scan(step, carry, (params, per_layer))
     results = []
-    for layer in range(jax.tree.leaves(params)[0].shape[0]):
-        carry, result = step(carry, jax.tree.map(lambda values, layer=layer: values[layer], (params, per_layer)))
+    for inputs in _slices((params, per_layer)):
+        carry, result = step(carry, inputs)
         results.append(result)
     return carry, jax.tree.map(lambda *each: jnp.stack(each), *results)
+
+
+def apart(layers: nnx.Module) -> list[Any]:
+    """Each of the layers that `build` made by itself."""
+    graph, params = nnx.split(layers)
+    return [nnx.merge(graph, own) for own in _slices(params)]
+
+
+def _slices(per_layer: Any) -> Iterator[Any]:
+    """What belongs to each layer, of arrays whose first axis they are."""
+    for layer in range(jax.tree.leaves(per_layer)[0].shape[0]):
+        yield jax.tree.map(lambda values, layer=layer: values[layer], per_layer)

@@ -1,59 +1,21 @@
 """The causal stack over target tokens and target speech, which looks at the encoder positions of its own segment."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from speechlm_jax.layers import (
-    attention,
-    convolution,
-    dot_products,
-    dropout,
-    masks,
-    positions,
-    stack,
-)
+from speechlm_jax.layers import attention, convolution, dot_products, dropout, masks, positions, stack
 from speechlm_jax.models import config, encoder, parts
 
 _LANE_IDS = 2**16
 """More than a row has segments."""
-
-
-class Cache(NamedTuple):
-    """What decoding keeps from step to step; every segment of a row decodes by itself, all at one step.
-
-    A segment may have several hypotheses, each a line: those of a segment stand side by side. Where one goes on from
-    another, its keys and values stay where they are, and it is noted where its steps stand.
-    """
-
-    own: attention.Memory
-    """Keys and values of the steps so far, "L B _ U H K"."""
-    recent: Float[Array, "L B _ I C"] | None
-    """What the convolutions know of the last steps."""
-    stands: Int[Array, "B E N U"]
-    """The hypothesis of its segment in whose line each step of each hypothesis was written."""
-    encoded: attention.Memory | None
-    """Keys and values of the encoder positions, "L B S H K"."""
-    encoded_ids: Int[Array, "B S"] | None
-    step: Int[Array, ""]
-    """The step to come, from 0."""
-
-
-def follow(cache: Cache, parents: Int[Array, "B E N"]) -> Cache:
-    """The cache in which each hypothesis goes on from another one of its segment."""
-    stands_BENU = jnp.take_along_axis(cache.stands, parents[:, :, :, None], axis=2)
-    if cache.recent is None:
-        return cache._replace(stands=stands_BENU)
-    num_segments, hypotheses = parents.shape[1:]
-    lines_BE = (hypotheses * jnp.arange(num_segments)[None, :, None] + parents).reshape(parents.shape[0], -1)
-    recent = jnp.take_along_axis(cache.recent, lines_BE[None, :, :, None, None], axis=2)
-    return cache._replace(stands=stands_BENU, recent=recent)
 
 
 class Block(nnx.Module):
@@ -127,32 +89,45 @@ class Block(nnx.Module):
         encoded: attention.Memory | None,
         cross_mask: masks.SegmentMask | None,
     ) -> tuple[Float[Array, "B _ D"], attention.Memory, Float[Array, "B _ I C"] | None]:
-        """One step of every line. `own` is "B _ U H K"; returns the step's own keys and values, "B _ H K".
+        """One step of every line. Returns what comes after it of `own` and of `recent`, too.
 
-        own_mask: of every segment of every row, at which steps of which of its lines each of its hypotheses looks.
+        Args:
+            own: "B E H N U K", as stepping.Cache has it.
+            own_mask: of every segment of every row, at which steps of which of its lines each of its hypotheses looks.
+            encoded: as `looked_at` gives it.
         """
         if recent is not None:
             moved_BED, recent = self.convolution.step(self.convolution_norm(x), recent)
             x += moved_BED
         y_BED = self.attention_norm(x)
-        new = self.attention.memory(y_BED, rotation)
         queries_BEHK = self.attention.queries(y_BED, rotation)
+        own = jax.tree.map(functools.partial(_with_step, step=step), own, self.attention.memory(y_BED, rotation))
         segments, hypotheses, places = own_mask.shape
-
-        def with_new(steps_BEUHK: Array, new_BEHK: Array) -> Array:
-            whole_BEUHK = jax.lax.dynamic_update_slice_in_dim(steps_BEUHK, new_BEHK[:, :, None], step, axis=2)
-            return whole_BEUHK.reshape(segments, places, *whole_BEUHK.shape[3:])
-
-        attended = dot_products.attend(
-            queries_BEHK.reshape(segments, hypotheses, *queries_BEHK.shape[2:]),
-            with_new(own.keys, new.keys),
-            with_new(own.values, new.values),
-            own_mask,
-        )
+        heads, width = queries_BEHK.shape[2:]
+        keys, values = (jnp.swapaxes(whole.reshape(segments, heads, places, width), 1, 2) for whole in own)
+        queries = queries_BEHK.reshape(segments, hypotheses, heads, width)
+        attended = dot_products.attend(queries, keys, values, own_mask)
         x += self.attention.out(attended.reshape(queries_BEHK.shape))
         if encoded is not None and cross_mask is not None:
-            x += self.cross_attention(self.cross_norm(x), encoded, cross_mask)
-        return x + self.feed_forward(self.norm(x)), new, recent
+            memory = attention.Memory(*(jnp.transpose(lane_BHKS, (0, 3, 1, 2)) for lane_BHKS in encoded))
+            x += self.cross_attention(self.cross_norm(x), memory, cross_mask)
+        return x + self.feed_forward(self.norm(x)), own, recent
+
+    def looked_at(self, encoded: Float[Array, "B S D"]) -> attention.Memory:
+        """Keys and values of encoder positions as `step` reads them, "B H K S": what stands so in memory is multiplied
+        without being turned."""
+        memory = self.cross_attention.memory(encoded)
+        turned = (jnp.transpose(lane_BSHK, (0, 2, 3, 1)) for lane_BSHK in memory)
+        return attention.Memory(*jax.lax.optimization_barrier(tuple(turned)))
+
+
+def _with_step(
+    whole: Float[Array, "B E H N U K"], new: Float[Array, "B _ H K"], *, step: Int[Array, ""]
+) -> Float[Array, "B E H N U K"]:
+    """Keys or values of all steps, those of a step put in."""
+    num_rows, segments, heads, hypotheses, _, width = whole.shape
+    new_BEN1HK = new.reshape(num_rows, segments, hypotheses, 1, heads, width)
+    return jax.lax.dynamic_update_slice_in_dim(whole, jnp.moveaxis(new_BEN1HK, 4, 2), step, axis=4)
 
 
 def own_ids(lanes: Sequence[Int[Array, "B _"]]) -> Int[Array, "B U"]:
@@ -164,7 +139,7 @@ def own_ids(lanes: Sequence[Int[Array, "B _"]]) -> Int[Array, "B U"]:
 
 
 class Decoder(nnx.Module):
-    """Blocks over the steps of text and of speech: all at once in training, step by step in decoding."""
+    """Blocks over the steps of text and of speech, all at once."""
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.choice = choice
@@ -204,60 +179,3 @@ class Decoder(nnx.Module):
         edges = list(itertools.accumulate(lane.segment_ids.shape[1] for lane in lanes))[:-1]
         strays_BU = None if strays_LBU is None else jnp.mean(strays_LBU, axis=0)
         return jnp.split(self.norm(x_BUD), edges, axis=1), strays_BU
-
-    def start(
-        self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int, hypotheses: int = 1
-    ) -> Cache:
-        """The cache before the first of at most `num_steps` steps, of so many hypotheses of each segment."""
-        choice, lines = self.choice, num_segments * hypotheses
-        shape = (choice.decoder_layers, num_rows, lines, num_steps, choice.num_heads, choice.head_width)
-        dtype = jnp.dtype(choice.dtype)
-        empty = jnp.zeros(shape, dtype)
-
-        def body(block: Block, carry: None, _: None) -> tuple[None, tuple[Array | None, attention.Memory | None]]:
-            recent = block.convolution.start(num_rows, lines, dtype) if block.kernel else None
-            return None, (recent, None if encoded is None else block.cross_attention.memory(encoded.hidden))
-
-        recent, memory = stack.run(self.stack, body, None)[1]
-        return Cache(
-            own=attention.Memory(empty, empty),
-            recent=recent,
-            stands=jnp.zeros((num_rows, num_segments, hypotheses, num_steps), jnp.int32),
-            encoded=memory,
-            encoded_ids=None if encoded is None else encoded.segment_ids,
-            step=jnp.zeros((), jnp.int32),
-        )
-
-    def step(self, x: Float[Array, "B _ D"], cache: Cache) -> tuple[Float[Array, "B _ D"], Cache]:
-        """Hidden states of the next step of every line of every row, and the cache after it."""
-        num_rows, num_lines, _ = x.shape
-        hypotheses, num_steps = cache.stands.shape[2:]
-        steps_BE = jnp.broadcast_to(cache.step, (num_rows, num_lines))
-        rotation = parts.rotation(self.choice, steps_BE)
-        cross_mask = None
-        if cache.encoded_ids is not None:
-            ids_BE = jnp.broadcast_to(1 + jnp.arange(num_lines)[None, :] // hypotheses, (num_rows, num_lines))
-            cross_mask = masks.SegmentMask(ids_BE, cache.encoded_ids)
-        lines_N, steps_U = jnp.arange(hypotheses), jnp.arange(num_steps)
-        is_now_U = steps_U == cache.step
-        stands_BENU = jnp.where(is_now_U[None, None, None, :], lines_N[None, None, :, None], cache.stands)
-        # Of each hypothesis, over the lines of its segment one after the other.
-        in_line = stands_BENU[:, :, :, None, :] == lines_N[None, None, None, :, None]
-        own_mask = (in_line & (steps_U <= cache.step)[None, None, None, None, :]).reshape(
-            -1, hypotheses, hypotheses * num_steps
-        )
-
-        def body(block: Block, x_BED: Array, kept: tuple) -> tuple[Array, tuple[attention.Memory, Array | None]]:
-            own, recent, encoded = kept
-            x_BED, new, recent = block.step(x_BED, cache.step, rotation, own, own_mask, recent, encoded, cross_mask)
-            return x_BED, (new, recent)
-
-        kept = (cache.own, cache.recent, cache.encoded)
-        x_BED, (new, recent) = stack.run(self.stack, body, self.places(x, steps_BE), kept)
-        own = attention.Memory(
-            *(
-                jax.lax.dynamic_update_slice_in_dim(old, now[:, :, :, None], cache.step, axis=3)
-                for old, now in zip(cache.own, new, strict=True)
-            )
-        )
-        return self.norm(x_BED), cache._replace(own=own, recent=recent, stands=stands_BENU, step=cache.step + 1)

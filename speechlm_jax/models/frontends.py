@@ -1,6 +1,7 @@
 """What brings speech and text to the width of the trunk."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -76,3 +77,13 @@ class Text(nnx.Module):
         """float32 logits of normalised `hidden`."""
         table_VD = self.table_VD[...].astype(hidden.dtype)
         return jnp.einsum("BSD,VD->BSV", hidden, table_VD, preferred_element_type=jnp.float32)
+
+    def turned(self) -> Callable[[Float[Array, "B S D"]], Float[Array, "B S V"]]:
+        """`logits` for a loop, which would turn the table at each step: here it is turned once."""
+        table_VD = self.table_VD[...].astype(self.dtype)
+
+        def logits(hidden: Float[Array, "B S D"]) -> Float[Array, "B S V"]:
+            logits_VBS = jnp.einsum("VD,BSD->VBS", table_VD, hidden, preferred_element_type=jnp.float32)
+            return jnp.moveaxis(logits_VBS, 0, 2)
+
+        return logits

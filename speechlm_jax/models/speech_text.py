@@ -10,7 +10,18 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
-from speechlm_jax.models import config, decoder, diagonal, encoder, frontends, heads, log_mel, masking, speech_out
+from speechlm_jax.models import (
+    config,
+    decoder,
+    diagonal,
+    encoder,
+    frontends,
+    heads,
+    log_mel,
+    masking,
+    speech_out,
+    stepping,
+)
 
 
 class Outputs(NamedTuple):
@@ -95,22 +106,22 @@ class SpeechText(nnx.Module):
             told = told._replace(strays=strays_BU[:, -told.stop.shape[1] :])
         return None if batch.targets is None else self.text.logits(hidden[0]), told
 
-    def start(
+    def steps(
         self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int, hypotheses: int = 1
-    ) -> decoder.Cache:
-        """The cache of at most `num_steps` decoding steps, of `num_segments` segments in each row; each has so many
-        hypotheses, which are lines of their own to `step`."""
-        return self.decoder.start(encoded, num_rows, num_segments, num_steps, hypotheses)
-
-    def step(self, tokens: Int[Array, "B _"], cache: decoder.Cache) -> tuple[Float[Array, "B _ V"], decoder.Cache]:
-        """Logits of the token after `tokens` in every line of every row; the first tokens are vocabulary.BOS."""
-        hidden_BED, cache = self.decoder.step(self.text(tokens), cache)
-        return self.text.logits(hidden_BED), cache
-
-    def speech_step(self, levels: Int[Array, "B E R M"], cache: decoder.Cache) -> tuple[speech_out.Told, decoder.Cache]:
-        """What follows `levels`, a step of speech of every segment of every row; the first are zeros."""
-        hidden_BED, cache = self.decoder.step(self.speech_out.into(levels), cache)
-        return self.speech_out.out_of(hidden_BED), cache
+    ) -> stepping.Steps:
+        """The decoder step by step, of at most `num_steps` for `num_segments` segments in each row; each has so many
+        hypotheses, which are lines of their own. To be asked for before a loop."""
+        speech = None if self.choice.speech_out is None else self.speech_out
+        return stepping.Steps(
+            self.decoder,
+            encoded,
+            self.text,
+            speech,
+            num_rows=num_rows,
+            num_segments=num_segments,
+            num_steps=num_steps,
+            hypotheses=hypotheses,
+        )
 
     def ctc_logits(self, encoded: encoder.Encoded | None) -> Float[Array, "B P V"] | None:
         """Logits at encoder audio positions; None without an audio lane or a CTC head."""

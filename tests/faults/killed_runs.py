@@ -20,6 +20,9 @@ from speechlm_jax import checkpoint_meta, checkpoint_report, checkpoint_steps, e
 Phase = Literal["compile", "step", "save", "evaluation", "data"]
 PHASES: tuple[Phase, ...] = ("compile", "step", "save", "evaluation", "data")
 STEPS, EVERY = 20, 4
+SHORT_STEPS = 12
+SHORT = (f"--gin.Recipe.steps={SHORT_STEPS}",)
+"""Of runs that are killed at some point, of which there are many."""
 DEVICES = 4
 PATIENCE_SECONDS = 240.0
 """For whatever is waited for: a compilation on a loaded machine, and a peer that is missed."""
@@ -55,17 +58,16 @@ _ONE: tuple[Literal["first", "last"], ...] = ("first", "last")
 
 
 def points() -> list[Point]:
-    """Every phase with every way to kill: one of two processes, the first or the last by turns, or all there are, of
-    one or of two by turns, and once the first of four; and a process alone within an evaluation, which alone ends on
-    the spot there."""
+    """Every phase with every way to kill: one of two processes, the first or the last by turns, and once the first of
+    four; or all there are, of one, and of two at a step."""
     every = [
         Point(phase, notice, processes, whom)
         for number, phase in enumerate(PHASES)
         for notice in (signal.SIGTERM, signal.SIGKILL)
-        for processes, whom in ((2, _ONE[number % 2]), (1 + number % 2, "all"))
+        for processes, whom in ((2, _ONE[number % 2]), (2 if phase == "step" else 1, "all"))
     ]
-    every[every.index(Point("step", signal.SIGKILL, 2, "all"))] = Point("step", signal.SIGKILL, 4, "first")
-    return [Point("evaluation", signal.SIGTERM, 1, "all"), *every]
+    every[every.index(Point("data", signal.SIGKILL, 2, "first"))] = Point("data", signal.SIGKILL, 4, "first")
+    return every
 
 
 class Run:
@@ -134,9 +136,9 @@ class Run:
             time.sleep(0.002)
 
     def reach(self, phase: Phase, chance: random.Random) -> None:
-        """Waits until the run is at some moment of a phase."""
+        """Waits until a short run is at some moment of a phase."""
         saved, shown = self.path / "checkpoints", self.path / "metrics.jsonl"
-        after = chance.randrange(1, STEPS // EVERY - 2) * EVERY
+        after = chance.randrange(1, SHORT_STEPS // EVERY) * EVERY
         match phase:
             case "compile":
                 self.wait_until(lambda: "compiling the step" in self.said())

@@ -18,7 +18,7 @@ def whole(folder):
 
     def of(processes):
         if processes not in runs:
-            runs[processes] = killed_runs.Run(folder, f"whole{processes}", processes)
+            runs[processes] = killed_runs.Run(folder, f"whole{processes}", processes, *killed_runs.SHORT)
             runs[processes].end()
         return runs[processes]
 
@@ -36,13 +36,13 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(folder, whole, point, f
     wanted = whole(point.processes)
     # Nothing is compiled by a run that finds it done.
     own = f"compiled-{point}" if point.phase == "compile" else "compiled"
-    killed = killed_runs.Run(folder, str(point), point.processes, compiled=own)
+    killed = killed_runs.Run(folder, str(point), point.processes, *killed_runs.SHORT, compiled=own)
     killed.reach(point.phase, random.Random(str(point)))
     killed.kill(point)
     done, published = killed.done(), killed.published()
     if point.notice == signal.SIGTERM:
         assert published == done
-    again = killed_runs.Run(folder, str(point), point.processes)
+    again = killed_runs.Run(folder, str(point), point.processes, *killed_runs.SHORT)
     again.end()
     assert again.went_on_from() == published
     assert done - published <= 2 * killed_runs.EVERY

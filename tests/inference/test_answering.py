@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 import rows
 import soundfile
-import tiny_text
+from inference import untrained
 
-from speechlm_jax import batch, checkpoints, cli, vocabulary
+from speechlm_jax import cli, vocabulary
 from speechlm_jax.data import batches, config
-from speechlm_jax.inference import answering, entries, loading, matching, uses
-from speechlm_jax.models import speech_text
+from speechlm_jax.inference import answering, entries, loading, matching, questions, told, uses
 
-ROW = batch.Row(audio_seconds=2.4, inputs=48, targets=24, target_audio_seconds=0.4, segments=4)
+ROW = untrained.ROW
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +37,7 @@ def folder(tmp_path_factory):
         {"id": "../out", "audio": "clips/two.wav", "text": "you", "lang": "en", "question": "why?"},
     ]
     (made / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    words = vocabulary.train(tiny_text.corpus(), made / "run" / vocabulary.FILE, 640, languages=["de", "en", "zh"])
-    choice = dataclasses.replace(
-        rows.MODEL, vocabulary_size=words.padded_size, encoder_layers=1, decoder_layers=1, **rows.EVERY_HEAD
-    )
-    params = jax.jit(lambda: rows.nnx.state(speech_text.SpeechText(choice, rngs=rows.nnx.Rngs(0))))()
-    meta = {
-        "vocabulary": words.hash,
-        "model": dataclasses.asdict(choice),
-        "data": dataclasses.asdict(config.Data(row=ROW, vocabulary=str(words.path))),
-    }
-    kept = checkpoints.Folder(made / "run")
-    kept.save(1, {"params": params}, stream={}, meta=meta)
-    kept.close()
+    untrained.write(made / "run")
     return made
 
 
@@ -185,7 +172,8 @@ def test_a_claim_scores_by_what_the_decoder_says_step_by_step_whatever_shares_it
     matcher = matching.Matcher(loaded.graphdef, mesh=loaded.mesh)
 
     def packed(which):
-        examples = answering._examples(which, [""] * len(which), loaded, request, {})
+        out = told.Out(print)
+        examples = questions.examples(which, [""] * len(which), loaded, request, None, out, out.add)
         (one,) = batches.pack(examples, ROW, rows=1)
         return one
 
@@ -195,10 +183,10 @@ def test_a_claim_scores_by_what_the_decoder_says_step_by_step_whatever_shares_it
     @rows.compiled
     def step_by_step(params, batch):
         model = rows.nnx.merge(loaded.graphdef, params)
-        cache = model.start(model.encode(batch), 1, ROW.segments, len(before))
-        said = []
+        steps = model.steps(model.encode(batch), 1, ROW.segments, len(before))
+        cache, said = steps.start(), []
         for token in before:
-            logits, cache = model.step(jnp.full((1, ROW.segments), token), cache)
+            logits, cache = steps.text(jnp.full((1, ROW.segments), token), cache)
             said.append(jax.nn.log_softmax(logits[0, 0]))
         surprise = -jnp.stack([one[token] for one, token in zip(said[1:], claim, strict=True)])
         return 2 - jnp.log1p(surprise.mean()) - jnp.log1p(surprise.max())  # As the head starts.
@@ -232,29 +220,6 @@ def test_a_model_without_speech_out_cannot_speak(folder):
         answering._of_use(silent, uses.Request("speak", ("x",), out_dir="x"), None)
 
 
-def test_a_file_of_lines_bears_its_name_once_it_is_whole(tmp_path, capsys):
-    path = tmp_path / "lines.jsonl"
-    path.write_text("former\n")
-
-    def interrupted():
-        with answering._output(str(path), "abc") as (out, _):
-            print('"one"\n"ha', file=out, end="")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    (part,) = tmp_path.glob("lines.jsonl.*.part")
-    assert path.read_text() == "former\n" and str(part) in capsys.readouterr().err
-    with answering._output(str(path), "of another command") as (out, kept):
-        assert kept == []
-        print('"other"', file=out)
-    with answering._output(str(path), "abc") as (out, kept):
-        assert kept == ["one"]
-        print('"two"', file=out)
-    assert path.read_text() == '"one"\n"two"\n' and list(tmp_path.iterdir()) == [path]
-    assert f"going on behind the 1 lines of this command that stand in {part}" in capsys.readouterr().err
-
-
 @pytest.mark.slow
 def test_a_command_that_is_killed_goes_on_behind_its_lines(folder, tmp_path, capsys):
     (tmp_path / "clips").mkdir()
@@ -279,12 +244,3 @@ def test_a_command_that_is_killed_goes_on_behind_its_lines(folder, tmp_path, cap
 def _lines(folder):
     """Those that are whole, of what is written there."""
     return [line for part in folder.glob("killed.*.part") for line in part.read_bytes().split(b"\n")[:-1]]
-
-
-def test_lines_wait_for_those_before_them(capsys):
-    lines = {0: {"id": "a"}, 2: {"id": "c"}}
-    with answering._output(None, "") as (out, _):
-        assert answering._write(lines, 0, out) == 1
-        lines[1] = {"id": "b"}
-        assert answering._write(lines, 1, out) == 3
-    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == ["a", "b", "c"]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from speechlm_jax import vocabulary
 from speechlm_jax.data import config as data_config
 from speechlm_jax.data import features, manifest_tasks, registration, seeds
-from speechlm_jax.inference import answering, asking, entries, uses
+from speechlm_jax.inference import asking, entries, questions, uses
 from tasks.embedded_corpus import config, meanings
 
 
@@ -120,7 +120,7 @@ def test_a_question_on_a_manifests_text_is_asked_as_it_taught(words, tmp_path, p
     lesson = taught("manifest_question_answering", line)
     entry = entries.Entry("1", said={"text": line["context"], "question": line["question"]})
     request = uses.Request("answer", question=line["question"])
-    given = answering._given(entry, "", request, answering._plain(choices))
+    given = questions._given(entry, None, "", request, questions.plainly(choices))
     found = asking.answer(given, words)
     for name in ("inputs", "prompt"):
         np.testing.assert_array_equal(found[name], lesson[name], err_msg=name)

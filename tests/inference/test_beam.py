@@ -13,7 +13,7 @@ from inference import searched, slow_search
 from speechlm_jax import batch as batches
 from speechlm_jax import vocabulary
 from speechlm_jax.inference import beam, config, decoding, hypotheses, label_sets
-from speechlm_jax.models import decoder, speech_text
+from speechlm_jax.models import speech_text, stepping
 
 
 def search(members, choices, *, eos, early=True, labels=None, forbidden=hypotheses.NOTHING):
@@ -43,8 +43,8 @@ def _search(choices, early, forbidden, params, other, batch, told, lengths, eos,
         labels=labels,
         forbidden=forbidden,
     )
-    asked = beam.Beam(model, batch, choices, scorers, max_steps=searched.STEPS, eos=eos, early=early)
-    return asked.search(encoded, told, lengths)
+    asked = (batch, encoded, told, lengths, choices, scorers)
+    return beam.Beam(model, *asked, max_steps=searched.STEPS, eos=eos, early=early).search()
 
 
 def slowly(number, choices, eos, forbidden=hypotheses.NOTHING):
@@ -148,11 +148,18 @@ class Chain(speech_text.SpeechText):
             probabilities[token, list(after)] = list(after.values())
         self.logits = jnp.asarray(np.log(probabilities), jnp.float32)
 
-    def start(self, encoded, num_rows, num_segments, num_steps, hypotheses):
-        stands = jnp.zeros((num_rows, num_segments, hypotheses, num_steps), jnp.int32)
-        return decoder.Cache(None, None, stands, None, None, jnp.zeros((), jnp.int32))
+    def steps(self, encoded, *shape):
+        return ChainSteps(self.logits, *shape)
 
-    def step(self, tokens, cache):
+
+class ChainSteps(stepping.Steps):
+    def __init__(self, logits, num_rows, num_segments, num_steps, hypotheses):
+        self.logits, self.shape = logits, (num_rows, num_segments, hypotheses, num_steps)
+
+    def start(self):
+        return stepping.Cache((), None, jnp.zeros(self.shape, jnp.int32), jnp.zeros((), jnp.int32))
+
+    def text(self, tokens, cache):
         return self.logits[tokens], cache._replace(step=cache.step + 1)
 
 
@@ -170,7 +177,7 @@ def test_a_beam_keeps_what_greedy_search_follows_where_others_overtake_it():
     batch = batches.empty(batches.Row(targets=1, segments=1), 1)
     batch = batch._replace(segments=batch.segments._replace(weights=jnp.ones((1, 1))))
     told = jnp.zeros((1, 1, 1), jnp.int32), jnp.zeros((1, 1), jnp.int32)
-    found = beam.Beam(chain, batch, config.Search(beam=2), beam.Scorers(), max_steps=4).search(None, *told)
+    found = beam.Beam(chain, batch, None, *told, config.Search(beam=2), beam.Scorers(), max_steps=4).search()
     assert found.tokens[0, 0, 0].tolist() == [4, 6, 0, 0]
     np.testing.assert_allclose(found.scores[0, 0, 0], np.log(0.4 * 0.3), rtol=1e-3)
 

@@ -104,7 +104,8 @@ def test_the_first_token_follows_the_start_token():
     @rows.compiled
     def first(params, batch):
         model = nnx.merge(GRAPH, params)
+        steps = model.steps(model.encode(batch), 1, ROW.segments, 1)
         tokens = jnp.full((1, ROW.segments), vocabulary.BOS, jnp.int32)
-        return model.step(tokens, model.start(model.encode(batch), 1, ROW.segments, 1))[0].argmax(-1)
+        return steps.text(tokens, steps.start())[0].argmax(-1)
 
     assert search(batch, [[EXAMPLES[1]]])[0, 0][0] == first(PARAMS, batch)[0, 0]

@@ -54,11 +54,14 @@ def reference(queries, keys, values, mask):
 
 
 IN_BLOCKS = jnp.repeat(jnp.asarray([[1, 1, 2, 2, 3], [4, 0, 0, 5, 5]], jnp.int32), 128, axis=1)
+WHOLE = jnp.pad(jnp.ones((2, 1000), jnp.int32), ((0, 0), (0, 24)))
 LONG = masks.SegmentMask(segment_ids(0, 2, 300), segment_ids(0, 2, 300))
 CASES = {
     "both ways": LONG,
     "causal": LONG._replace(causal=True),
     "across": masks.SegmentMask(segment_ids(1, 2, 600), segment_ids(2, 2, 700)),
+    "of one": masks.SegmentMask(WHOLE, WHOLE),
+    "of one, causal": masks.SegmentMask(WHOLE, WHOLE, causal=True),
 }
 assert splash.block(600) != splash.block(700)
 ATTENDS = {
@@ -159,6 +162,22 @@ def test_a_kernel_passes_over_blocks_of_other_segments(causal, name):
             np.testing.assert_allclose(one[own], other[own], atol=2e-5)
 
 
+@pytest.mark.parametrize(("ids", "taken"), [(IN_BLOCKS, "small"), (WHOLE, "large")])
+def test_the_batch_decides_between_small_blocks_and_large_ones(ids, taken, monkeypatch):
+    attend_by = blocks._attend_by
+
+    def spoiled(causal, block, *lanes):
+        attended, denominators = attend_by(causal, block, *lanes)
+        return attended * (
+            jnp.nan if block == {"small": blocks.LARGE, "large": blocks.SMALL}[taken] else 1
+        ), denominators
+
+    monkeypatch.setattr(blocks, "_attend_by", spoiled)
+    given = lanes(2, *ids.shape[1:], *ids.shape[1:])
+    found = jax.jit(lambda *given: blocks.attend(*given, masks.SegmentMask(ids, ids)))(*given)
+    assert np.isfinite(found).all()
+
+
 @pytest.mark.parametrize("name", ["blocks", "splash"])
 def test_a_kernel_is_cut_over_rows_and_heads(name):
     mesh = sharding.make_mesh(layout.Layout(slices=1, data=2, fsdp=2, tensor=2))
@@ -178,7 +197,8 @@ def test_a_kernel_is_cut_over_rows_and_heads(name):
 
 
 def test_the_kernel_of_cpus_holds_no_array_of_all_pairs():
-    lane, ids = jax.ShapeDtypeStruct((2, 1100, 4, 64), jnp.float32), jax.ShapeDtypeStruct((2, 1100), jnp.int32)
+    places = 2200  # More than twice as many as make an array of some large blocks.
+    lane, ids = jax.ShapeDtypeStruct((2, places, 4, 64), jnp.float32), jax.ShapeDtypeStruct((2, places), jnp.int32)
 
     def gradient(queries, keys, values, ids):
         def loss(*given):
@@ -187,7 +207,7 @@ def test_the_kernel_of_cpus_holds_no_array_of_all_pairs():
         return jax.grad(loss, argnums=(0, 1, 2))(queries, keys, values)
 
     compiled = jax.jit(gradient).lower(lane, lane, lane, ids).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < 2 * 4 * 1100 * 1100 * 4
+    assert compiled.memory_analysis().temp_size_in_bytes < 2 * 4 * places**2 * 4
 
 
 @pytest.mark.parametrize("name", ["v5e:2x2", "v6e:2x2"])

@@ -38,19 +38,18 @@ def step_by_step(batch, encodes, **changes):
     graph, params = rows.model(**changes)
     own = rows.places(batch.targets.tokens, batch.targets.segment_ids)
 
-    @rows.compiled
-    def start(params, batch):
+    def steps(params, batch):
         model = nnx.merge(graph, params)
-        return model.start(model.encode(batch) if encodes else None, 2, ROW.segments, STEPS)
+        return model.steps(model.encode(batch) if encodes else None, 2, ROW.segments, STEPS)
 
     @rows.compiled
-    def step(params, tokens, cache):
-        return nnx.merge(graph, params).step(tokens, cache)
+    def step(params, batch, tokens, cache):
+        return steps(params, batch).text(tokens, cache)
 
-    cache, logits = start(params, batch), []
+    cache, logits = rows.compiled(lambda params, batch: steps(params, batch).start())(params, batch), []
     before = np.full((2, ROW.segments), vocabulary.BOS, np.int32)
     for number in range(STEPS):
-        value, cache = step(params, jnp.asarray(before), cache)
+        value, cache = step(params, batch, jnp.asarray(before), cache)
         logits.append(np.asarray(value))
         for (row, segment), tokens in own.items():
             before[row, segment - 1] = tokens[number] if number < len(tokens) else vocabulary.PAD

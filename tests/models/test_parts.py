@@ -50,9 +50,10 @@ def test_step_by_step_it_says_what_it_says_of_all_steps_at_once():
     @rows.compiled
     def steps(params, batch, given):
         model = nnx.merge(GRAPH, params)
-        cache, found = model.start(model.encode(batch), 1, ROW.segments, given.shape[2]), []
+        by_step = model.steps(model.encode(batch), 1, ROW.segments, given.shape[2])
+        cache, found = by_step.start(), []
         for number in range(given.shape[2]):
-            logits, cache = model.step(given[:, :, number], cache)
+            logits, cache = by_step.text(given[:, :, number], cache)
             found.append(logits)
         return jnp.stack(found, axis=2)
 

@@ -1,0 +1,68 @@
+"""Tokens and words get the times at which the CTC head hears them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from speechlm_jax.inference import alignment
+
+
+def best_by_trying(tokens, labels, blanks):
+    """The times of the best path, of all paths of so many positions that say the tokens."""
+    count, best = len(tokens), (-np.inf, None)
+    for path in itertools.product(range(-1, count), repeat=len(blanks)):
+        runs = [(key, len(list(group))) for key, group in itertools.groupby(path)]
+        said = [key for key, _ in runs if key >= 0]
+        # Two labels that are the same are parted by a blank.
+        touching = [a for (a, _), (b, _) in itertools.pairwise(runs) if a >= 0 and b >= 0 and tokens[a] == tokens[b]]
+        if said != list(range(count)) or touching:
+            continue
+        score = sum(blanks[place] if key < 0 else labels[place, key] for place, key in enumerate(path))
+        if score > best[0]:
+            best = score, [(path.index(key), len(path) - path[::-1].index(key)) for key in range(count)]
+    return best[1]
+
+
+@pytest.mark.parametrize("tokens", [[5], [5, 7], [5, 5], [5, 7, 5], [5, 5, 7], [5, 5, 5]])
+@pytest.mark.parametrize("seed", range(4))
+def test_times_are_those_of_the_best_path_that_says_the_text(tokens, seed):
+    random = np.random.default_rng(seed)
+    labels, blanks = np.log(random.random((6, len(tokens)))), np.log(random.random(6))
+    for place, other in itertools.combinations(range(len(tokens)), 2):
+        if tokens[place] == tokens[other]:
+            labels[:, other] = labels[:, place]
+    assert alignment.spans(tokens, labels, blanks) == best_by_trying(tokens, labels, blanks)
+
+
+def test_what_cannot_be_said_in_so_short_a_time_has_no_times():
+    assert alignment.spans([5, 5], np.zeros((2, 2)), np.zeros(2)) is None
+    assert alignment.spans([5, 7], np.zeros((2, 2)), np.zeros(2)) == [(0, 1), (1, 2)]
+    assert alignment.spans([5], np.full((3, 1), -np.inf), np.zeros(3)) is None
+    assert alignment.spans([], np.zeros((3, 0)), np.zeros(3)) == []
+
+
+PIECES = {1: "▁the", 2: "▁ho", 3: "use", 4: "房", 5: "子", 6: "。", 7: "▁", 8: "\xe6", 9: "\xbc\xa2", 10: ","}
+
+
+def decode(tokens):
+    """As sentencepiece: pieces, a mark for the space, and letters that are bytes of several tokens."""
+    text = "".join(PIECES[token] for token in tokens).replace("\xe6\xbc\xa2", "漢").replace("\xe6", "\ufffd")
+    return text.replace("▁", " ").removeprefix(" ")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        ([1, 2, 3], [("the", 0, 1), (" house", 2, 5)]),
+        ([1, 10, 7, 3], [("the,", 0, 3), (" use", 6, 7)]),
+        ([4, 5, 6], [("房", 0, 1), ("子。", 2, 5)]),
+        ([8, 9, 8, 9, 1], [("漢", 0, 3), ("漢", 4, 7), (" the", 8, 9)]),
+        ([], []),
+    ],
+)
+def test_a_word_takes_the_time_of_its_tokens(tokens, words):
+    times = [(2 * place, 2 * place + 1) for place in range(len(tokens))]
+    found = alignment.words(tokens, times, decode, seconds=0.5)
+    assert found == [alignment.Word(text, start / 2, end / 2) for text, start, end in words]
+    assert "".join(word.text for word in found) == decode(tokens)
