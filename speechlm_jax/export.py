@@ -12,7 +12,7 @@ from speechlm_jax import whole_files
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this verb."""
-    parser.add_argument("--exporter", help="the format: transformers or whisper")
+    parser.add_argument("--exporter", help="the format: savedmodel, stablehlo, transformers or whisper")
     parser.add_argument("--checkpoint", help="a run's folder, its checkpoints folder, or one step")
     parser.add_argument("--out", help="the folder to write, which is not there yet or empty")
     parser.add_argument("--dtype", help="of the weights: float32 (default), float16 or bfloat16")
@@ -32,7 +32,9 @@ def run(
 
     exporter: transformers, a folder that its Auto classes read with trust_remote_code=True: weights, and PyTorch code
     that needs nothing of this project. whisper, a folder that transformers' WhisperForConditionalGeneration and other
-    programs for Whisper read; of a model with Model.parts = 'whisper'.
+    programs for Whisper read; of a model with Model.parts = 'whisper'. stablehlo, a program from waveforms to tokens of
+    their transcripts for CPUs, GPUs and TPUs, with its weights and a script that needs JAX alone; savedmodel, the same
+    for TensorFlow and TF Serving.
 
     Raises ValueError for a format that is not there, or that cannot hold the model, and where a file stands in `out`.
     """
@@ -75,6 +77,10 @@ def new_folder(out: str) -> pathlib.Path:
     return folder
 
 
+_LIBRARIES = {"stablehlo": "jax", "savedmodel": "keras"}
+"""What reads a format, as model cards name it."""
+
+
 def card(loaded: Any, exporter: str, dtype: str, license: str) -> str:
     """What a model card says of a checkpoint: what it is, what made it, and on what."""
     import dataclasses
@@ -87,7 +93,7 @@ def card(loaded: Any, exporter: str, dtype: str, license: str) -> str:
     recipe = loaded.recipe.strip() or "(the checkpoint has none)"
     return f"""---
 license: {license}
-library_name: transformers
+library_name: {_LIBRARIES.get(exporter, "transformers")}
 language: [{", ".join(f"'{code}'" for code in loaded.vocabulary.languages)}]
 ---
 

@@ -56,15 +56,24 @@ def highest(values: Float[Array, "*L X"], count: int) -> tuple[Float[Array, "*L 
     Of equal ones the first come first, as there."""
     size = values.shape[-1]
     if count * _BLOCK >= size:
-        most, places = jax.lax.top_k(values, count)
-        return most, places
+        return _top(values, count)
     lead = values.shape[:-1]
     padded = jnp.pad(values, [(0, 0)] * len(lead) + [(0, -size % _BLOCK)], constant_values=-jnp.inf)
     blocks = padded.reshape(*lead, -1, _BLOCK)
-    _, found = jax.lax.top_k(jnp.max(blocks, axis=-1), count)
+    _, found = _top(jnp.max(blocks, axis=-1), count)
     found = jnp.sort(found, axis=-1)
-    most, places = jax.lax.top_k(jnp.take_along_axis(blocks, found[..., None], axis=-2).reshape(*lead, -1), count)
+    most, places = _top(jnp.take_along_axis(blocks, found[..., None], axis=-2).reshape(*lead, -1), count)
     return most, jnp.take_along_axis(found, places // _BLOCK, axis=-1) * _BLOCK + places % _BLOCK
+
+
+def _top(values: Float[Array, "*L X"], count: int) -> tuple[Float[Array, "*L _"], Int[Array, "*L _"]]:
+    """jax.lax.top_k; of one, without that operation, which TensorFlow does not know yet."""
+    if count > 1:
+        most, places = jax.lax.top_k(values, count)
+    else:
+        places = jnp.argmax(values, axis=-1, keepdims=True).astype(jnp.int32)
+        most = jnp.max(values, axis=-1, keepdims=True)
+    return most, places
 
 
 def begun(

@@ -92,11 +92,12 @@ def _backward(causal: bool, kept: tuple[Array, ...], pulled_BUHK: Array) -> tupl
 def _by_block(causal: bool, ids: tuple[Array, ...], of: Callable[..., Any], lanes: tuple[Array, ...]) -> Any:
     """What `of` makes of the lanes in small blocks, or in large ones where these cost less."""
     small, large = (functools.partial(of, causal, block) for block in (SMALL, LARGE))
-    if max(given.shape[1] for given in ids) < LARGE:
+    query_ids, memory_ids = ids
+    if max(query_ids.shape[1], memory_ids.shape[1]) < LARGE:
         return small(*lanes)
 
     def visited(block: int) -> Array:
-        return block**2 * jnp.sum(masks.overlap(*ids, block, block, causal=causal), dtype=jnp.float32)
+        return block**2 * jnp.sum(masks.overlap(query_ids, memory_ids, block, block, causal=causal), dtype=jnp.float32)
 
     return jax.lax.cond(visited(LARGE) < _WORTH * visited(SMALL), large, small, *lanes)
 

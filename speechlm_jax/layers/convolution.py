@@ -1,6 +1,7 @@
 """Convolutions over time that stay within segments: the strided stem's and the Conformer's."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -139,8 +140,8 @@ class ConformerConvolution(nnx.Module):
         mixed_BPC = depthwise(self._gated(x), self.taps_KC[...].astype(x.dtype), segment_ids, self.ahead)
         return self._out(mixed_BPC)
 
-    def start(self, num_rows: int, num_segments: int, dtype: jnp.dtype) -> Float[Array, "B E I C"]:
-        """What `step` has to know before the first place of each segment."""
+    def start(self, num_rows: Any, num_segments: int, dtype: jnp.dtype) -> Float[Array, "B E I C"]:
+        """What `step` has to know before the first place of each segment. num_rows: as of stepping.Steps."""
         taps, channels = self.taps_KC.shape
         return jnp.zeros((num_rows, num_segments, taps - 1, channels), dtype)
 

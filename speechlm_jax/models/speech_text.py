@@ -1,7 +1,7 @@
 """The model: speech and text in, text and speech out."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -107,10 +107,10 @@ class SpeechText(nnx.Module):
         return None if batch.targets is None else self.text.logits(hidden[0]), told
 
     def steps(
-        self, encoded: encoder.Encoded | None, num_rows: int, num_segments: int, num_steps: int, hypotheses: int = 1
+        self, encoded: encoder.Encoded | None, num_rows: Any, num_segments: int, num_steps: int, hypotheses: int = 1
     ) -> stepping.Steps:
         """The decoder step by step, of at most `num_steps` for `num_segments` segments in each row; each has so many
-        hypotheses, which are lines of their own. To be asked for before a loop."""
+        hypotheses, which are lines of their own. To be asked for before a loop; see stepping.Steps."""
         speech = None if self.choice.speech_out is None else self.speech_out
         return stepping.Steps(
             self.decoder,

@@ -1,6 +1,6 @@
 """The decoder step by step, as text and speech are written."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -41,6 +41,8 @@ def follow(cache: Cache, parents: Int[Array, "B E N"]) -> Cache:
 class Steps:
     """Of at most `num_steps` steps, of `num_segments` segments of each row, each of which has so many hypotheses.
 
+    num_rows: an int, or a symbol that stands for one where a program is exported.
+
     To be made before a loop, under jit: what no step changes is made once, in the order in which steps read it. A loop
     would slice and turn it again at each.
     """
@@ -52,7 +54,7 @@ class Steps:
         text: frontends.Text,
         speech: speech_out.SpeechOut | None = None,
         *,
-        num_rows: int,
+        num_rows: Any,
         num_segments: int,
         num_steps: int,
         hypotheses: int = 1,

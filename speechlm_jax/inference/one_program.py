@@ -1,0 +1,98 @@
+"""From waveforms to the tokens of their transcripts in one program, to be run where nothing of this project is."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Int, Int16
+
+from speechlm_jax import audio, batch, parameters, vocabulary
+from speechlm_jax.inference import decoding, hypotheses, loading
+from speechlm_jax.models import speech_text
+
+
+class Program(NamedTuple):
+    """What to compile, and what it is given."""
+
+    run: Callable[..., tuple[Array, Array]]
+    """(weights by path, samples int16 "B N", lengths "B", prompts "B W", prompt lengths "B") -> tokens "B U" behind the
+    prompts, and how many there are, "B"."""
+    samples: int
+    """N: what a row holds."""
+    prompt: int
+    """W."""
+    prompts: Mapping[str, list[int]]
+    """Of each language, to transcribe it."""
+
+
+def transcription(loaded: loading.Loaded) -> Program:
+    """The program of a model. Raises ValueError for one that hears nothing, or writes nothing."""
+    row, words = loaded.data.row, loaded.vocabulary
+    if not row.audio_positions or not row.targets:
+        raise ValueError(
+            f"exporting {loaded.folder}: wanted a model that hears speech and writes text, found Row.audio_seconds = "
+            f"{row.audio_seconds:g} and Row.targets = {row.targets}."
+        )
+    # What suits one device another may not have.
+    model = dataclasses.replace(loaded.model, attention_kernel="reference")
+    graphdef, _ = nnx.split(nnx.eval_shape(lambda: speech_text.SpeechText(model, rngs=nnx.Rngs(0))))
+    task = words.token("<task:transcribe>")
+    prompts = {code: words.arranged(task, [words.language(code)]) for code in words.languages}
+    forbidden = hypotheses.Forbidden(words.forbidden, words.forbidden_first)
+
+    def run(
+        weights: Mapping[str, Array],
+        samples: Int16[Array, "B N"],
+        lengths: Int[Array, "B"],
+        prompts: Int[Array, "B W"],
+        prompt_lengths: Int[Array, "B"],
+    ) -> tuple[Int[Array, "B U"], Int[Array, "B"]]:
+        kept = {path: weight.astype(jnp.float32) for path, weight in weights.items()}
+        params = parameters.rebuild(loaded.params, kept)
+        whole = nnx.merge(graphdef, params)
+        rows = _batch(samples, lengths, row)
+        given = prompts[:, None], prompt_lengths[:, None], row.targets
+        texts = decoding.write(whole, rows, whole.encode(rows), *given, forbidden=forbidden)
+        return texts.tokens[:, 0, 0], texts.lengths[:, 0, 0]
+
+    room = batch.longest_frames(row.audio_positions, row.subsampling) * batch.HOP
+    return Program(run, room, max(map(len, prompts.values()), default=1), prompts)
+
+
+def weights(loaded: loading.Loaded) -> dict[str, Any]:
+    """By path, as `Program.run` takes them."""
+    return {path: parameters.array(leaf) for path, leaf in parameters.by_path(loaded.params).items()}
+
+
+def _batch(samples: Int16[Array, "B N"], lengths: Int[Array, "B"], row: batch.Row) -> batch.Batch:
+    """Waveforms as rows of a segment each, as packing.write_row lays them out."""
+    rows, padded = samples.shape[0], round(row.padded_seconds * batch.SAMPLE_RATE)
+    frames = row.audio_frames
+    heard_B1 = jnp.where(lengths > 0, jnp.maximum(lengths, padded), 0)[:, None]
+    whole_BN = jnp.where(jnp.arange(samples.shape[1])[None, :] < lengths[:, None], samples, 0)
+    frames_B1 = jnp.where(heard_B1 > audio.EDGE, heard_B1 // batch.HOP, 0)
+    # As audio.slot_into: mirrored at both ends.
+    places_1N = jnp.arange(frames * batch.HOP)[None, :]
+    from_BN = jnp.abs(places_1N - audio.EDGE)
+    from_BN = jnp.where(from_BN < heard_B1, from_BN, 2 * (heard_B1 - 1) - from_BN)
+    kept_BN = places_1N < (frames_B1 - 1) * batch.HOP + batch.WINDOW
+    slots_BN = jnp.take_along_axis(whole_BN, jnp.clip(from_BN, 0, samples.shape[1] - 1), axis=1)
+    alive_BT = jnp.arange(frames)[None, :] < frames_B1
+    positions_BT = jnp.where(alive_BT, jnp.arange(frames)[None, :], 0)
+    lane = batch.AudioLane(jnp.where(kept_BN, slots_BN, 0), alive_BT.astype(jnp.int32), positions_BT.astype(jnp.int32))
+    one, nothing = jnp.ones((rows, 1)), jnp.zeros((rows, 1))
+    segments = batch.Segments(
+        task_ids=nothing.astype(jnp.int32),
+        weights=one,
+        ctc=one,
+        claims=nothing,
+        mask_shares=nothing,
+        origins=jnp.zeros((rows, 1, 3), jnp.int32),
+    )
+    return batch.Batch(lane, None, None, None, segments)
+
+
+END = vocabulary.EOS
+"""What ends a text, and is not among its tokens."""
