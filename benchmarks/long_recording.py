@@ -14,7 +14,6 @@ of it (`within_100_ms`); `peak_mib` of both processes, and `real_time_factor`, t
 
 import argparse
 import ctypes
-import difflib
 import itertools
 import json
 import os
@@ -28,6 +27,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import figures
+import jiwer
 import numpy as np
 import soundfile
 import soxr
@@ -166,18 +166,16 @@ def transcribed(path: pathlib.Path, given: argparse.Namespace) -> tuple[dict[str
 
 def compared(truth: list[Said], heard: list[dict[str, Any]]) -> dict[str, Any]:
     """How far words that were found are from where they were said."""
-    matcher = difflib.SequenceMatcher(
-        None, [word.text for word in truth], [word["word"] for word in heard], autojunk=False
-    )
-    errors = []
-    for block in matcher.get_matching_blocks():
-        for number in range(block.size):
-            start = truth[block.a + number].start
-            if start is not None:
-                errors.append(1000 * abs(heard[block.b + number]["start"] - start))
+    told = (" ".join(word.text for word in truth), " ".join(word["word"] for word in heard))
+    errors, found = [], 0
+    for chunk in jiwer.process_words(*told).alignments[0]:
+        if chunk.type == "equal":
+            found += chunk.ref_end_idx - chunk.ref_start_idx
+            pairs = zip(truth[chunk.ref_start_idx : chunk.ref_end_idx], heard[chunk.hyp_start_idx :], strict=False)
+            errors += [1000 * abs(word["start"] - said.start) for said, word in pairs if said.start is not None]
     return {
         "words": len(truth),
-        "words_found": round(sum(block.size for block in matcher.get_matching_blocks()) / len(truth), 4),
+        "words_found": round(found / len(truth), 4),
         "start_error_ms": [round(float(value), 1) for value in np.percentile(errors, [50, 95, 100])],
         "within_100_ms": round(float(np.mean(np.array(errors) <= 1000 * WITHIN_SECONDS)), 4),
     }

@@ -24,22 +24,20 @@ def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
 
     program = one_program.transcription(loaded)
     weights = stablehlo.arrays(loaded, dtype)
-    run = jax2tf.convert(
-        program.run,
-        polymorphic_shapes=[dict.fromkeys(weights), "(rows, _)", "(rows,)", "(rows, _)", "(rows,)"],
-        native_serialization_platforms=stablehlo.PLATFORMS,
-    )
-    variables = {name: tf.Variable(array, trainable=False) for name, array in weights.items()}
-    module = tf.Module()
-    module.weights = [*variables.values()]  # What is saved is what it knows.
+    shapes: list[Any] = [dict.fromkeys(weights), "(rows, _)", "(rows,)", "(rows, _)", "(rows,)"]
+    run = jax2tf.convert(program.run, polymorphic_shapes=shapes, native_serialization_platforms=stablehlo.PLATFORMS)
+    variables = {name: tf.Variable(tf.constant(array), trainable=False) for name, array in weights.items()}
+    # What is saved is what it knows.
+    module: Any = tf.Module()
+    module.weights = [*variables.values()]
 
     def transcribe(*given: Any) -> dict[str, Any]:
         return dict(zip(GIVES, run(variables, *given), strict=True))
 
-    shapes = ((None, program.samples), (None,), (None, program.prompt), (None,))
+    rooms = ((None, program.samples), (None,), (None, program.prompt), (None,))
     signature = [
         tf.TensorSpec(shape, tf.int16 if name == "samples" else tf.int32, name=name)
-        for name, shape in zip(GIVEN, shapes, strict=True)
+        for name, shape in zip(GIVEN, rooms, strict=True)
     ]
     served = tf.function(transcribe, input_signature=signature, autograph=False)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": served})

@@ -1,5 +1,6 @@
 """When each token of a text was spoken: the most probable path of the CTC head that says the text. Needs no JAX."""
 
+import bisect
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -99,6 +100,22 @@ def words(
         before = found[-1].end_in_text if found else 0
         found.append(_Found(text[before : match.end()], match.end(), times[token][0], times[last][1]))
     return [Word(one.text, one.first * seconds, one.behind * seconds) for one in found]
+
+
+def settled(found: Sequence[Word], onsets: Sequence[float]) -> list[Word]:
+    """The words from where each of them begins.
+
+    A CTC head tells a token once, and mostly where it ends. So a word begins where the one before it ended, or, behind
+    a pause, where speech set in again before it was told.
+
+    onsets: when speech begins after a moment of near silence, ascending.
+    """
+    settled: list[Word] = []
+    for number, word in enumerate(found):
+        place = bisect.bisect_right(onsets, word.start)
+        began = [*onsets[max(place - 1, 0) : place], *(other.end for other in found[max(number - 1, 0) : number])]
+        settled.append(word._replace(start=min(max(began, default=word.start), word.start)))
+    return settled
 
 
 class _Found(NamedTuple):

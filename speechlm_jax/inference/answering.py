@@ -169,10 +169,11 @@ def _of_piece(
     if times is not None:
         position = row.subsampling * batch_room.HOP / batch_room.SAMPLE_RATE
         at = piece.start / batch_room.SAMPLE_RATE
-        found = [
+        told_at = [
             word._replace(start=at + word.start, end=at + word.end)
             for word in alignment.words(tokens, times, words.decode, position)
         ]
+        found = alignment.settled(told_at, pieces.onsets(piece))
     told_of = {"loops": loops, "fell_back": fell_back}
     line = questions.of_piece(decoded.example["id"], piece, words.decode(tokens), found, pieces.sound(piece), **told_of)
     return {**line, "cut": True} if decoded.cut and not fell_back else line

@@ -16,6 +16,9 @@ _FRAME = batch.SAMPLE_RATE // 100
 _PAUSE_FRAMES = round(PAUSE_SECONDS * batch.SAMPLE_RATE / _FRAME)
 _HEARD = 1e-4
 """Of the loudest power: 40 dB below it."""
+_SPEECH = 10**-2.5
+"""Of loud speech: 25 dB below it no word begins."""
+_MOMENT_FRAMES = 6
 _LEAST_POWER = 1e-6 * 32_768**2
 """60 dB below full scale: less is silence."""
 
@@ -92,13 +95,27 @@ def sound(piece: Piece) -> list[tuple[float, float]]:
     """From when to when something is heard in a piece's own part, in seconds of the recording: what is not much weaker
     than the loudest of the piece. Short silences do not part it."""
     power_T = _frame_power(piece.samples)
-    floor = max(float(power_T.max(initial=0)) * _HEARD, _LEAST_POWER)
     first, behind = (round((place - piece.start) / _FRAME) for place in piece.own)
-    heard = np.flatnonzero(power_T[first:behind] > floor) + first
-    parts = np.split(heard, np.flatnonzero(np.diff(heard) > _PAUSE_FRAMES) + 1) if len(heard) else []
+    return _stretches(piece, power_T, power_T.max(initial=0) * _HEARD, _PAUSE_FRAMES, first, behind)
+
+
+def onsets(piece: Piece) -> list[float]:
+    """When speech begins after a moment of near silence, in seconds of the recording, in all of the piece."""
+    power_T = _frame_power(piece.samples)
+    loud = float(np.percentile(power_T, 95)) if len(power_T) else 0.0
+    return [start for start, _ in _stretches(piece, power_T, loud * _SPEECH, _MOMENT_FRAMES, 0, len(power_T))]
+
+
+def _stretches(
+    piece: Piece, power_T: Float[np.ndarray, "T"], floor: float, gap: int, first: int, behind: int
+) -> list[tuple[float, float]]:
+    """From when to when the power of frames is above a floor, without gaps of more than so many."""
+    heard = np.flatnonzero(power_T[first:behind] > max(floor, _LEAST_POWER)) + first
+    parts = np.split(heard, np.flatnonzero(np.diff(heard) > gap) + 1) if len(heard) else []
     at = piece.start / batch.SAMPLE_RATE
     second = batch.SAMPLE_RATE // _FRAME
-    return [(round(at + part[0] / second, 2), round(at + (part[-1] + 1) / second, 2)) for part in parts]
+    spans = [(float(part[0]) / second, float(part[-1] + 1) / second) for part in parts]
+    return [(round(at + start, 2), round(at + end, 2)) for start, end in spans]
 
 
 def _frame_power(samples: Int16[np.ndarray, "N"]) -> Float[np.ndarray, "T"]:

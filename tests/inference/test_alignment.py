@@ -66,3 +66,15 @@ def test_a_word_takes_the_time_of_its_tokens(tokens, words):
     found = alignment.words(tokens, times, decode, seconds=0.5)
     assert found == [alignment.Word(text, start / 2, end / 2) for text, start, end in words]
     assert "".join(word.text for word in found) == decode(tokens)
+
+
+def test_a_word_begins_where_the_one_before_ended_or_speech_set_in():
+    told = [alignment.Word("a", 0.5, 0.6), alignment.Word(" b", 1.0, 1.1), alignment.Word(" c", 3.0, 3.2)]
+    starts = [word.start for word in alignment.settled(told, [0.2, 2.7, 3.1])]
+    assert starts == [0.2, 0.6, 2.7]
+    # Nothing is known of what was before the first one.
+    assert alignment.settled(told, [])[0] == told[0] == alignment.settled(told, [0.55])[0]
+    assert [word.end for word in alignment.settled(told, [])] == [0.6, 1.1, 3.2]
+    # Words that share a token were told at one time.
+    shared = [alignment.Word("a", 0.5, 0.6), alignment.Word(" b", 0.5, 0.6)]
+    assert [word.start for word in alignment.settled(shared, [0.4])] == [0.4, 0.5]

@@ -71,3 +71,10 @@ def test_what_is_heard_in_a_piece_is_told_in_seconds_of_the_recording():
 def test_a_piece_that_holds_little_beside_its_margins_is_refused():
     with pytest.raises(ValueError, match="wanted pieces of more than 16000 samples, found 15000"):
         next(pieces.cut([speech(1.0)], longest=15_000, margin=2_000))
+
+
+def test_speech_sets_in_behind_every_moment_of_silence():
+    samples = speech(1.0, 0.1, 0.5, 0.03, 0.5)
+    piece = pieces.Piece(samples, 2 * SECOND, (2 * SECOND, 2 * SECOND + len(samples)), last=True)
+    assert pieces.onsets(piece) == [2.0, 3.1]
+    assert pieces.onsets(piece._replace(samples=samples[:0])) == []
