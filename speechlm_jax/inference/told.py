@@ -81,6 +81,8 @@ class Out:
 def opened(path: str | None, does: Any, form: str, folder: str | None) -> Iterator[Out]:
     """To standard output, to a file of each answer in a folder, or to a file that bears its name once it is whole,
     which goes on behind what a command that `does` the same has written."""
+    if path is not None and folder is not None and form in captions.FORMATS:
+        raise ValueError(f"writing answers: wanted --out={path} or --out_dir={folder}, found both. Name one of them.")
     if path is None:
         begun: list[Line] = []
 

@@ -189,7 +189,8 @@ def test_a_claim_scores_by_what_the_decoder_says_step_by_step_whatever_shares_it
             logits, cache = steps.text(jnp.full((1, ROW.segments), token), cache)
             said.append(jax.nn.log_softmax(logits[0, 0]))
         surprise = -jnp.stack([one[token] for one, token in zip(said[1:], claim, strict=True)])
-        return 2 - jnp.log1p(surprise.mean()) - jnp.log1p(surprise.max())  # As the head starts.
+        on_mean, on_most = model.matching.weights_2[...]
+        return model.matching.bias[...] + on_mean * jnp.log1p(surprise.mean()) + on_most * jnp.log1p(surprise.max())
 
     together = {example["id"]: score for example, score in matcher(loaded.params, packed(found))}
     assert len(set(together.values())) == 2

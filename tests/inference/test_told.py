@@ -84,6 +84,11 @@ def test_an_error_within_a_recording_keeps_what_was_heard(capsys):
     assert (line["error"], line["text"], out.answered) == ("it is cut short", "one", 0)
 
 
+def test_texts_go_to_one_place(tmp_path):
+    with pytest.raises(ValueError, match="--out_dir=.*found both"), told.opened("x", 1, "text", str(tmp_path)):
+        pass
+
+
 @pytest.mark.parametrize("name", ["../out", "/etc/x", "a//b", "x" * 260, "a\0b"])
 def test_an_id_that_is_no_name_of_a_file_is_refused(name):
     with pytest.raises(ValueError, match="not a path below a folder"):

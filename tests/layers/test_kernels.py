@@ -178,11 +178,11 @@ def test_the_batch_decides_between_small_blocks_and_large_ones(ids, taken, monke
     assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("name", ["blocks", "splash"])
-def test_a_kernel_is_cut_over_rows_and_heads(name):
+@pytest.mark.parametrize(("name", "places"), [("blocks", 200), ("blocks", 600), ("splash", 200)])
+def test_a_kernel_is_cut_over_rows_and_heads(name, places):
     mesh = sharding.make_mesh(layout.Layout(slices=1, data=2, fsdp=2, tensor=2))
-    mask = masks.SegmentMask(segment_ids(3, 4, 200), segment_ids(3, 4, 200))
-    given = lanes(4, 200, 200)
+    mask = masks.SegmentMask(segment_ids(3, 4, places), segment_ids(3, 4, places))
+    given = lanes(4, places, places)
 
     def attend(queries, keys, values, mask):
         with sharding.tracing_on(mesh):
