@@ -185,41 +185,32 @@ def _check_bytes(file: Any, name: str) -> None:
 
 
 def _decode(sound: soundfile.SoundFile, name: str, max_seconds: float) -> np.ndarray:
-    rate, promised = sound.samplerate, sound.frames
-    _check_rate(rate, name)
+    rate, promised = sound.samplerate, _promised(sound, name)
     limit = math.ceil(max_seconds * rate)
-    known = promised < _UNKNOWN_LENGTH
-    if known and promised > limit:
+    if promised is not None and promised > limit:
         raise _too_long(name, f"{promised / rate:.1f} s", max_seconds)
-    if not known:
-        # soundfile seeks after each read, which fails at an end that the header does not name.
-        sound.seekable = lambda: False
     plain = sound.subtype == "PCM_16" and sound.channels == 1 and rate == batch.SAMPLE_RATE
-    wave_N = _mono(sound, promised if known else limit + 1, "int16" if plain else "float32")
-    if not known and len(wave_N) > limit:
+    wave_N = _mono(sound, limit + 1 if promised is None else promised, "int16" if plain else "float32")
+    if promised is None and len(wave_N) > limit:
         raise _too_long(name, f"more than {limit / rate:.1f} s", max_seconds)
-    _check_whole(sound, name, len(wave_N), promised if known else len(wave_N))
+    _check_whole(sound, name, len(wave_N), len(wave_N) if promised is None else promised)
     return _check_speech(wave_N if plain or not len(wave_N) else _to_int16(wave_N, rate, name), name)
 
 
 def _decode_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
-    rate, promised = sound.samplerate, sound.frames
-    _check_rate(rate, name)
-    known = promised < _UNKNOWN_LENGTH
-    if not known:
-        sound.seekable = lambda: False
+    rate, promised = sound.samplerate, _promised(sound, name)
     found, written, heard = 0, 0, False
     stream = None if rate == batch.SAMPLE_RATE else soxr.ResampleStream(rate, batch.SAMPLE_RATE, 1, quality="HQ")
     # What goes wrong in a block loses all of it: short ones.
     length = _STREAMED_SECONDS * rate
-    for wave_N in _mono_blocks(sound, promised if known else _UNKNOWN_LENGTH, "float32", length):
+    for wave_N in _mono_blocks(sound, _UNKNOWN_LENGTH if promised is None else promised, "float32", length):
         found += len(wave_N)
         heard = heard or bool(wave_N.any())
         _check_wave(wave_N, name)
         samples = _scaled(wave_N if stream is None else stream.resample_chunk(wave_N))
         written += len(samples)
         yield samples
-    _check_whole(sound, name, found, promised if known else found)
+    _check_whole(sound, name, found, found if promised is None else promised)
     if stream is not None and found:
         samples = _scaled(stream.resample_chunk(np.zeros(0, np.float32), last=True))
         written += len(samples)
@@ -227,6 +218,16 @@ def _decode_blocks(sound: soundfile.SoundFile, name: str) -> Iterator[np.ndarray
     _check_length(written, name)
     if not heard:
         raise _silent(name)
+
+
+def _promised(sound: soundfile.SoundFile, name: str) -> int | None:
+    """The frames that a header of a usable rate tells of; None where it tells of no end."""
+    _check_rate(sound.samplerate, name)
+    if sound.frames < _UNKNOWN_LENGTH:
+        return sound.frames
+    # soundfile seeks after each read, which fails at an end that the header does not name.
+    sound.seekable = lambda: False
+    return None
 
 
 def _check_rate(rate: int, name: str) -> None:

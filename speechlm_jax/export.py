@@ -12,7 +12,7 @@ from speechlm_jax import whole_files
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of this verb."""
-    parser.add_argument("--exporter", help="the format: savedmodel, stablehlo, transformers or whisper")
+    parser.add_argument("--exporter", help=f"the format: {', '.join(names())}")
     parser.add_argument("--checkpoint", help="a run's folder, its checkpoints folder, or one step")
     parser.add_argument("--out", help="the folder to write, which is not there yet or empty")
     parser.add_argument("--dtype", help="of the weights: float32 (default), float16 or bfloat16")
@@ -55,15 +55,21 @@ def run(
     print(f"{folder}: step {loaded.step} as {exporter}, {dtype}; read back and found the same")
 
 
+def names() -> list[str]:
+    """The formats that there are: each is a file of exporters/."""
+    from speechlm_jax import exporters
+
+    return [module.name for module in pkgutil.iter_modules(exporters.__path__)]
+
+
 def find(name: str) -> ModuleType:
     """The member of exporters/ of this name. Raises ValueError where there is none."""
-    from speechlm_jax import exporters, settings
+    from speechlm_jax import settings
 
-    names = [module.name for module in pkgutil.iter_modules(exporters.__path__)]
-    if name not in names:
+    if name not in names():
         raise ValueError(
-            f"exporting: wanted --exporter to be one of {', '.join(names)}, found {name!r}."
-            f"{settings.nearest(name, names)}"
+            f"exporting: wanted --exporter to be one of {', '.join(names())}, found {name!r}."
+            f"{settings.nearest(name, names())}"
         )
     return importlib.import_module(f"speechlm_jax.exporters.{name}")
 

@@ -56,6 +56,11 @@ def array(leaf: Any) -> Any:
     return leaf.get_value() if is_variable(leaf) else leaf
 
 
+def arrays(tree: Any) -> dict[str, np.ndarray]:
+    """Path -> array, on the host."""
+    return {path: np.asarray(array(leaf)) for path, leaf in by_path(tree).items()}
+
+
 def from_paths(leaves: Mapping[str, nnx.Variable]) -> nnx.State:
     """The State whose `by_path` is `leaves`; a segment of digits is a place in an nnx.List."""
     flat = [(tuple(int(s) if s.isdigit() else s for s in path.split("/")), leaf) for path, leaf in leaves.items()]

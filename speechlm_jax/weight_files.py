@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from speechlm_jax import whole_files
 
 ALL, INDEX = "model.safetensors", "model.safetensors.index.json"
+WRITTEN = "what was written. Export again."
+"""For `check_same`: what an export should read back."""
 Arrays = dict[str, np.ndarray]
 
 
@@ -50,6 +52,14 @@ def read(folder: pathlib.Path, doing: str) -> Arrays:
         except Exception as error:  # The library raises one of its own.
             raise ValueError(f"{doing}: {file} is damaged ({error}). Fetch it again.") from None
     return found
+
+
+def check_same(found: Arrays, wanted: Iterable[tuple[str, np.ndarray]], doing: str, otherwise: str) -> None:
+    """Raises ValueError, which names the first of them and says what to do otherwise, where arrays are not those that
+    are wanted."""
+    for name, array in wanted:
+        if name not in found or not np.array_equal(found[name], array):
+            raise ValueError(f"{doing}: {name} is not {otherwise}")
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:

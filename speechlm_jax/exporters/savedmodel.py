@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from speechlm_jax import vocabulary, whole_files
-from speechlm_jax.exporters import stablehlo
 from speechlm_jax.inference import loading, one_program
 
 CONFIG = "config.json"
@@ -23,9 +22,9 @@ def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
     from jax.experimental import jax2tf
 
     program = one_program.transcription(loaded)
-    weights = stablehlo.arrays(loaded, dtype)
+    weights = one_program.weights(loaded, dtype)
     shapes: list[Any] = [dict.fromkeys(weights), "(rows, _)", "(rows,)", "(rows, _)", "(rows,)"]
-    run = jax2tf.convert(program.run, polymorphic_shapes=shapes, native_serialization_platforms=stablehlo.PLATFORMS)
+    run = jax2tf.convert(program.run, polymorphic_shapes=shapes, native_serialization_platforms=one_program.PLATFORMS)
     variables = {name: tf.Variable(tf.constant(array), trainable=False) for name, array in weights.items()}
     # What is saved is what it knows.
     module: Any = tf.Module()
@@ -42,7 +41,7 @@ def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
     served = tf.function(transcribe, input_signature=signature, autograph=False)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": served})
     shutil.copyfile(loaded.vocabulary.path, folder / vocabulary.FILE)
-    whole_files.write_json(folder / CONFIG, stablehlo.description(loaded, program, dtype))
+    whole_files.write_json(folder / CONFIG, one_program.description(loaded, program, dtype))
 
 
 def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
@@ -51,8 +50,8 @@ def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
     import tensorflow as tf
 
     program = one_program.transcription(loaded)
-    probe = stablehlo.probe(program)
-    wanted = jax.jit(program.run)(stablehlo.arrays(loaded, dtype), *probe)
+    probe = one_program.probe(program)
+    wanted = jax.jit(program.run)(one_program.weights(loaded, dtype), *probe)
     served = tf.saved_model.load(str(folder)).signatures["serving_default"]
     found = served(**{name: tf.constant(value) for name, value in zip(GIVEN, probe, strict=True)})
     for name, array in zip(GIVES, wanted, strict=True):
@@ -62,4 +61,4 @@ def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
 
 def left_out(loaded: loading.Loaded) -> list[str]:
     """The heads that the program does not ask."""
-    return stablehlo.left_out(loaded)
+    return one_program.heads_left_out(loaded)

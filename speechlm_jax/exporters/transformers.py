@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from speechlm_jax import checkpoints, parameters, vocabularies, vocabulary, weight_files, whole_files
+from speechlm_jax import parameters, vocabularies, vocabulary, weight_files, whole_files
 from speechlm_jax.data import config as config_of_data
 from speechlm_jax.inference import loading
 from speechlm_jax.losses import heads as loss_heads
@@ -80,10 +80,11 @@ def _of_generation(loaded: loading.Loaded) -> dict[str, Any]:
 
 def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
     """Raises ValueError where what stands in a folder is not what `write` was to write there."""
-    theirs = weight_files.read(folder, f"reading {folder} back")
-    _compare(theirs, {name: array.astype(dtype) for name, array in _theirs(loaded)}, f"reading {folder} back")
+    doing = f"reading {folder} back"
+    wanted = ((name, array.astype(dtype)) for name, array in _theirs(loaded))
+    weight_files.check_same(weight_files.read(folder, doing), wanted, doing, weight_files.WRITTEN)
     if weight_files.read_json(folder / CONFIG)["model"] != _description(loaded, dtype)["model"]:
-        raise ValueError(f"reading {folder} back: {CONFIG} describes another model. Export again.")
+        raise ValueError(f"{doing}: {CONFIG} describes another model. Export again.")
 
 
 def bring(folder: pathlib.Path, run: pathlib.Path) -> None:
@@ -104,24 +105,17 @@ def bring(folder: pathlib.Path, run: pathlib.Path) -> None:
     run.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / vocabulary.FILE, run / vocabulary.FILE)
     data = dataclasses.replace(data, vocabulary=str(run / vocabulary.FILE))
-    meta = {
-        "vocabulary": words.hash,
-        "recipe": str(trained.get("recipe", "")),
-        "model": dataclasses.asdict(model),
-        "data": dataclasses.asdict(data),
-        "losses": trained.get("losses", loss_heads.names()),
-    }
-    kept = checkpoints.Folder(run)
-    kept.save(int(trained.get("step", 1)), {"params": _ours(theirs, model, doing)}, stream={}, meta=meta)
-    kept.wait()
-    kept.close()
+    losses, recipe = trained.get("losses", loss_heads.names()), str(trained.get("recipe", ""))
+    params = _ours(theirs, model, doing)
+    loading.write(run, int(trained.get("step", 1)), params, loading.Told(model, data, words.hash, losses, recipe))
 
 
 def check_against(loaded: loading.Loaded, folder: pathlib.Path) -> None:
     """Raises ValueError where a loaded checkpoint does not hold the weights of a folder, bit for bit."""
     theirs = weight_files.read(folder, f"reading {folder}")
-    wanted = {name: np.asarray(array, np.float32) for name, array in theirs.items()}
-    _compare(wanted, dict(_theirs(loaded)), f"reading {loaded.folder} back")
+    found = {name: np.asarray(array, np.float32) for name, array in theirs.items()}
+    doing, otherwise = f"reading {loaded.folder} back", f"what {folder} holds. Import it again."
+    weight_files.check_same(found, _theirs(loaded), doing, otherwise)
 
 
 def left_out(loaded: loading.Loaded) -> list[str]:
@@ -134,16 +128,9 @@ def left_out(loaded: loading.Loaded) -> list[str]:
     return []
 
 
-def _compare(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], doing: str) -> None:
-    for name, array in wanted.items():
-        if name not in found or not np.array_equal(found[name], array):
-            raise ValueError(f"{doing}: {name} is not what was written. Begin again.")
-
-
 def _theirs(loaded: loading.Loaded) -> Iterator[tuple[str, np.ndarray]]:
     """A checkpoint's weights by the names of PyTorch's modules, each layer of a stack by itself."""
-    for path, leaf in parameters.by_path(loaded.params).items():
-        array = np.asarray(parameters.array(leaf))
+    for path, array in parameters.arrays(loaded.params).items():
         for layer in range(len(array)) if _STACK.match(path) else (None,):
             yield _name(path, layer), array if layer is None else array[layer]
 

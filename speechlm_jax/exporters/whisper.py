@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from speechlm_jax import batch, checkpoints, parameters, vocabulary, weight_files, whisper_vocabulary, whole_files
+from speechlm_jax import batch, parameters, vocabulary, weight_files, whisper_vocabulary, whole_files
 from speechlm_jax.data import config as config_of_data
 from speechlm_jax.inference import loading
 from speechlm_jax.models import config, speech_text, whisper_weights
@@ -51,12 +51,10 @@ def write(
 def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
     """Raises ValueError where what stands in a folder is not what `write` was to write there."""
     model, theirs = read(folder)
-    for name, array in _theirs(loaded):
-        if not np.array_equal(theirs[name], array.astype(dtype)):
-            raise ValueError(f"reading {folder} back: {name} is not what was written. Export again.")
+    wanted = ((name, array.astype(dtype)) for name, array in _theirs(loaded))
+    weight_files.check_same(theirs, wanted, f"reading {folder} back", weight_files.WRITTEN)
     told = whisper_weights.description(loaded.model) | {"vocab_size": len(tokens_of(loaded))}
-    wanted = whisper_weights.described(told, "what was written")
-    if model != wanted:
+    if model != whisper_weights.described(told, "what was written"):
         raise ValueError(f"reading {folder} back: {CONFIG} describes another model. Export again.")
 
 
@@ -81,17 +79,8 @@ def bring(folder: pathlib.Path, run: pathlib.Path) -> None:
     whole_files.write_text(run / vocabulary.FILE, content.decode())
     whole_files.write_text(run / GIN, _gin(folder, model, row, run / vocabulary.FILE))
     data = config_of_data.Data(row=row, rows=1, vocabulary=str(run / vocabulary.FILE))
-    meta = {
-        "vocabulary": words.hash,
-        "recipe": f"# Weights of {folder}.",
-        "model": dataclasses.asdict(model),
-        "data": dataclasses.asdict(data),
-        "losses": ["targets"],
-    }
-    kept = checkpoints.Folder(run)
-    kept.save(1, {"params": params}, stream={}, meta=meta)
-    kept.wait()
-    kept.close()
+    told = loading.Told(model, data, words.hash, losses=["targets"], recipe=f"# Weights of {folder}.")
+    loading.write(run, 1, params, told)
 
 
 _OF_MODEL = (
@@ -146,9 +135,9 @@ def params_of(model: config.Model, theirs: whisper_weights.Arrays, tokens: np.nd
 def check_against(loaded: loading.Loaded, folder: pathlib.Path) -> None:
     """Raises ValueError where a loaded checkpoint does not hold the weights of a folder, bit for bit."""
     _, theirs = read(folder)
-    for name, array in _theirs(loaded):
-        if not np.array_equal(array, np.asarray(theirs[name], np.float32)):
-            raise ValueError(f"reading {loaded.folder} back: {name} is not what {folder} holds. Import it again.")
+    found = {name: np.asarray(array, np.float32) for name, array in theirs.items()}
+    doing, otherwise = f"reading {loaded.folder} back", f"what {folder} holds. Import it again."
+    weight_files.check_same(found, _theirs(loaded), doing, otherwise)
 
 
 def tokens_of(loaded: loading.Loaded) -> np.ndarray:
@@ -159,9 +148,7 @@ def tokens_of(loaded: loading.Loaded) -> np.ndarray:
 
 def _theirs(loaded: loading.Loaded) -> Iterator[tuple[str, np.ndarray]]:
     """A checkpoint's weights by their names."""
-    leaves = parameters.by_path(loaded.params)
-    arrays = {path: np.asarray(parameters.array(leaf)) for path, leaf in leaves.items()}
-    return whisper_weights.to_theirs(arrays, loaded.model, tokens_of(loaded))
+    return whisper_weights.to_theirs(parameters.arrays(loaded.params), loaded.model, tokens_of(loaded))
 
 
 def left_out(loaded: loading.Loaded) -> list[str]:

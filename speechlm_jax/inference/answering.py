@@ -175,7 +175,7 @@ def _of_piece(
         ]
         found = alignment.settled(told_at, pieces.onsets(piece))
     told_of = {"loops": loops, "fell_back": fell_back}
-    line = questions.of_piece(decoded.example["id"], piece, words.decode(tokens), found, pieces.sound(piece), **told_of)
+    line = told.of_piece(decoded.example["id"], piece, words.decode(tokens), found, decoded.example["sound"], **told_of)
     return {**line, "cut": True} if decoded.cut and not fell_back else line
 
 

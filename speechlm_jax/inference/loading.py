@@ -80,12 +80,11 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
     beside = pathlib.Path(folder).parents[1] / vocabulary.FILE
     words = vocabularies.load(beside if beside.exists() else data.vocabulary)
     checkpoint_meta.check_vocabulary(meta, words.hash, doing=f"loading {folder} with {words.path}")
-    graphdef, _ = nnx.split(nnx.eval_shape(lambda: speech_text.SpeechText(model, rngs=nnx.Rngs(0))))
     weights = checkpoints.restore_params(folder, mesh=mesh)
     return Loaded(
         folder=str(folder),
         step=weights.step,
-        graphdef=graphdef,
+        graphdef=graph_of(model),
         params=jax.jit(low_rank.merge)(weights.params),
         mesh=mesh,
         vocabulary=words,
@@ -94,6 +93,32 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
         model=model,
         recipe=meta.get("recipe", ""),
     )
+
+
+def graph_of(model: model_config.Model) -> nnx.GraphDef:
+    """What parameters are merged with to be a model."""
+    return nnx.split(nnx.eval_shape(lambda: speech_text.SpeechText(model, rngs=nnx.Rngs(0))))[0]
+
+
+class Told(NamedTuple):
+    """What a checkpoint has to say of itself to be loaded."""
+
+    model: model_config.Model
+    data: data_config.Data
+    vocabulary: str
+    """Its hash."""
+    losses: Any
+    """The loss heads, by their names."""
+    recipe: str
+
+
+def write(run: pathlib.Path, step: int, params: nnx.State, told: Told) -> None:
+    """Writes the parameters of a model that was trained elsewhere as a run's only checkpoint, for `load`."""
+    meta = {**told._asdict(), "model": dataclasses.asdict(told.model), "data": dataclasses.asdict(told.data)}
+    kept = checkpoints.Folder(run)
+    kept.save(step, {"params": params}, stream={}, meta=meta)
+    kept.wait()
+    kept.close()
 
 
 def check_search(loaded: Loaded, search: search_config.Search) -> None:

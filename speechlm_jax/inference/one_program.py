@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Int, Int16
 
 from speechlm_jax import audio, batch, parameters, vocabulary
 from speechlm_jax.inference import decoding, hypotheses, loading
-from speechlm_jax.models import speech_text
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+"""That programs are exported for."""
 
 
 class Program(NamedTuple):
@@ -37,7 +40,7 @@ def transcription(loaded: loading.Loaded) -> Program:
         )
     # What suits one device another may not have.
     model = dataclasses.replace(loaded.model, attention_kernel="reference")
-    graphdef, _ = nnx.split(nnx.eval_shape(lambda: speech_text.SpeechText(model, rngs=nnx.Rngs(0))))
+    graphdef = loading.graph_of(model)
     task = words.token("<task:transcribe>")
     prompts = {code: words.arranged(task, [words.language(code)]) for code in words.languages}
     forbidden = hypotheses.Forbidden(words.forbidden, words.forbidden_first)
@@ -61,9 +64,41 @@ def transcription(loaded: loading.Loaded) -> Program:
     return Program(run, room, max(map(len, prompts.values()), default=1), prompts)
 
 
-def weights(loaded: loading.Loaded) -> dict[str, Any]:
+def weights(loaded: loading.Loaded, dtype: str) -> dict[str, np.ndarray]:
     """By path, as `Program.run` takes them."""
-    return {path: parameters.array(leaf) for path, leaf in parameters.by_path(loaded.params).items()}
+    return {path: array.astype(dtype) for path, array in parameters.arrays(loaded.params).items()}
+
+
+def probe(program: Program) -> tuple[np.ndarray, ...]:
+    """Two recordings of noise, of one language, as `Program.run` takes them."""
+    prompt = next(iter(program.prompts.values()), [])
+    samples = np.random.default_rng(0).normal(0, 3_000, (2, program.samples)).astype(np.int16)
+    lengths = np.array([program.samples, program.samples // 2], np.int32)
+    prompts = np.zeros((2, program.prompt), np.int32)
+    prompts[:, : len(prompt)] = prompt
+    return samples, lengths, prompts, np.full(2, len(prompt), np.int32)
+
+
+def description(loaded: loading.Loaded, program: Program, dtype: str) -> dict[str, Any]:
+    """What the program is to be given, and of which model it is."""
+    return {
+        "model_type": "speechlm_jax",
+        "step": loaded.step,
+        "dtype": dtype,
+        "platforms": PLATFORMS,
+        "sampling_rate": batch.SAMPLE_RATE,
+        "samples": program.samples,
+        "prompt_room": program.prompt,
+        "prompts": program.prompts,
+        "end": vocabulary.EOS,
+        "model": dataclasses.asdict(loaded.model),
+    }
+
+
+def heads_left_out(loaded: loading.Loaded) -> list[str]:
+    """Those that the program does not ask."""
+    heads = {"ctc": loaded.model.ctc, "matching": loaded.model.matching, "speech_out": bool(loaded.model.speech_out)}
+    return sorted(name for name, has in heads.items() if has)
 
 
 def _batch(samples: Int16[Array, "B N"], lengths: Int[Array, "B"], row: batch.Row) -> batch.Batch:
@@ -92,7 +127,3 @@ def _batch(samples: Int16[Array, "B N"], lengths: Int[Array, "B"], row: batch.Ro
         origins=jnp.zeros((rows, 1, 3), jnp.int32),
     )
     return batch.Batch(lane, None, None, None, segments)
-
-
-END = vocabulary.EOS
-"""What ends a text, and is not among its tokens."""

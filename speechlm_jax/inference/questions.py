@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from speechlm_jax import batch, runtime
 from speechlm_jax.data import config, packing
-from speechlm_jax.inference import alignment, asking, entries, loading, pieces, told, transcripts, uses
+from speechlm_jax.inference import asking, entries, loading, pieces, told, uses
 
 
 class Cuts(NamedTuple):
@@ -67,8 +67,9 @@ def examples(
             parts = enumerate(_parts(entry, cut))
             for count, piece in itertools.islice(parts, done if place == first else 0, None):
                 alone = piece is None or (piece.last and not piece.start and not request.tells_times)
-                if piece is not None and not alone and not pieces.sound(piece):
-                    add(number, of_piece(entry.id, piece, "", [], []))
+                sound = [] if piece is None or alone else pieces.sound(piece)
+                if piece is not None and not alone and not sound:
+                    add(number, told.of_piece(entry.id, piece, "", [], sound))
                 else:
                     given = _given(entry, piece, languages[place], request, plain)
                     example = request.meaning.example(given, loaded.vocabulary)
@@ -76,27 +77,11 @@ def examples(
                     if reason:
                         raise ValueError(reason)
                     own = {"id": entry.id, "number": number, "origin": (0, place, count)}
-                    yield {**example, **own, **named, "piece": None if alone else piece}
+                    yield {**example, **own, **named, "piece": None if alone else piece, "sound": sound}
                 number += 1
         except ValueError as error:  # Of what the entry names or lacks, or a language that the vocabulary lacks.
             add(number, {"id": entry.id, "error": entries.readable(str(error))})
             number += 1
-
-
-def of_piece(
-    name: str,
-    piece: pieces.Piece,
-    text: str,
-    words: list[alignment.Word] | None,
-    sound: list[tuple[float, float]],
-    *,
-    loops: bool = False,
-    fell_back: bool = False,
-) -> told.Line:
-    """The line of a piece of the recording of this id."""
-    own = piece.own[0] / batch.SAMPLE_RATE, piece.own[1] / batch.SAMPLE_RATE
-    heard = transcripts.Heard(text, own, words, sound, loops, fell_back)
-    return {"id": name, "seconds": round(piece.end / batch.SAMPLE_RATE, 3), "heard": heard, "last": piece.last}
 
 
 def plainly(trained_on: config.Manifest | None) -> Callable[[str], str]:

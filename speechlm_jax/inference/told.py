@@ -7,11 +7,27 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from speechlm_jax import runtime, whole_files
-from speechlm_jax.inference import alignment, captions, going_on, transcripts
+from speechlm_jax import batch, runtime, whole_files
+from speechlm_jax.inference import alignment, captions, going_on, pieces, transcripts
 
 Line = dict[str, Any]
 """An answer, or what was heard in a piece of a recording: {"id", "seconds", "heard", "last"}."""
+
+
+def of_piece(
+    name: str,
+    piece: pieces.Piece,
+    text: str,
+    words: list[alignment.Word] | None,
+    sound: list[tuple[float, float]],
+    *,
+    loops: bool = False,
+    fell_back: bool = False,
+) -> Line:
+    """The line of a piece of the recording of this id."""
+    own = piece.own[0] / batch.SAMPLE_RATE, piece.own[1] / batch.SAMPLE_RATE
+    heard = transcripts.Heard(text, own, words, sound, loops, fell_back)
+    return {"id": name, "seconds": round(piece.end / batch.SAMPLE_RATE, 3), "heard": heard, "last": piece.last}
 
 
 def is_last(line: Line) -> bool:
@@ -21,15 +37,15 @@ def is_last(line: Line) -> bool:
 
 def answers(lines: Iterable[Line]) -> Iterator[Line]:
     """An answer of each entry, of lines in order."""
-    pieces: list[transcripts.Heard] = []
+    heard: list[transcripts.Heard] = []
     for line in lines:
         if "heard" in line:
-            pieces.append(_heard(line["heard"]))
+            heard.append(_heard(line["heard"]))
         if not is_last(line):
             continue
         told = {name: value for name, value in line.items() if name not in ("heard", "last")}
-        yield {**told, **_transcript(pieces)} if pieces else told
-        pieces = []
+        yield {**told, **_transcript(heard)} if heard else told
+        heard = []
 
 
 def _heard(told: Iterable[Any]) -> transcripts.Heard:
@@ -39,12 +55,12 @@ def _heard(told: Iterable[Any]) -> transcripts.Heard:
     return heard._replace(own=tuple(heard.own), words=words)
 
 
-def _transcript(pieces: list[transcripts.Heard]) -> Line:
-    found = transcripts.segments(pieces)
+def _transcript(heard: list[transcripts.Heard]) -> Line:
+    found = transcripts.segments(heard)
     return {
         "text": transcripts.text(found),
         "segments": [segment.as_json() for segment in found],
-        "coverage": transcripts.coverage(pieces, found),
+        "coverage": transcripts.coverage(heard, found),
     }
 
 

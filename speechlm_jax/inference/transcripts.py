@@ -132,13 +132,17 @@ def _shared(one: tuple[float, float], other: tuple[float, float]) -> float:
 def _joined(pieces: Sequence[Heard]) -> list[alignment.Word]:
     """The words of pieces that follow each other, each told once."""
     found: list[alignment.Word] = []
+    # Those of the piece before, which alone may have heard what this one hears.
+    neighbours: list[alignment.Word] = []
     for piece in pieces:
-        words = piece.words or []
-        found, begin = _met(found, words, piece.own[0]) if found else (found, 0)
+        words, begin = piece.words or [], 0
+        if found or neighbours:
+            neighbours, begin = _met(neighbours, words, piece.own[0])
+        found += neighbours
         if found and words and not begin and not metrics.is_east_asian(found[-1].text + words[0].text):
             words = [words[0]._replace(text=" " + words[0].text), *words[1:]]
-        found += words[begin:]
-    return found
+        neighbours = words[begin:]
+    return found + neighbours
 
 
 def _met(before: list[alignment.Word], after: Sequence[alignment.Word], cut: float) -> tuple[list[alignment.Word], int]:

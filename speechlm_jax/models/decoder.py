@@ -117,6 +117,7 @@ class Block(nnx.Module):
         """Keys and values of encoder positions as `step` reads them, "B H K S": what stands so in memory is multiplied
         without being turned."""
         memory = self.cross_attention.memory(encoded)
+        # Without the barrier XLA has the loop turn them, at each step.
         turned = (jnp.transpose(lane_BSHK, (0, 2, 3, 1)) for lane_BSHK in memory)
         return attention.Memory(*jax.lax.optimization_barrier(tuple(turned)))
 

@@ -78,8 +78,9 @@ class Text(nnx.Module):
         table_VD = self.table_VD[...].astype(hidden.dtype)
         return jnp.einsum("BSD,VD->BSV", hidden, table_VD, preferred_element_type=jnp.float32)
 
-    def turned(self) -> Callable[[Float[Array, "B S D"]], Float[Array, "B S V"]]:
-        """`logits` for a loop, which would turn the table at each step: here it is turned once."""
+    def logits_of_steps(self) -> Callable[[Float[Array, "B S D"]], Float[Array, "B S V"]]:
+        """`logits` for the steps of a loop. The table is made ready once, and stands on the left: on a CPU it is sooner
+        multiplied so by a few states."""
         table_VD = self.table_VD[...].astype(self.dtype)
 
         def logits(hidden: Float[Array, "B S D"]) -> Float[Array, "B S V"]:

@@ -60,7 +60,7 @@ class Steps:
         hypotheses: int = 1,
     ):
         self._whole, self._text, self._speech = whole, text, speech
-        self._logits = text.turned()
+        self._logits = text.logits_of_steps()
         self._blocks: list[decoder.Block] = stack.apart(whole.stack)
         self._shape = (num_rows, num_segments, hypotheses, num_steps)
         self._encoded, self._cross_mask = None, None

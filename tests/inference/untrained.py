@@ -14,8 +14,8 @@ from speechlm_jax.models import speech_text
 ROW = batch.Row(audio_seconds=2.4, inputs=48, targets=24, target_audio_seconds=0.4, segments=4)
 
 
-def write(folder, **changes):
-    """Makes it; of another model with `changes`."""
+def write(folder, noise=0.1, **changes):
+    """Makes it; of another model with `changes`. noise: by how much the weights stray from where they begin."""
     words = vocabulary.train(tiny_text.corpus(), folder / vocabulary.FILE, 640, languages=["de", "en", "zh"])
     choice = dataclasses.replace(
         rows.MODEL,
@@ -30,7 +30,7 @@ def write(folder, **changes):
     start = jax.jit(lambda: rows.nnx.state(speech_text.SpeechText(choice, rngs=rows.nnx.Rngs(0))))()
     # Scales and biases stand where they begin, and what it writes follows from what it hears.
     random = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: leaf + 0.1 * random.normal(size=leaf.shape).astype(np.float32), start)
+    params = jax.tree.map(lambda leaf: leaf + noise * random.normal(size=leaf.shape).astype(np.float32), start)
     meta = {
         "vocabulary": words.hash,
         "model": dataclasses.asdict(choice),

@@ -315,11 +315,11 @@ class Speech(nn.Module):
         return x @ self.projection_CD
 
 
-def frames_of(lengths: torch.Tensor, whole: int) -> tuple[torch.Tensor, int]:
-    """Which frames "B T" hold speech of so many samples, and T: `whole` frames and two or more behind the longest."""
+def frames_of(lengths: torch.Tensor, whole: int) -> torch.Tensor:
+    """Which frames "B T" hold speech of so many samples: whole groups of `whole`, two or more behind the longest."""
     frames = int(lengths.max()) // HOP
     count = -(-(frames + max(2, whole // 2)) // whole) * whole if frames else 0
-    return torch.arange(count, device=lengths.device) < (lengths // HOP)[:, None], count
+    return torch.arange(count, device=lengths.device) < (lengths // HOP)[:, None]
 
 
 def log_mel(samples: torch.Tensor, lengths: torch.Tensor, alive: torch.Tensor, mels: int) -> torch.Tensor:
@@ -369,20 +369,10 @@ class Encoding:
     main_input_name = "input_values"
 
     def __init__(self, model: "SpeechLM"):
-        self._model = model
+        self.forward = model.encode
 
-    def forward(
-        self,
-        input_values: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        input_ids: torch.Tensor | None = None,
-        text_mask: torch.Tensor | None = None,
-        **_: Any,
-    ) -> Encoded:
-        """As SpeechLM.encode."""
-        return self._model.encode(input_values, attention_mask, input_ids, text_mask)
-
-    __call__ = forward
+    def __call__(self, **given: Any) -> Encoded:
+        return self.forward(**given)
 
 
 class SpeechLM(transformers.PreTrainedModel, generation.GenerationMixin):
@@ -446,15 +436,17 @@ class SpeechLM(transformers.PreTrainedModel, generation.GenerationMixin):
         input_ids: torch.Tensor | None = None,
         text_mask: torch.Tensor | None = None,
         hidden_places: torch.Tensor | None = None,
+        **_: Any,
     ) -> Encoded:
-        """What is heard and read. hidden_places: of speech, "B P", that are hidden from the encoder."""
+        """What is heard and read. hidden_places: of speech, "B P", that are hidden from the encoder. What transformers
+        asks of other encoders, too, means nothing to it."""
         some = input_ids if input_values is None else input_values
         rows, device = len(some), some.device
         lengths = torch.zeros(rows, dtype=torch.long, device=device)
         if input_values is not None:
             whole = attention_mask is None
             lengths = lengths + input_values.shape[1] if whole else attention_mask.sum(-1)
-        frames, _ = frames_of(lengths, self.choice["subsampling"])
+        frames = frames_of(lengths, self.choice["subsampling"])
         if input_ids is None:
             read = torch.zeros(rows, 0, dtype=torch.bool, device=device)
         else:
