@@ -97,8 +97,7 @@ def _train(
         # A run that has but scores to tell may be at the end of its rows.
         train_step = _compiled(run, made, ahead.check if done < recipe.steps else lambda: None)
     beginning.end("compiling")
-    now = begins.state()
-    beginning.end("state")
+    now = _state(begins, beginning)
     line = window.Window(beginning, book)
     going = course.Course(
         course.Parts(
@@ -280,6 +279,15 @@ class _Start(NamedTuple):
     """Makes the state, or reads it."""
     owes_scores: bool
     """Whether an evaluation is due at this step of which nothing is told: one that was cut off."""
+
+
+def _state(begins: _Start, beginning: startup.Startup) -> state.TrainState:
+    """What the first step takes, once every process has its own: the first collective over all devices waits no longer
+    than 30 s for them on CPUs."""
+    now = begins.state()
+    beginning.end("state")
+    peers.meet("its first step")
+    return now
 
 
 def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> _Start:
