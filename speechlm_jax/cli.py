@@ -29,6 +29,7 @@ from speechlm_jax import configurables, endings, flags, recipe_text, runtime, se
 VERBS = {
     "train": ("speechlm_jax.train", "pretrain or finetune; goes on from the run's last checkpoint"),
     "evaluate": ("speechlm_jax.evaluate", "measure a checkpoint on tasks"),
+    "compare": ("speechlm_jax.compare", "set two files of scores side by side, by a paired bootstrap"),
     "experiment": ("speechlm_jax.experiment", "train a recipe, score it, and set the scores beside simple guesses"),
     "infer": ("speechlm_jax.infer", "write a model's answers to speech and text"),
     "checkpoint": ("speechlm_jax.checkpoint_verb", "tell of, verify, compare and prune what a run has saved"),

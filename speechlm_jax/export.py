@@ -34,7 +34,7 @@ def run(
     that needs nothing of this project. whisper, a folder that transformers' WhisperForConditionalGeneration and other
     programs for Whisper read; of a model with Model.parts = 'whisper'. stablehlo, a program from waveforms to tokens of
     their transcripts for CPUs, GPUs and TPUs, with its weights and a script that needs JAX alone; savedmodel, the same
-    for TensorFlow and TF Serving.
+    for TensorFlow and TF Serving; onnx, the encoder and a step of the decoder for onnxruntime.
 
     Raises ValueError for a format that is not there, or that cannot hold the model, and where a file stands in `out`.
     """
@@ -59,7 +59,7 @@ def names() -> list[str]:
     """The formats that there are: each is a file of exporters/."""
     from speechlm_jax import exporters
 
-    return [module.name for module in pkgutil.iter_modules(exporters.__path__)]
+    return [module.name for module in pkgutil.iter_modules(exporters.__path__) if not module.ispkg]
 
 
 def find(name: str) -> ModuleType:
@@ -83,7 +83,7 @@ def new_folder(out: str) -> pathlib.Path:
     return folder
 
 
-_LIBRARIES = {"stablehlo": "jax", "savedmodel": "keras"}
+_LIBRARIES = {"stablehlo": "jax", "savedmodel": "tensorflow", "onnx": "onnxruntime"}
 """What reads a format, as model cards name it."""
 
 

@@ -151,11 +151,26 @@ def normalized(metric: Metric, language: str = "en") -> Metric:
     return measure
 
 
-def bootstrapped(metric: Metric, *, resamples: int = 1000, seed: int = 0) -> Metric:
-    """`metric` with the 95% percentile bootstrap interval of its score: wer comes with wer_low and wer_high.
+RESAMPLES = "_resamples"
+"""Ends the name of the scores of a bootstrap's resamples."""
+EXAMPLES = "examples_hash"
+"""Among scores: what tells the examples that were scored, their targets too, from others."""
 
-    Examples are drawn with replacement, the same for the same number of examples and `seed`; see `interval`. Resamples
-    without a score, such as an area under a curve of one class, do not count. Raises ValueError for `resamples` < 1.
+
+def paired(one: str, other: str) -> tuple[float, float]:
+    """The 95% bootstrap interval of how much more `other` is than `one`: the scores of resamples of two models that
+    `bootstrapped` has told of the same examples (Bisani and Ney, as `interval`). NaN where no pair has two scores."""
+    scores, others = (np.array(told.split(), np.float64) for told in (one, other))
+    return _quantiles(others - scores, level=0.95)
+
+
+def bootstrapped(metric: Metric, *, resamples: int = 1000, seed: int = 0) -> Metric:
+    """`metric` with the 95% percentile bootstrap interval of its score: wer comes with wer_low and wer_high, and with
+    wer_resamples, the scores of all resamples in one line.
+
+    Examples are drawn with replacement, the same for the same number of examples and `seed`; see `interval`. So two
+    models' resamples of the same examples, in one order, are pairs. Resamples without a score, such as an area under a
+    curve of one class, do not count. Raises ValueError for `resamples` < 1.
     """
     if resamples < 1:
         raise ValueError(f"a bootstrap interval: wanted 1 resample or more, found resamples={resamples}.")
@@ -163,9 +178,10 @@ def bootstrapped(metric: Metric, *, resamples: int = 1000, seed: int = 0) -> Met
     def measure(targets: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float | str]:
         results = metric(targets, predictions)
         name, _ = first(results)
-        score = weighing(metric)(targets, predictions)
-        low, high = _quantiles(score, len(targets), seed, level=0.95, resamples=resamples)
-        return {**results, f"{name}_low": low, f"{name}_high": high}
+        scores = _resampled(weighing(metric)(targets, predictions), len(targets), seed, resamples=resamples)
+        low, high = _quantiles(scores, level=0.95)
+        told = " ".join(f"{score:.7g}" for score in scores)
+        return {**results, f"{name}_low": low, f"{name}_high": high, f"{name}{RESAMPLES}": told}
 
     return measure
 
@@ -194,7 +210,7 @@ def interval(
         total = float(counts @ weights)
         return float(counts @ errors) / total if total else float("nan")
 
-    return _quantiles(score, len(errors), seed, level=level, resamples=resamples)
+    return _quantiles(_resampled(score, len(errors), seed, resamples=resamples), level=level)
 
 
 def perplexity(counts: np.ndarray) -> float:
@@ -228,12 +244,16 @@ def rate(part: float, whole: float) -> float:
     return part / whole if whole else float(part > 0)
 
 
-def _quantiles(score: Score, examples: int, seed: int, *, level: float, resamples: int) -> tuple[float, float]:
+def _resampled(score: Score, examples: int, seed: int, *, resamples: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     scores = np.empty(resamples)
     for i in range(resamples):
         drawn = random.integers(examples, size=examples)
         scores[i] = score(np.bincount(drawn, minlength=examples).astype(np.float64))
+    return scores
+
+
+def _quantiles(scores: np.ndarray, *, level: float) -> tuple[float, float]:
     scores = scores[~np.isnan(scores)]
     if not len(scores):
         return float("nan"), float("nan")

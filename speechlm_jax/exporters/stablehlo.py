@@ -2,7 +2,6 @@
 of them at once. What runs it needs JAX and nothing of this project."""
 
 import pathlib
-import shutil
 from typing import Any
 
 import jax
@@ -10,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from speechlm_jax import vocabulary, weight_files, whole_files
+from speechlm_jax import weight_files, whole_files
+from speechlm_jax.exporters import stand_alone
 from speechlm_jax.inference import loading, one_program
 
-PROGRAM, CONFIG, SCRIPT = "transcribe.stablehlo", "config.json", "transcribe.py"
+PROGRAM = "transcribe.stablehlo"
 
 
 def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
@@ -24,22 +24,16 @@ def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
     told = export.export(jax.jit(program.run), platforms=one_program.PLATFORMS)(*_given(program, weights))
     with whole_files.whole(folder / PROGRAM) as part:
         part.write_bytes(told.serialize())
-    shutil.copyfile(loaded.vocabulary.path, folder / vocabulary.FILE)
-    shutil.copyfile(pathlib.Path(__file__).with_name("stand_alone") / SCRIPT, folder / SCRIPT)
-    whole_files.write_json(folder / CONFIG, one_program.description(loaded, program, dtype))
+    stand_alone.write(loaded, folder, program, dtype, "stablehlo")
 
 
 def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
     """Raises ValueError where what stands in a folder is not what `write` was to write there, or says something else
     than the model of a recording."""
-    program, doing = one_program.transcription(loaded), f"reading {folder} back"
+    doing = f"reading {folder} back"
     theirs, wanted = weight_files.read(folder, doing), one_program.weights(loaded, dtype)
     weight_files.check_same(theirs, wanted.items(), doing, weight_files.WRITTEN)
-    told = export.deserialize(bytearray((folder / PROGRAM).read_bytes()))
-    given = wanted, *one_program.probe(program)
-    for one, other in zip(jax.jit(told.call)(*given), jax.jit(program.run)(*given), strict=True):
-        if not np.array_equal(one, other):
-            raise ValueError(f"{doing}: {PROGRAM} writes another text than the model. Export again.")
+    stand_alone.check(loaded, folder, dtype=dtype)
 
 
 def left_out(loaded: loading.Loaded) -> list[str]:

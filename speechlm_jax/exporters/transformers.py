@@ -19,6 +19,7 @@ from speechlm_jax.losses import heads as loss_heads
 from speechlm_jax.models import config, speech_text
 
 CODE = pathlib.Path(__file__).with_name("pytorch")
+FILES = ("modeling_speechlm.py", "processing_speechlm.py")
 CONFIG = "config.json"
 _KIND = "speechlm_jax"
 _STACK = re.compile(r"(encoder|decoder)/stack/")
@@ -28,10 +29,10 @@ def write(
     loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32", shard_bytes: int = 5 * 10**9
 ) -> None:
     """Writes the folder. Raises ValueError for a model that the code does not describe."""
-    arrays = {name: array.astype(dtype) for name, array in _theirs(loaded)}
+    arrays = {name: array.astype(dtype) for name, array in named(loaded)}
     weight_files.write(folder, arrays, shard_bytes=shard_bytes)
-    for path in sorted(CODE.glob("*.py")):
-        shutil.copyfile(path, folder / path.name)
+    for name in FILES:
+        shutil.copyfile(CODE / name, folder / name)
     shutil.copyfile(loaded.vocabulary.path, folder / vocabulary.FILE)
     whole_files.write_json(folder / CONFIG, _description(loaded, dtype))
     whole_files.write_json(folder / "processor_config.json", {"auto_map": {"AutoProcessor": _PROCESSOR}})
@@ -81,7 +82,7 @@ def _of_generation(loaded: loading.Loaded) -> dict[str, Any]:
 def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
     """Raises ValueError where what stands in a folder is not what `write` was to write there."""
     doing = f"reading {folder} back"
-    wanted = ((name, array.astype(dtype)) for name, array in _theirs(loaded))
+    wanted = ((name, array.astype(dtype)) for name, array in named(loaded))
     weight_files.check_same(weight_files.read(folder, doing), wanted, doing, weight_files.WRITTEN)
     if weight_files.read_json(folder / CONFIG)["model"] != _description(loaded, dtype)["model"]:
         raise ValueError(f"{doing}: {CONFIG} describes another model. Export again.")
@@ -115,7 +116,7 @@ def check_against(loaded: loading.Loaded, folder: pathlib.Path) -> None:
     theirs = weight_files.read(folder, f"reading {folder}")
     found = {name: np.asarray(array, np.float32) for name, array in theirs.items()}
     doing, otherwise = f"reading {loaded.folder} back", f"what {folder} holds. Import it again."
-    weight_files.check_same(found, _theirs(loaded), doing, otherwise)
+    weight_files.check_same(found, named(loaded), doing, otherwise)
 
 
 def left_out(loaded: loading.Loaded) -> list[str]:
@@ -128,7 +129,7 @@ def left_out(loaded: loading.Loaded) -> list[str]:
     return []
 
 
-def _theirs(loaded: loading.Loaded) -> Iterator[tuple[str, np.ndarray]]:
+def named(loaded: loading.Loaded) -> Iterator[tuple[str, np.ndarray]]:
     """A checkpoint's weights by the names of PyTorch's modules, each layer of a stack by itself."""
     for path, array in parameters.arrays(loaded.params).items():
         for layer in range(len(array)) if _STACK.match(path) else (None,):

@@ -1,5 +1,6 @@
 """Scores of SeqIO tasks: the losses of a split, and the tasks' own metrics over what the model writes or speaks."""
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -62,6 +63,7 @@ class Evaluator:
         limit: int | None = None,
         between: Callable[[], None] = lambda: None,
         kept: kept_batches.Kept | None = None,
+        resamples: bool = False,
     ) -> dict[str, Any]:
         """Of the first `limit` records of a split: losses by head, of tokens with their perplexity, the share of single
         guesses that are right, the use of codebooks, the task's metrics with some samples, and in how many examples the
@@ -71,10 +73,18 @@ class Evaluator:
         speech to come out, the speech (int16), sampled at uses.TEMPERATURE, beside the true one. A metric function with
         an argument `scores` is given log P(target) of each example. Where examples say of what kind they are, metrics
         are told by kind as well. Examples of weight 0 are left out of metrics, as they are of losses. `between` is
-        called before every batch. kept: batches that need not be scored again, and that are to be kept.
+        called before every batch. kept: batches that need not be scored again, and that are to be kept. resamples: the
+        scores of a bootstrap's resamples are told, too, and `examples_hash` which examples they are of.
         """
         try:
-            return self._scores(params, task, split, limit, between, kept)
+            scores = self._scores(params, task, split, limit, between, kept)
+            if resamples:
+                return scores
+            return {
+                name: value
+                for name, value in scores.items()
+                if not name.endswith(metrics.RESAMPLES) and name != metrics.EXAMPLES
+            }
         except quarantine.TooManyBadRecords as error:
             # The budget guards what is trained on: the other tasks are scored all the same.
             return {"not_scored": str(error)}
@@ -122,6 +132,9 @@ class Evaluator:
             runtime.say(
                 f"{task.name}/{split}: its metrics are left out: the model was trained with no head that {headless}."
             )
+        # Not by where rows had room: another model's rows are others.
+        told.sort(key=lambda one: one_pass.text_of(one.example["id"]))
+        spoken.sort(key=lambda one: one_pass.text_of(one.example["id"]))
         return scores | self._text_metrics(task, told) | self._speech_metrics(task, spoken)
 
     def _found(self, params: Any, task: seqio.Task, packed: batches.Packed) -> kept_batches.Found:
@@ -159,7 +172,8 @@ class Evaluator:
     def _speech_metrics(self, task: seqio.Task, spoken: Sequence[speaking.Spoken]) -> dict[str, Any]:
         if not spoken:
             return {}
-        scores = run_metrics(task, [one.example["target_audio"] for one in spoken], [one.samples for one in spoken])
+        targets = [one.example["target_audio"] for one in spoken]
+        scores = run_metrics(task, targets, [one.samples for one in spoken]) | _hashed(spoken, targets)
         if self._listener is not None and "targets_pretokenized" in spoken[0].example:
             words = self._vocabulary
             scores |= self._listener.scores(spoken, {words.language(code): code for code in words.languages})
@@ -171,7 +185,7 @@ class Evaluator:
         scores: dict[str, Any] = {"cut_off": sum(one.cut for one in told)}
         targets = [wanted(task, self._reference(one.example), one.example) for one in told]
         predictions = [postprocess(task, one.text, one.example, False) for one in told]
-        scores |= run_metrics(task, targets, predictions)
+        scores |= run_metrics(task, targets, predictions) | _hashed(told, targets)
         likelihoods = [one.log_likelihood for one in told if one.log_likelihood is not None]
         for function in task.score_metric_fns if likelihoods else ():
             scores |= function(targets=targets, scores=likelihoods)
@@ -205,6 +219,14 @@ class Evaluator:
         if "targets_pretokenized" in example:
             return one_pass.text_of(example["targets_pretokenized"])
         return self._vocabulary.decode(example["targets"].tolist())
+
+
+def _hashed(found: Sequence[kept_batches.Told] | Sequence[speaking.Spoken], targets: Sequence[Any]) -> dict[str, str]:
+    told = hashlib.sha256()
+    for one, target in zip(found, targets, strict=True):
+        told.update(one_pass.text_of(one.example["id"]).encode())
+        told.update(target.tobytes() if isinstance(target, np.ndarray) else repr(target).encode())
+    return {metrics.EXAMPLES: told.hexdigest()[:16]}
 
 
 def _judged(packed: batches.Packed, measured: eval_step.Measured) -> Iterator[kept_batches.Told]:

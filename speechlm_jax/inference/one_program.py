@@ -28,6 +28,10 @@ class Program(NamedTuple):
     """W."""
     prompts: Mapping[str, list[int]]
     """Of each language, to transcribe it."""
+    room: int
+    """U."""
+    forbidden: hypotheses.Forbidden
+    """What is not written."""
 
 
 def transcription(loaded: loading.Loaded) -> Program:
@@ -61,7 +65,7 @@ def transcription(loaded: loading.Loaded) -> Program:
         return texts.tokens[:, 0, 0], texts.lengths[:, 0, 0]
 
     room = batch.longest_frames(row.audio_positions, row.subsampling) * batch.HOP
-    return Program(run, room, max(map(len, prompts.values()), default=1), prompts)
+    return Program(run, room, max(map(len, prompts.values()), default=1), prompts, row.targets, forbidden)
 
 
 def weights(loaded: loading.Loaded, dtype: str) -> dict[str, np.ndarray]:
@@ -90,7 +94,11 @@ def description(loaded: loading.Loaded, program: Program, dtype: str) -> dict[st
         "samples": program.samples,
         "prompt_room": program.prompt,
         "prompts": program.prompts,
+        "room": program.room,
+        "start": vocabulary.BOS,
         "end": vocabulary.EOS,
+        "forbidden": program.forbidden.always,
+        "forbidden_first": program.forbidden.first,
         "model": dataclasses.asdict(loaded.model),
     }
 

@@ -72,7 +72,9 @@ def score(
             begun = going_on.Begun(out, _does(loaded, examples, tasks))
             kept = kept_batches.Kept(begun.told, parts.enter_context(begun.opened()))
         for name, task in tasks.items():
-            scores[name] = evaluator.score(loaded.params, task, split, limit=examples.limit, kept=kept)
+            scores[name] = evaluator.score(
+                loaded.params, task, split, limit=examples.limit, kept=kept, resamples=out is not None
+            )
             if beside_guesses and "not_scored" not in scores[name]:
                 found = guesses.simple(task, split, loaded.vocabulary, limit=examples.limit)
                 if "commonest_code_share" in scores[name]:

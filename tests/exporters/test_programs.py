@@ -1,6 +1,7 @@
-"""A model goes out as one program, of JAX or of TensorFlow, which writes the same text where nothing of this project
-is."""
+"""A model goes out as a program of JAX, of TensorFlow or of ONNX, which writes the same text where nothing of this
+project is."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,10 +14,19 @@ import soundfile
 from inference import untrained
 
 from speechlm_jax import cli, vocabularies, vocabulary
-from speechlm_jax.exporters import savedmodel, stablehlo
+from speechlm_jax.exporters import onnx, savedmodel, stablehlo, stand_alone
 from speechlm_jax.inference import loading
 
 pytestmark = pytest.mark.slow
+
+
+@contextlib.contextmanager
+def forbidding(folder):
+    """Every special token."""
+    with pytest.MonkeyPatch.context() as patch:
+        special = range(vocabularies.load(folder / "run" / vocabulary.FILE).learned.start)
+        patch.setattr(vocabulary.Vocabulary, "forbidden", tuple(special))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +34,7 @@ def folder(tmp_path_factory):
     """Of a run, its exports, and two recordings; no special token is written, which is all that it would write."""
     made = tmp_path_factory.mktemp("program")
     untrained.write(made / "run")
-    with pytest.MonkeyPatch.context() as patch:
-        special = range(vocabularies.load(made / "run" / vocabulary.FILE).learned.start)
-        patch.setattr(vocabulary.Vocabulary, "forbidden", tuple(special))
+    with forbidding(made):
         for name in ("stablehlo", "savedmodel"):
             assert cli.main(["export", f"--exporter={name}", f"--checkpoint={made}/run", f"--out={made}/{name}"]) == 0
         random = np.random.default_rng(0)
@@ -37,53 +45,50 @@ def folder(tmp_path_factory):
     return made
 
 
-def test_the_script_writes_what_the_model_writes(folder):
-    """In a process that imports nothing of this project."""
-    script = folder / "stablehlo" / stablehlo.SCRIPT
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("stablehlo", ["speechlm_jax"]),
+        ("savedmodel", ["speechlm_jax", "jax"]),
+        ("onnx", ["speechlm_jax", "jax", "torch"]),
+    ],
+)
+def test_the_script_writes_what_the_model_writes(folder, name, without):
+    """In a process that can import nothing of this project."""
+    if name == "onnx":
+        write_onnx(folder)
+    path = folder / name
     blocked = (
-        "import sys; sys.modules['speechlm_jax'] = None; import runpy; script = sys.argv.pop(1); sys.argv[0] = script;"
+        f"import runpy, sys; sys.modules.update(dict.fromkeys({without})); sys.path.insert(0, {str(path)!r});"
+        f"runpy.run_path({str(path / stand_alone.SCRIPT)!r}, run_name='__main__')"
     )
-    command = [sys.executable, "-c", f"{blocked} runpy.run_path(script, run_name='__main__')", script, "de"]
+    lines = [json.loads(line) for line in (folder / "wanted.jsonl").read_text().splitlines()]
     for names in (["0.wav", "1.wav"], ["1.wav"]):
         done = subprocess.run(
-            [*command, *(folder / name for name in names)], env=os.environ, capture_output=True, text=True, check=False
+            [sys.executable, "-c", blocked, "de", *(folder / name for name in names)],
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
-        lines = [json.loads(line) for line in (folder / "wanted.jsonl").read_text().splitlines()]
         assert done.stdout.splitlines() == [line["text"] for line in lines if line["id"] in names]
     assert all(line["text"] for line in lines)
 
 
-SERVED = """
-import json, pathlib, sys
-for name in ("speechlm_jax", "jax"):
-    sys.modules[name] = None
-import numpy as np, sentencepiece, soundfile
-import tensorflow as tf
-folder, language, *paths = sys.argv[1:]
-told = json.loads(pathlib.Path(folder, "config.json").read_text())
-waves = [soundfile.read(path, dtype="int16")[0] for path in paths]
-samples = np.stack([np.pad(wave, (0, told["samples"] - len(wave))) for wave in waves])
-lengths = np.array([len(wave) for wave in waves], np.int32)
-prompt = told["prompts"][language]
-found = tf.saved_model.load(folder).signatures["serving_default"](
-    samples=tf.constant(samples),
-    lengths=tf.constant(lengths),
-    prompts=tf.constant(np.tile(np.array(prompt, np.int32), (len(waves), 1))),
-    prompt_lengths=tf.constant(np.full(len(waves), len(prompt), np.int32)),
-)
-pieces = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/vocabulary.model")
-for tokens, count in zip(found["tokens"].numpy(), found["lengths"].numpy()):
-    print(pieces.decode(tokens[:count].tolist()))
-"""
+def write_onnx(folder):
+    for library in ("torch", "transformers", "onnxscript", "onnxruntime"):
+        pytest.importorskip(library, reason="wants the extra [onnx]")
+    if not (folder / "onnx").exists():
+        with forbidding(folder):
+            assert cli.main(["export", "--exporter=onnx", f"--checkpoint={folder}/run", f"--out={folder}/onnx"]) == 0
 
 
-def test_tensorflow_alone_serves_what_the_model_writes(folder):
-    command = [sys.executable, "-c", SERVED, folder / "savedmodel", "de", folder / "0.wav", folder / "1.wav"]
-    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in (folder / "wanted.jsonl").read_text().splitlines()]
-    assert done.stdout.splitlines() == [line["text"] for line in lines]
+def test_a_script_says_what_it_is_to_be_given(folder):
+    command = [sys.executable, folder / "stablehlo" / stand_alone.SCRIPT]
+    for words, wrong in ((["xx", "0.wav"], "LANGUAGE is one of de, en, zh"), ([], "LANGUAGE RECORDING.wav")):
+        done = subprocess.run([*command, *words], env=os.environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and wrong in done.stderr and "Traceback" not in done.stderr
 
 
 def test_what_was_altered_is_seen(folder):
@@ -100,3 +105,10 @@ def test_a_model_without_text_has_no_program(folder, tmp_path, capsys):
     silent = loaded._replace(data=dataclasses.replace(loaded.data, row=dataclasses.replace(loaded.data.row, targets=0)))
     with pytest.raises(ValueError, match="wanted a model that hears speech and writes text"):
         stablehlo.write(silent, tmp_path)
+
+
+def test_programs_of_onnx_compute_in_float32_alone(folder, tmp_path):
+    loaded = loading.load(str(folder / "run"), rows=1)
+    with pytest.raises(ValueError, match="wanted --dtype=float32"):
+        onnx.write(loaded, tmp_path, dtype="bfloat16")
+    assert not any(tmp_path.iterdir())

@@ -26,6 +26,7 @@ FLOORS = [
         "data_verb",
         "checkpoint_verb",
         "goodput",
+        "compare",
         "cache",
         "materialise",
     },
@@ -238,6 +239,8 @@ OPTIONAL = {
         for module in ("modeling_speechlm", "processing_speechlm")
         for name in ("torch", "transformers", "huggingface_hub")
     ),
+    ("speechlm_jax.exporters.pytorch.graphs", "torch"),
+    ("speechlm_jax.exporters.stand_alone.programs.onnx", "onnxruntime"),
     ("speechlm_jax.data.spread", "apache_beam"),
     ("speechlm_jax.layers.products", "qwix"),
     ("speechlm_jax.whisper_vocabulary", "tokenizers"),

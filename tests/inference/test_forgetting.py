@@ -9,7 +9,7 @@ import pytest
 import small_run
 
 from speechlm_jax import cli
-from speechlm_jax.inference import forgetting, scoring
+from speechlm_jax.inference import changes, scoring
 
 
 def test_a_score_is_told_and_not_what_stands_beside_it():
@@ -36,7 +36,7 @@ def test_a_score_is_told_and_not_what_stands_beside_it():
         "wer_normalizer": "whisper",
     }
     wanted = ["loss/targets", "loss/target_audio", "hits/targets", "wer", "wer_normalized", "f1", "ctc/wer"]
-    assert list(forgetting.changes(scores, scores)) == wanted
+    assert list(changes.of(scores, scores)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -49,17 +49,17 @@ def test_a_score_is_told_and_not_what_stands_beside_it():
     ],
 )
 def test_every_metric_says_which_way_is_worse(metric, worse):
-    assert forgetting.changes({metric: 1.0}, {metric: 1.0})[metric]["worse"] == worse
+    assert changes.of({metric: 1.0}, {metric: 1.0})[metric]["worse"] == worse
 
 
 @pytest.mark.parametrize(("low", "high", "apart"), [(0.0, 0.1, True), (0.1, 0.25, False), (0.5, 0.6, True)])
 def test_intervals_that_do_not_overlap_are_marked(low, high, apart):
     before = {"wer": 0.3, "wer_low": 0.2, "wer_high": 0.4, "loss/ctc": 1.0}
     after = {"wer": (low + high) / 2, "wer_low": low, "wer_high": high, "loss/ctc": 1.5}
-    change = forgetting.changes(before, after)
+    change = changes.of(before, after)
     assert change["wer"]["apart"] is apart and change["loss/ctc"]["apart"] is None
     assert change["loss/ctc"]["change"] == pytest.approx(0.5)
-    marked = [line for line in forgetting.table({"task": change}).splitlines() if line.startswith("task ")]
+    marked = [line for line in changes.table({"task": change}).splitlines() if line.startswith("task ")]
     assert [line.endswith("*") for line in marked] == [False, apart, False]
 
 
@@ -75,10 +75,10 @@ def test_nothing_to_compare_is_an_error():
 
 
 def test_what_the_finetuned_model_cannot_do_has_no_change():
-    change = forgetting.changes({"mel_cepstral_distortion": 7.0}, {"not_scored": "no room"})
+    change = changes.of({"mel_cepstral_distortion": 7.0}, {"not_scored": "no room"})
     (told,) = change.values()
     assert told["before"] == 7.0 and told["after"] is None and told["change"] is None
-    (_, line, _) = forgetting.table({"text_to_speech": change}).splitlines()
+    (_, line, _) = changes.table({"text_to_speech": change}).splitlines()
     assert line.split() == ["text_to_speech", "mel_cepstral_distortion", "7.0000", "-", "-", "up"]
 
 

@@ -116,10 +116,17 @@ class Convolution(nn.Module):
         self.norm = Norm(width)
 
     def forward(self, x: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
-        gated = torch.sigmoid(x @ self.gate_DC) * (x @ self.value_DC) * alive[..., None]
         taps, width = self.taps_KC.shape
-        padded = functional.pad(gated.transpose(1, 2), (taps - 1 - self.ahead, self.ahead))
-        mixed = functional.conv1d(padded, self.taps_KC.T[:, None], groups=width).transpose(1, 2)
+        gated = (self.gated(x) * alive[..., None]).transpose(1, 2)
+        padded = functional.pad(gated, (taps - 1 - self.ahead, self.ahead))
+        return self.out(functional.conv1d(padded, self.taps_KC.T[:, None], groups=width).transpose(1, 2))
+
+    def gated(self, x: torch.Tensor) -> torch.Tensor:
+        """What the taps mix, "B P C"."""
+        return torch.sigmoid(x @ self.gate_DC) * (x @ self.value_DC)
+
+    def out(self, mixed: torch.Tensor) -> torch.Tensor:
+        """Of what they have mixed, "B P C"."""
         return functional.silu(self.norm(mixed)) @ self.out_CD
 
 
@@ -315,28 +322,30 @@ class Speech(nn.Module):
         return x @ self.projection_CD
 
 
-def frames_of(lengths: torch.Tensor, whole: int) -> torch.Tensor:
-    """Which frames "B T" hold speech of so many samples: whole groups of `whole`, two or more behind the longest."""
-    frames = int(lengths.max()) // HOP
+def frames_of(lengths: torch.Tensor, longest: int, whole: int) -> torch.Tensor:
+    """Which frames "B T" hold speech of so many samples, none where half a window does not fit in: whole groups of
+    `whole`, two frames or more behind the longest."""
+    frames = longest // HOP
     count = -(-(frames + max(2, whole // 2)) // whole) * whole if frames else 0
-    return torch.arange(count, device=lengths.device) < (lengths // HOP)[:, None]
+    own = torch.where(lengths > WINDOW // 2, lengths // HOP, 0)
+    return torch.arange(count, device=lengths.device) < own[:, None]
 
 
 def log_mel(samples: torch.Tensor, lengths: torch.Tensor, alive: torch.Tensor, mels: int) -> torch.Tensor:
     """Whisper's features (arXiv 2212.04356) of waveforms in [-1, 1], zeros where nothing is alive: "B T M"."""
+    device = samples.device
     filters = audio_utils.mel_filter_bank(WINDOW // 2 + 1, mels, 0.0, RATE / 2, RATE, norm="slaney", mel_scale="slaney")
-    bank = torch.as_tensor(filters, dtype=torch.float32, device=samples.device)
-    window = torch.hann_window(WINDOW, device=samples.device)
-    found = samples.new_zeros(*alive.shape, mels, dtype=torch.float32)
-    for row, length in enumerate(lengths.tolist()):
-        frames = length // HOP
-        if not frames:
-            continue
-        own = samples[row, :length].float()
-        spectrum = torch.stft(own, WINDOW, HOP, window=window, center=True, pad_mode="reflect", return_complex=True)
-        logs = (spectrum[:, :frames].abs().square().T @ bank).clamp(min=SMALLEST_POWER).log10()
-        found[row, :frames] = (logs.clamp(min=logs.max() - DYNAMIC_RANGE) + 4.0) / 4.0
-    return found
+    bank = torch.as_tensor(filters, dtype=torch.float32, device=device)
+    starts = HOP * torch.arange(alive.shape[1], device=device)
+    # Each row is mirrored at both of its ends.
+    places = (starts[:, None] + torch.arange(WINDOW, device=device) - WINDOW // 2).abs()[None]
+    last = (lengths - 1)[:, None, None]
+    places = torch.where(places > last, 2 * last - places, places).clamp(0, samples.shape[1] - 1)
+    framed = samples.float().gather(1, places.flatten(1)).unflatten(1, (alive.shape[1], WINDOW))
+    spectrum = torch.view_as_real(torch.fft.rfft(framed * torch.hann_window(WINDOW, device=device)))
+    logs = (spectrum.square().sum(-1) @ bank).clamp(min=SMALLEST_POWER).log10()
+    most = torch.where(alive[..., None], logs, -math.inf).amax((1, 2), keepdim=True)
+    return torch.where(alive[..., None], (torch.maximum(logs, most - DYNAMIC_RANGE) + 4.0) / 4.0, 0.0)
 
 
 class SpeechOut(nn.Module):
@@ -425,6 +434,11 @@ class SpeechLM(transformers.PreTrainedModel, generation.GenerationMixin):
         """Logits over the vocabulary, by the table of the embedding."""
         return (hidden @ self.text.table_VD.T).float()
 
+    def connectionist(self, heard: torch.Tensor) -> torch.Tensor:
+        """Logits of the CTC head at places of speech."""
+        logits = self.read_out(heard) if self.choice["ctc_tied"] else (heard @ self.ctc.kernel_DV).float()
+        return logits + self.ctc.bias_V.float()
+
     def get_encoder(self, *args: Any, **kwargs: Any) -> Any:
         """What `generate` asks once."""
         return Encoding(self)
@@ -446,7 +460,7 @@ class SpeechLM(transformers.PreTrainedModel, generation.GenerationMixin):
         if input_values is not None:
             whole = attention_mask is None
             lengths = lengths + input_values.shape[1] if whole else attention_mask.sum(-1)
-        frames = frames_of(lengths, self.choice["subsampling"])
+        frames = frames_of(lengths, int(lengths.max()), self.choice["subsampling"])
         if input_ids is None:
             read = torch.zeros(rows, 0, dtype=torch.bool, device=device)
         else:
@@ -507,9 +521,7 @@ class SpeechLM(transformers.PreTrainedModel, generation.GenerationMixin):
     def _tell_of_encoder(self, found: SpeechLMOutput, heard: torch.Tensor, read: torch.Tensor) -> None:
         """What the heads of the encoder say."""
         if self.choice["ctc"] and heard.shape[1]:
-            tied = self.choice["ctc_tied"]
-            logits = self.read_out(heard) if tied else (heard @ self.ctc.kernel_DV).float()
-            found.ctc_logits = logits + self.ctc.bias_V.float()
+            found.ctc_logits = self.connectionist(heard)
         if self.choice["masked_speech"] and heard.shape[1]:
             found.code_logits = torch.einsum("bpd,dqz->bpqz", heard, self.masked_speech.kernel_DQZ).float()
         if read.shape[1]:
