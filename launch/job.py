@@ -1,0 +1,269 @@
+"""What a job is, whatever it runs on: read from a TOML file, checked before anything is started."""
+
+import dataclasses
+import difflib
+import pathlib
+import re
+import shlex
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from launch import mistakes, topologies
+
+RESTARTED = (42, 43)
+"""Exit codes of a process that was told to stop and of one that stood still: it has saved, and goes on when started
+again. So do processes that a signal ended (128 and on)."""
+
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """Processes of this machine."""
+
+    processes: int = 1
+    devices: int = 0
+    """Pretended CPU devices of each; 0: whatever JAX finds."""
+    gpus: int = 0
+    """In place of `processes`: one for each of so many GPUs."""
+    grace_seconds: float = 60.0
+    """How long processes may go on once one has ended, or a stop was asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TpuVm:
+    """TPU VMs of Google Cloud, as a queued resource."""
+
+    project: str = ""
+    zone: str = ""
+    runtime_version: str = ""
+    """Of the VMs' image; "": that of the kind of TPU."""
+    spot: bool = False
+    service_account: str = ""
+    code: str = "."
+    """A folder in git, of which the committed files are sent to each worker."""
+    setup: tuple[str, ...] = ("python3 -m venv .venv", ".venv/bin/pip install -q -c constraints.txt -e '.[tpu]'")
+    """Commands in the folder of the code, once on each worker."""
+    poll_seconds: float = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Gke:
+    """A JobSet of Kubernetes on GKE."""
+
+    image: str = ""
+    """With speechlm_jax installed."""
+    cluster: str = ""
+    project: str = ""
+    zone: str = ""
+    namespace: str = "default"
+    queue: str = ""
+    """Kueue's LocalQueue; "": none."""
+    service_account: str = ""
+    secret: str = ""
+    """The Kubernetes Secret that has a key for each of the job's secrets."""
+    grace_seconds: int = 120
+    """From the notice to stop to the end of a pod."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slurm:
+    """A batch job of Slurm."""
+
+    nodes: int = 1
+    gpus_per_node: int = 0
+    per: str = "node"
+    """A process for each "node" or "gpu"."""
+    tasks_per_node: int = 0
+    """In place of one: so many processes a node, without GPUs of their own."""
+    cpus_per_task: int = 0
+    memory: str = ""
+    time: str = ""
+    """Of one life, such as "24:00:00"; the job goes back into the queue before it is over."""
+    partition: str = ""
+    account: str = ""
+    notice_seconds: int = 120
+    """Before the time is over, processes are told to save and end."""
+    port: int = 29_400
+    setup: tuple[str, ...] = ()
+    """Lines of shell before the processes are started, such as "source .venv/bin/activate"."""
+    options: tuple[str, ...] = ()
+    """Further options of sbatch, such as "--constraint=h100"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SkyPilot:
+    """A managed job of SkyPilot, on whichever cloud has room."""
+
+    accelerators: str = ""
+    """Such as "tpu-v6e-8" or "H100:8"."""
+    nodes: int = 1
+    spot: bool = True
+    infra: str = ""
+    """Such as "gcp/us-central1"; "": wherever there is room."""
+    setup: tuple[str, ...] = ("python3 -m venv .venv", ".venv/bin/pip install -q -c constraints.txt -e '.[cuda]'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run, and where it may run."""
+
+    name: str = ""
+    """Lower-case letters, digits and dashes."""
+    recipe: tuple[str, ...] = ()
+    """gin files."""
+    bindings: tuple[str, ...] = ()
+    """Such as "Recipe.steps=1000"; later ones stand."""
+    run_dir: str = ""
+    """The run's folder, which every host reads and writes; "": that of the recipe."""
+    verb: str = "train"
+    topology: str = ""
+    """The TPU slice, such as "v5e:16x16"; "": none."""
+    slices: int = 1
+    retries: int = 100
+    """How often a job that was told to stop is started again."""
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Variables of every process."""
+    secrets: tuple[str, ...] = ()
+    """Names of variables whose values no file and no command line may have."""
+    gpu_memory_gb: float = 0.0
+    """Of each GPU, in 10^9 bytes; 0: not known, and whether the job fits is not asked."""
+    local: Local = Local()
+    tpu_vm: TpuVm = TpuVm()
+    gke: Gke = Gke()
+    slurm: Slurm = Slurm()
+    skypilot: SkyPilot = SkyPilot()
+
+    def __post_init__(self):
+        if not _NAME.fullmatch(self.name):
+            raise mistakes.Mistake(
+                f"name = {self.name!r}: wanted up to 40 lower-case letters, digits and dashes, a letter first, which "
+                "every target takes for a name."
+            )
+        if not self.recipe:
+            raise mistakes.Mistake("recipe: wanted a gin file or more, found none.")
+        if self.retries < 0 or self.slices < 1:
+            raise mistakes.Mistake(
+                f"wanted retries of 0 or more and slices of 1 or more, found {self.retries} and {self.slices}."
+            )
+        for name in (*self.environment, *self.secrets):
+            if not _VARIABLE.fullmatch(name):
+                raise mistakes.Mistake(f"{name!r} is no name of a variable.")
+        for name in self.environment:
+            if _SECRET.search(name):
+                raise mistakes.Mistake(
+                    f"environment.{name} looks like a secret, which would stand in command lines and manifests. Name "
+                    f"it in secrets = [{name!r}]: its value is then taken from where the target keeps such."
+                )
+        if self.topology:
+            topologies.of(self.topology)
+
+    def command(self, python: str = "python") -> list[str]:
+        """What every process runs."""
+        words = [python, "-m", "speechlm_jax", self.verb]
+        return words + self.settings()
+
+    def settings(self) -> list[str]:
+        """Gin files and bindings, as flags of a verb."""
+        flags = [f"--gin_file={path}" for path in self.recipe]
+        flags += [f"--gin.{binding}" for binding in self.bindings]
+        return flags + ([f"--gin.Recipe.run_dir={self.run_dir}"] if self.run_dir else [])
+
+    def tpu_slice(self, target: str) -> topologies.Slice:
+        """The TPU slice. Raises Mistake where none is named."""
+        if not self.topology:
+            raise mistakes.Mistake(f"{target}: wanted the TPU slice, such as topology = 'v5e:16x16', found none.")
+        return topologies.of(self.topology)
+
+
+def read(path: str, changes: Sequence[str] = ()) -> Job:
+    """The job of a TOML file, with changes such as "slices=2" or "local.processes=4" on top.
+
+    Raises Mistake for what is no job, with the name that was meant."""
+    try:
+        told = tomllib.loads(pathlib.Path(path).read_text())
+        for change in changes:
+            name, _, value = change.partition("=")
+            _put(told, name, _value(value))
+        return _made(Job, told, "")
+    except OSError as error:
+        raise mistakes.Mistake(f"reading the job {path}: {error.strerror}.") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise mistakes.Mistake(f"reading the job {path}: it is no TOML ({error}).") from None
+    except mistakes.Mistake as error:
+        raise mistakes.Mistake(f"reading the job {path}: {error}") from None
+
+
+def needs(target: str, section: Any, *names: str) -> None:
+    """Raises Mistake where a section lacks what its target cannot do without."""
+    missing = [f"{target}.{name}" for name in names if not getattr(section, name)]
+    if missing:
+        raise mistakes.Mistake(f"{target}: {', '.join(missing)} must be set, and nothing sets it.")
+
+
+def shell(words: Sequence[str]) -> str:
+    """A command as a line of shell."""
+    return shlex.join(words)
+
+
+def _put(told: dict[str, Any], name: str, value: Any) -> None:
+    *sections, last = name.strip().split(".")
+    for section in sections:
+        told = told.setdefault(section, {})
+        if not isinstance(told, dict):
+            raise mistakes.Mistake(f"--set {name}: {section} is no section.")
+    told[last] = value
+
+
+def _value(text: str) -> Any:
+    """As TOML has it; a text needs no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _made(kind: type, told: Mapping[str, Any], where: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    types_of = typing.get_type_hints(kind)
+    for name in told:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            raise mistakes.Mistake(
+                f"there is no {where}{name}; {where or 'a job'} has {', '.join(fields)}."
+                + (f" Did you mean {near[0]}?" if near else "")
+            )
+    return kind(**{name: _as(types_of[name], value, f"{where}{name}") for name, value in told.items()})
+
+
+def _as(kind: Any, value: Any, name: str) -> Any:
+    """A value of a field's type. Raises Mistake where it is of another."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise mistakes.Mistake(f"[{name}]: wanted a section, found {value!r}.")
+        return _made(typing.cast(type, kind), value, f"{name}.")
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise mistakes.Mistake(f"{name}: wanted a list of texts, found {value!r}.")
+        return tuple(items)
+    if origin is not None:
+        if not isinstance(value, dict):
+            raise mistakes.Mistake(f"{name}: wanted texts by name, found {value!r}.")
+        return types.MappingProxyType({key: str(text) for key, text in value.items()})
+    wanted = (int, float) if kind is float else (kind,)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+        raise mistakes.Mistake(f"{name}: wanted {kind.__name__}, found {value!r}.")
+    return kind(value)
+
+
+def say(line: str) -> None:
+    """One line for people."""
+    print(line, file=sys.stderr, flush=True)
