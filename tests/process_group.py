@@ -1,7 +1,8 @@
 """Processes of this machine that belong to one run, and have eight pretended devices between them."""
 
 import os
-import socket
+
+from launch import job, local
 
 
 def flags(devices: int) -> str:
@@ -11,12 +12,5 @@ def flags(devices: int) -> str:
 
 def environments(count: int) -> list[dict[str, str]]:
     """The environment of each of `count` processes."""
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        port = listener.getsockname()[1]
-    told = {
-        "SPEECHLM_COORDINATOR": f"localhost:{port}",
-        "SPEECHLM_PROCESSES": str(count),
-        "XLA_FLAGS": flags(8 // count),
-    }
-    return [{**os.environ, **told, "SPEECHLM_PROCESS_ID": str(number)} for number in range(count)]
+    here = job.Local(processes=count, devices=8 // count)
+    return local.environments(job.Job(name="tests", recipe=("none.gin",), local=here), os.environ)
