@@ -33,6 +33,7 @@ VERBS = {
     "experiment": ("speechlm_jax.experiment", "train a recipe, score it, and set the scores beside simple guesses"),
     "infer": ("speechlm_jax.infer", "write a model's answers to speech and text"),
     "checkpoint": ("speechlm_jax.checkpoint_verb", "tell of, verify, compare and prune what a run has saved"),
+    "status": ("speechlm_jax.status", "tell where a run stands that goes on elsewhere, or is over"),
     "goodput": ("speechlm_jax.goodput", "tell where the time of a run went"),
     "export": ("speechlm_jax.export", "write a checkpoint in another format"),
     "import": ("speechlm_jax.import_verb", "read a model of another library into a run's folder"),

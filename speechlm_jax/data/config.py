@@ -93,8 +93,9 @@ class Manifest:
     objectives: tuple[tuple[str, float], ...] = (("recognition", 1.0),)
     """(objective, rate) of the mixture. Of speech and text: recognition, matching (which wants Model.matching and the
     loss head of that name), text_to_speech. Of either alone: span_corruption, masked_language_model,
-    prefix_language_model, shuffled_spans, masked_speech. Into another language: translation, speech_translation. Of
-    what it means: classification, spoken_classification, question_answering, spoken_question_answering."""
+    prefix_language_model, language_model, shuffled_spans, masked_speech. Into another language: translation,
+    speech_translation. Of what it means: classification, spoken_classification, question_answering,
+    spoken_question_answering."""
     max_seconds: float = 60.0
     """Longer recordings are bad records."""
 

@@ -116,6 +116,9 @@ OBJECTIVES: Mapping[str, Objective] = {
     ),
     # Text, or speech, alone.
     **{name: _of_text(objective) for name, objective in objectives.ON_TEXT.items()},
+    "language_model": Objective(
+        ("text", "language"), lambda choices, labels: objectives.language_model(choices.text, choices.language)
+    ),
     "masked_speech": Objective((), lambda choices, labels: speech_objectives.masked_speech(), lane="audio"),
     # Into another language.
     "translation": Objective(

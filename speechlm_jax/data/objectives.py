@@ -34,6 +34,30 @@ def recognition(text: str = "text", language: str = "en", *, ctc: bool = True) -
     ]
 
 
+def language_model(text: str = "text", language: str = "en", *, task: str = "transcribe") -> list[Preprocessor]:
+    """A text alone, with nothing to hear or to read, behind the prompt of a task whose texts are like it: what
+    `Search.language_model` asks beside that task. `text` is the reference of metrics.
+
+    An example without text is dropped. language: as of `recognition`.
+    """
+
+    def change(example: Example) -> Example:
+        words = preprocessors.field(example, text, "making an example of a language model")
+        heard = ("audio", "target_audio")
+        return {
+            **{name: value for name, value in example.items() if name not in heard},
+            "prompt": preprocessors.prompt_ids(example, task, language),
+            "targets": preprocessors.with_eos(features.encode([words])[0]),
+            "targets_pretokenized": words,
+        }
+
+    return [
+        preprocessors.mapped(change, [text]),
+        preprocessors.drop_empty("targets_pretokenized"),
+        preprocessors.lanes(),
+    ]
+
+
 def span_corruption(
     text: str = "text", *, density: float = 0.15, mean_span: float = 3.0, max_tokens: int = 512
 ) -> list[Preprocessor]:

@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 
 from speechlm_jax import batch, checkpoint_retention, checkpoints, peers, whole_files
 from speechlm_jax.data import chain, stream_position
-from speechlm_jax.training import config, feeds, ledger, monitor, program, state, window
+from speechlm_jax.training import config, feeds, ledger, metric_lines, monitor, program, state, window
 
 
 class Parts(NamedTuple):
@@ -150,7 +150,7 @@ class Course:
 
     def begin_evaluation_again(self) -> None:
         """Notes that what was cut off is begun again, as it will not be a third time."""
-        self._parts.writer.write(self.done, {}, kind=monitor.AGAIN)
+        self._parts.writer.write(self.done, {}, kind=metric_lines.AGAIN)
 
     def score(self, *, on: Collection[str], split: str, between: Callable[[], None]) -> None:
         """Evaluates, and tells the scores. `between` is called before every batch."""

@@ -146,6 +146,12 @@ def read(folder: pathlib.Path) -> Report:
     return Report(seconds, len({line["life"] for line in lines}), stands)
 
 
+def has_ended(folder: pathlib.Path) -> bool:
+    """Whether the last life of a run has closed what it had open."""
+    path = folder / FILE
+    return path.exists() and "end" in _lines(path)[-1]["seconds"]
+
+
 def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
     """Those of a ledger; what a killed process left unfinished is none."""
     try:

@@ -31,6 +31,7 @@ from speechlm_jax.training import (
     feeds,
     kept_recipe,
     ledger,
+    metric_lines,
     monitor,
     program,
     startup,
@@ -242,7 +243,7 @@ def _best(recipe: config.Recipe, run: _Run) -> checkpoint_retention.Best | None:
             f"keeping the best checkpoint: wanted a score of one of {', '.join(run.evaluated)}, such as "
             f"'{next(iter(run.evaluated))}/wer', found Checkpoints.keep_best = '{choices.keep_best}'."
         )
-    known = monitor.scores(recipe.run_dir, choices.keep_best)
+    known = metric_lines.scores(recipe.run_dir, choices.keep_best)
     return checkpoint_retention.Best(choices.best_is == "highest", known)
 
 
@@ -302,7 +303,7 @@ def _start(run: _Run, made: program.Program, saved: checkpoints.Folder) -> _Star
     def restored() -> state.TrainState:
         return saved.restore(made.plan, step=step, vocabulary=words).state
 
-    scored = not _is_scored_at(made.recipe, step) or monitor.is_scored(run.folder, step)
+    scored = not _is_scored_at(made.recipe, step) or metric_lines.is_scored(run.folder, step)
     return _Start(step, course.position_after(run.folder, told), restored, peers.said_by_the_first(not scored))
 
 

@@ -8,23 +8,19 @@ import math
 import os
 import pathlib
 import shutil
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from speechlm_jax import batch, metrics, runtime, whole_files
+from speechlm_jax.training import metric_lines
 from speechlm_jax.training import step as step_room
 
-FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 ROOM_FOR_EVENTS = 2**20
 """Bytes that a disk has left where events are written to it."""
-AGAIN = "evaluation_again"
-"""The kind of the line before an evaluation that was cut off and is begun again. It is so once: one that always fails,
-or outlasts every life of a run, must not keep it from its steps."""
 _log = logging.getLogger(__name__)
 COLLAPSED = 4.0
 """A codebook of which fewer codes than this are in use tells nothing."""
@@ -200,7 +196,7 @@ class Monitor:
             return
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / FILE
+        self._path = folder / metric_lines.FILE
         self._open(start)
         if tensorboard:
             import tensorboardX
@@ -216,7 +212,7 @@ class Monitor:
 
         Args:
             step: steps done.
-            kind: 'train', 'evaluation', 'rollback', or AGAIN.
+            kind: 'train', 'evaluation', 'rollback', or metric_lines.AGAIN.
         """
         if self._lines is None:
             return
@@ -245,7 +241,7 @@ class Monitor:
 
     def _open(self, step: int) -> None:
         """Opens the file behind its lines until a step."""
-        cut(self._path, step)
+        metric_lines.cut(self._path, step)
         self._lines = whole_files.Lines(self._path)
 
     def advance(self) -> None:
@@ -280,41 +276,6 @@ class Monitor:
         if self._bar is not None:
             self._bar.close()
         self._lines = self._events = self._bar = None
-
-
-def cut(path: pathlib.Path, last_step: int) -> None:
-    """Drops lines of metrics.jsonl that tell of a step after `last_step`, or that a crash left unfinished. The file is
-    replaced at once, so a reader sees the old one or the new one."""
-    if not path.exists():
-        return
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _is_kept(line, last_step)]
-    whole_files.write_text(path, "".join(f"{line}\n" for line in kept))
-
-
-def scores(folder: str | os.PathLike[str], name: str) -> dict[int, float]:
-    """Step -> a score of the evaluations that a run's metrics.jsonl tells of, such as 'my_task/wer'."""
-    lines = _lines(folder, "evaluation")
-    return {line["step"]: line[name] for line in lines if line.get(name) is not None}
-
-
-def is_scored(folder: str | os.PathLike[str], step: int) -> bool:
-    """Whether a run's metrics.jsonl tells of an evaluation at a step, or that one was begun again there."""
-    return any(line["step"] == step for line in _lines(folder, "evaluation", AGAIN))
-
-
-def _lines(folder: str | os.PathLike[str], *kinds: str) -> Iterator[dict[str, Any]]:
-    """Those of a run's metrics.jsonl that are of these kinds."""
-    path = pathlib.Path(folder) / FILE
-    texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    found = (json.loads(text) for text in texts if _is_kept(text, sys.maxsize))
-    return (line for line in found if line.get("kind") in kinds)
-
-
-def _is_kept(line: str, last_step: int) -> bool:
-    try:
-        return json.loads(line)["step"] <= last_step
-    except (ValueError, KeyError, TypeError):
-        return False
 
 
 def _clock(seconds: float) -> str:

@@ -54,6 +54,7 @@ WANTED = {
     "span_corruption": ("", "", None, None),
     "masked_language_model": ("", "", None, None),
     "prefix_language_model": ("", "<task:continue>", None, None),
+    "language_model": ("", "<task:transcribe> <lang:en>", "", "the small house 8"),
     "shuffled_spans": ("", "<task:continue>", None, None),
     "masked_speech": ("audio", "", "", None),
     "translation": ("", "<task:translate> <lang:en> <lang:fr>", "the small house 8", "la petite maison 8"),

@@ -26,6 +26,7 @@ FLOORS = [
         "data_verb",
         "checkpoint_verb",
         "goodput",
+        "status",
         "compare",
         "cache",
         "materialise",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from speechlm_jax.training import monitor, step
+from speechlm_jax.training import metric_lines, monitor, step
 
 NAMES = {"heads": ["targets", "ctc"], "tasks": ["asr", "mt"], "coefficients": {"targets": 1.0, "ctc": 0.5}}
 NUMBERS = {
@@ -37,7 +37,7 @@ def _metrics(totals, weights, *, examples=(1, 1, 0), skipped=0):
 
 
 def _lines(folder):
-    return [json.loads(line) for line in (folder / monitor.FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / metric_lines.FILE).read_text().splitlines()]
 
 
 def test_means_over_steps_are_weighted_and_divided_once():
@@ -109,13 +109,13 @@ def test_a_restart_keeps_lines_up_to_the_restored_step_and_drops_torn_ones(tmp_p
     for number in (2, 4, 6):
         watcher.write(number, {"loss": number})
     watcher.close()
-    with (tmp_path / monitor.FILE).open("a") as file:
+    with (tmp_path / metric_lines.FILE).open("a") as file:
         file.write('{"step": 3, "lo')
     watcher = monitor.Monitor(tmp_path, start=4, steps=10, tensorboard=False)
     watcher.write(6, {"loss": 60})
     watcher.close()
     assert [(line["step"], line["loss"]) for line in _lines(tmp_path)] == [(2, 2), (4, 4), (6, 60)]
-    assert [entry.name for entry in tmp_path.iterdir()] == [monitor.FILE]
+    assert [entry.name for entry in tmp_path.iterdir()] == [metric_lines.FILE]
 
 
 def test_away_from_a_terminal_progress_is_a_plain_line(tmp_path, capsys):
@@ -195,8 +195,8 @@ def test_scores_are_those_of_evaluations(tmp_path):
     for number, wer in ((2, 0.5), (4, 0.25), (6, math.nan)):
         writer.write(number, {"a/wer": wer}, kind="evaluation")
     writer.close()
-    assert monitor.scores(tmp_path, "a/wer") == {2: 0.5, 4: 0.25}
-    assert monitor.scores(tmp_path / "none", "a/wer") == {}
+    assert metric_lines.scores(tmp_path, "a/wer") == {2: 0.5, 4: 0.25}
+    assert metric_lines.scores(tmp_path / "none", "a/wer") == {}
 
 
 def test_going_back_cuts_off_what_is_later(tmp_path):

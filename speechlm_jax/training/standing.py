@@ -1,0 +1,102 @@
+"""Where a run stands, from the files in its folder: it may be going on elsewhere, or be over."""
+
+import pathlib
+import re
+from typing import Any, Literal, NamedTuple
+
+from speechlm_jax.training import kept_recipe, ledger, metric_lines
+
+QUIET_SECONDS = 120.0
+"""For so long a run that goes on may write nothing, while there are steps."""
+State = Literal["begins", "goes on", "is silent", "stopped", "is done"]
+
+
+class Standing(NamedTuple):
+    """What is told of a run."""
+
+    run: str
+    state: State
+    silent_seconds: float
+    """Since a file of it was written."""
+    step: int
+    steps: int | None
+    """That it is to do; None where its recipe does not say."""
+    losses: dict[str, float]
+    """The loss, and that of each head, of its last line."""
+    rates: dict[str, float]
+    """steps_per_second, audio_seconds_per_second, tokens_per_second, data_wait_share, of its last line."""
+    eta_seconds: float | None
+    """Until its last step, at the last line's pace; None where that is not known."""
+    skipped_steps: int
+    bad_records: int
+    rollbacks: int
+    checkpoints: list[int]
+    checkpoint_seconds: float | None
+    """Since the last one was written."""
+    evaluations: dict[str, Any]
+    """The numbers of the last one, and its `step`; nothing where there is none."""
+    lives: int
+    goodput: float
+
+
+_RATES = ("steps_per_second", "audio_seconds_per_second", "tokens_per_second", "data_wait_share")
+
+
+def of(folder: pathlib.Path, now: float) -> Standing:
+    """Where a run stands at a time (of time.time). Raises ValueError where there is no run."""
+    if not (folder / ledger.FILE).exists() and not (folder / kept_recipe.FILE).exists():
+        raise ValueError(
+            f"asking how {folder} stands: it has neither a {ledger.FILE} nor a {kept_recipe.FILE}. Name a run's folder."
+        )
+    trained = list(metric_lines.read(folder, "train"))
+    scored = list(metric_lines.read(folder, "evaluation"))
+    book = ledger.read(folder) if (folder / ledger.FILE).exists() else None
+    last = trained[-1] if trained else {}
+    step = max(int(last.get("step", 0)), book.step if book else 0)
+    steps = _steps(folder)
+    rates = {name: last[name] for name in _RATES if last.get(name) is not None}
+    pace = rates.get("steps_per_second", 0.0)
+    written = [path for path in (folder / ledger.FILE, folder / metric_lines.FILE) if path.exists()]
+    silent = now - max((path.stat().st_mtime for path in written), default=now)
+    saved = {int(path.name): path for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit()}
+    return Standing(
+        run=str(folder),
+        state=_state(folder, step, steps, silent),
+        silent_seconds=silent,
+        step=step,
+        steps=steps,
+        losses={name: value for name, value in last.items() if _is_of_a_head(name) and value is not None},
+        rates=rates,
+        eta_seconds=(steps - step) / pace if pace and steps is not None and step < steps else None,
+        skipped_steps=sum(int(line.get("skipped_steps") or 0) for line in trained),
+        bad_records=int(last.get("bad_records") or 0),
+        rollbacks=len(list(metric_lines.read(folder, "rollback"))),
+        checkpoints=sorted(saved),
+        checkpoint_seconds=now - saved[max(saved)].stat().st_mtime if saved else None,
+        evaluations={name: value for name, value in scored[-1].items() if name != "kind"} if scored else {},
+        lives=book.lives if book else 1,
+        goodput=book.goodput if book else 0.0,
+    )
+
+
+def _is_of_a_head(name: str) -> bool:
+    return name == "loss" or (name.startswith("loss/") and name.count("/") == 1)
+
+
+def _steps(folder: pathlib.Path) -> int | None:
+    path = folder / kept_recipe.FILE
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    block = re.search(r"^\S*\bRecipe:\n((?: .*\n)*)", text, re.MULTILINE)
+    found = re.search(r"^  steps = (\d+)$", block[1], re.MULTILINE) if block else None
+    return int(found[1]) if found else None
+
+
+def _state(folder: pathlib.Path, step: int, steps: int | None, silent: float) -> State:
+    is_over = ledger.has_ended(folder)
+    if steps is not None and step >= steps and is_over:
+        return "is done"
+    if is_over:
+        return "stopped"
+    if silent > QUIET_SECONDS:
+        return "is silent"
+    return "goes on" if step else "begins"

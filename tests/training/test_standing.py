@@ -1,0 +1,93 @@
+"""Where a run stands, read from files that it may be writing."""
+
+import json
+import os
+
+import pytest
+
+from speechlm_jax import cli
+from speechlm_jax.training import standing
+
+RECIPE = """training.config.Recipe:
+  steps = 40
+  log_every = 5
+
+training.config.Schedule:
+  warmup_steps = 80
+"""
+TRAIN = {"kind": "train", "loss": 2.5, "loss/ctc": 1.5, "loss/ctc/heard": 1.5, "steps_per_second": 0.5}
+TRAIN |= {"audio_seconds_per_second": 61.5, "tokens_per_second": 754.4, "data_wait_share": 0.25}
+TRAIN |= {"skipped_steps": 1.0, "bad_records": 3.0}
+
+
+def write(folder, *, step=20, ended=False, wrote=1000.0):
+    """A run that has done so many steps, and wrote its last line at that time."""
+    (folder / "recipe.gin").write_text(RECIPE)
+    book = [
+        {"life": 100.0, "from": 100.0, "to": 110.0, "step": None, "seconds": {"start": 10.0}},
+        {"life": 100.0, "from": 110.0, "to": 150.0, "step": step, "seconds": {"step": 40.0}},
+    ]
+    if ended:
+        book.append({"life": 100.0, "from": 150.0, "to": 160.0, "step": step, "seconds": {"save": 9.0, "end": 1.0}})
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in book))
+    lines = [{"step": at, **TRAIN} for at in (step - 10, step)]
+    lines.append({"step": step, "kind": "evaluation", "heard/wer": 0.25, "heard/wer_words": 8})
+    told = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "metrics.jsonl").write_text(told + '{"step": 999, "kin')
+    for saved in (10, 20):
+        (folder / "checkpoints" / str(saved)).mkdir(parents=True)
+        os.utime(folder / "checkpoints" / str(saved), (900.0 + saved, 900.0 + saved))
+    for name in ("ledger.jsonl", "metrics.jsonl"):
+        os.utime(folder / name, (wrote, wrote))
+
+
+def test_a_run_that_goes_on_says_how_long_it_will_take(tmp_path):
+    write(tmp_path)
+    found = standing.of(tmp_path, now=1005.0)
+    assert (found.state, found.step, found.steps) == ("goes on", 20, 40)
+    assert found.eta_seconds == pytest.approx(20 / 0.5) and found.silent_seconds == pytest.approx(5.0)
+    assert found.losses == {"loss": 2.5, "loss/ctc": 1.5} and found.rates["data_wait_share"] == 0.25
+    assert (found.skipped_steps, found.bad_records, found.checkpoints) == (2, 3, [10, 20])
+    assert found.checkpoint_seconds == pytest.approx(85.0) and found.goodput == pytest.approx(0.8)
+    assert found.evaluations == {"step": 20, "heard/wer": 0.25, "heard/wer_words": 8}
+
+
+@pytest.mark.parametrize(
+    ("told", "now", "state"),
+    [
+        ({}, 1000.0 + standing.QUIET_SECONDS + 1, "is silent"),
+        ({"ended": True}, 9000.0, "stopped"),
+        ({"step": 40, "ended": True}, 9000.0, "is done"),
+        ({"step": 40}, 1001.0, "goes on"),
+    ],
+)
+def test_what_a_run_does_is_seen_by_what_it_wrote(tmp_path, told, now, state):
+    write(tmp_path, **told)
+    assert standing.of(tmp_path, now).state == state
+
+
+def test_a_run_that_has_just_begun_has_little_to_tell(tmp_path, capsys):
+    (tmp_path / "recipe.gin").write_text(RECIPE)
+    found = standing.of(tmp_path, now=5.0)
+    assert (found.state, found.step, found.steps, found.eta_seconds) == ("begins", 0, 40, None)
+    assert cli.main(["status", str(tmp_path)]) == 0
+    assert "begins: step 0 of 40" in capsys.readouterr().out
+
+
+def test_people_and_programs_read_the_same(tmp_path, capsys):
+    write(tmp_path)
+    assert cli.main(["status", str(tmp_path), "--json=-"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["step"], told["losses"]["loss/ctc"]) == ("is silent", 20, 1.5)
+    assert cli.main(["status", str(tmp_path), f"--json={tmp_path}/told.json"]) == 0
+    out = capsys.readouterr().out
+    for words in ("is silent: step 20 of 40", "loss 2.5000", "25% waiting for data", "last checkpoint: step 20"):
+        assert words in out
+    assert "steps skipped: 2  bad records: 3" in out and "heard/wer 0.2500" in out and "wer_words" not in out
+    assert json.loads((tmp_path / "told.json").read_text())["steps"] == 40
+
+
+def test_where_there_is_no_run_it_is_said(tmp_path, capsys):
+    assert cli.main(["status", str(tmp_path / "none")]) == 2
+    error = capsys.readouterr().err
+    assert "Name a run's folder" in error and len(error.splitlines()) == 1
