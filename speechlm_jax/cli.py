@@ -34,6 +34,7 @@ VERBS = {
     "infer": ("speechlm_jax.infer", "write a model's answers to speech and text"),
     "checkpoint": ("speechlm_jax.checkpoint_verb", "tell of, verify, compare and prune what a run has saved"),
     "status": ("speechlm_jax.status", "tell where a run stands that goes on elsewhere, or is over"),
+    "report": ("speechlm_jax.report", "write a page that shows what runs have left: curves, scores, where time went"),
     "goodput": ("speechlm_jax.goodput", "tell where the time of a run went"),
     "export": ("speechlm_jax.export", "write a checkpoint in another format"),
     "import": ("speechlm_jax.import_verb", "read a model of another library into a run's folder"),

@@ -121,12 +121,12 @@ class Report(NamedTuple):
 
 def read(folder: pathlib.Path) -> Report:
     """Raises ValueError where a run has no ledger, or lines that are none."""
-    lines = _lines(folder / FILE)
+    told = lines(folder)
     seconds: dict[str, float] = dict.fromkeys((*PHASES, "lost", "restart"), 0.0)
     stretches: list[tuple[int, int, float]] = []
     """(step before, step at the end, seconds of steps) of what the run still stands on."""
-    until, stands = lines[0]["from"], 0
-    for line in lines:
+    until, stands = told[0]["from"], 0
+    for line in told:
         seconds["restart"] += line["from"] - until
         for phase, spent in line["seconds"].items():
             seconds[phase] += spent
@@ -143,31 +143,31 @@ def read(folder: pathlib.Path) -> Report:
         if step > stands:
             stretches.append((stands, step, line["seconds"].get("step", 0.0)))
         until, stands = line["to"], step
-    return Report(seconds, len({line["life"] for line in lines}), stands)
+    return Report(seconds, len({line["life"] for line in told}), stands)
 
 
 def has_ended(folder: pathlib.Path) -> bool:
     """Whether the last life of a run has closed what it had open."""
+    return (folder / FILE).exists() and "end" in lines(folder)[-1]["seconds"]
+
+
+def lines(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """Those of a run's ledger; what a killed process left unfinished is none. Raises ValueError as `read` does."""
     path = folder / FILE
-    return path.exists() and "end" in _lines(path)[-1]["seconds"]
-
-
-def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Those of a ledger; what a killed process left unfinished is none."""
     try:
         texts = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise ValueError(f"reading where the time of a run went: there is no {path}. Name the run's folder.") from None
-    lines = []
+    found = []
     for number, text in enumerate(texts, 1):
         with contextlib.suppress(json.JSONDecodeError):
             line = json.loads(text)
             if not _is_line(line):
                 raise ValueError(f"reading {path}: wanted lines of a ledger, found another in line {number}.")
-            lines.append(line)
-    if not lines:
+            found.append(line)
+    if not found:
         raise ValueError(f"reading {path}: wanted a line or more, found none. The run may not have begun yet.")
-    return lines
+    return found
 
 
 def _is_line(told: Any) -> bool:

@@ -1,48 +1,16 @@
 """Where a run stands, read from files that it may be writing."""
 
 import json
-import os
 
 import pytest
+import run_folder
 
 from speechlm_jax import cli
 from speechlm_jax.training import standing
 
-RECIPE = """training.config.Recipe:
-  steps = 40
-  log_every = 5
-
-training.config.Schedule:
-  warmup_steps = 80
-"""
-TRAIN = {"kind": "train", "loss": 2.5, "loss/ctc": 1.5, "loss/ctc/heard": 1.5, "steps_per_second": 0.5}
-TRAIN |= {"audio_seconds_per_second": 61.5, "tokens_per_second": 754.4, "data_wait_share": 0.25}
-TRAIN |= {"skipped_steps": 1.0, "bad_records": 3.0}
-
-
-def write(folder, *, step=20, ended=False, wrote=1000.0):
-    """A run that has done so many steps, and wrote its last line at that time."""
-    (folder / "recipe.gin").write_text(RECIPE)
-    book = [
-        {"life": 100.0, "from": 100.0, "to": 110.0, "step": None, "seconds": {"start": 10.0}},
-        {"life": 100.0, "from": 110.0, "to": 150.0, "step": step, "seconds": {"step": 40.0}},
-    ]
-    if ended:
-        book.append({"life": 100.0, "from": 150.0, "to": 160.0, "step": step, "seconds": {"save": 9.0, "end": 1.0}})
-    (folder / "ledger.jsonl").write_text("".join(json.dumps(line) + "\n" for line in book))
-    lines = [{"step": at, **TRAIN} for at in (step - 10, step)]
-    lines.append({"step": step, "kind": "evaluation", "heard/wer": 0.25, "heard/wer_words": 8})
-    told = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / "metrics.jsonl").write_text(told + '{"step": 999, "kin')
-    for saved in (10, 20):
-        (folder / "checkpoints" / str(saved)).mkdir(parents=True)
-        os.utime(folder / "checkpoints" / str(saved), (900.0 + saved, 900.0 + saved))
-    for name in ("ledger.jsonl", "metrics.jsonl"):
-        os.utime(folder / name, (wrote, wrote))
-
 
 def test_a_run_that_goes_on_says_how_long_it_will_take(tmp_path):
-    write(tmp_path)
+    run_folder.write(tmp_path)
     found = standing.of(tmp_path, now=1005.0)
     assert (found.state, found.step, found.steps) == ("goes on", 20, 40)
     assert found.eta_seconds == pytest.approx(20 / 0.5) and found.silent_seconds == pytest.approx(5.0)
@@ -62,12 +30,12 @@ def test_a_run_that_goes_on_says_how_long_it_will_take(tmp_path):
     ],
 )
 def test_what_a_run_does_is_seen_by_what_it_wrote(tmp_path, told, now, state):
-    write(tmp_path, **told)
+    run_folder.write(tmp_path, **told)
     assert standing.of(tmp_path, now).state == state
 
 
 def test_a_run_that_has_just_begun_has_little_to_tell(tmp_path, capsys):
-    (tmp_path / "recipe.gin").write_text(RECIPE)
+    (tmp_path / "recipe.gin").write_text(run_folder.RECIPE)
     found = standing.of(tmp_path, now=5.0)
     assert (found.state, found.step, found.steps, found.eta_seconds) == ("begins", 0, 40, None)
     assert cli.main(["status", str(tmp_path)]) == 0
@@ -75,7 +43,7 @@ def test_a_run_that_has_just_begun_has_little_to_tell(tmp_path, capsys):
 
 
 def test_people_and_programs_read_the_same(tmp_path, capsys):
-    write(tmp_path)
+    run_folder.write(tmp_path)
     assert cli.main(["status", str(tmp_path), "--json=-"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["state"], told["step"], told["losses"]["loss/ctc"]) == ("is silent", 20, 1.5)

@@ -1,0 +1,30 @@
+"""Verb `report`: one page that shows what runs have left in their folders."""
+
+import argparse
+import pathlib
+
+from speechlm_jax import whole_files
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of this verb."""
+    parser.add_argument("run_dir", nargs="+", help="a run's folder; several are shown side by side")
+    parser.add_argument("--out", help="the HTML file to write (default: report.html in the first run's folder)")
+
+
+def run(*, run_dir: list[str], out: str | None = None) -> str:
+    """Writes one HTML file that needs no network and returns its path: curves by head and task, pace, where the time
+    went, checkpoints, scores with intervals, what was read and what could not be, and the recipe. The run may be going
+    on.
+
+    Raises ValueError where there is no run, or the file could not be written.
+    """
+    path = pathlib.Path(run_dir[0]) / "report.html" if out is None else pathlib.Path(out)
+    whole_files.check_file(out, "--out")
+    from speechlm_jax.reporting import page, run_files
+
+    text = page.write([run_files.read(folder) for folder in run_dir])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole_files.write_text(path, text)
+    print(path)
+    return str(path)

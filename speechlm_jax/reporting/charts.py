@@ -1,0 +1,257 @@
+"""Pictures of a run, by plotly: each has a name, a caption, and a figure whose colours the page sets."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from plotly import graph_objects
+
+from speechlm_jax import metrics
+from speechlm_jax.reporting import run_files
+from speechlm_jax.training import ledger
+
+COLOURS = ("#3b82c4", "#e07b39", "#4a9d5b", "#b4549c", "#8a6bd1", "#c9a227", "#3aa6a6", "#c94f4f", "#7a8794", "#6b8e23")
+"""That a reader tells apart in light and in dark."""
+_SMOOTHED = 40
+"""Points of a curve above which it is drawn smoothed, over what it is."""
+
+
+class Chart(NamedTuple):
+    """One picture."""
+
+    name: str
+    caption: str
+    figure: graph_objects.Figure
+
+
+def training(run: run_files.Run) -> list[Chart]:
+    """What was learned, and what was drawn to learn from."""
+    series = run.trained
+    heads = _named(series, "loss/", depth=1)
+    charts = (
+        [_curves("Loss", "weighted by Losses.coefficients", {"loss": series["loss"]}, "loss")]
+        if "loss" in series
+        else []
+    )
+    if heads:
+        charts.append(_curves("Loss by head", "the mean of what each head learns", heads, "loss"))
+    for head in heads:
+        tasks = _named(series, f"loss/{head}/", depth=1)
+        if len(tasks) > 1:
+            charts.append(_curves(f"Loss of {head} by task", "", tasks, "loss"))
+    norms = {name: series[name] for name in ("gradient_norm", "parameter_norm") if name in series}
+    if norms:
+        charts.append(_curves("Norms", "of gradients and of parameters", norms, "norm", log=True))
+    if "learning_rate" in series:
+        charts.append(_curves("Learning rate", "", {"learning rate": series["learning_rate"]}, "learning rate"))
+    if "code_perplexity" in series:
+        caption = "as many codes of the least used codebook as if all were used alike"
+        charts.append(_curves("Codes in use", caption, {"codes": series["code_perplexity"]}, "codes"))
+    return charts
+
+
+def data(run: run_files.Run) -> list[Chart]:
+    """What was read, and at what pace."""
+    series, charts = run.trained, []
+    if shares := _named(series, "share/", depth=1):
+        charts.append(_stacked("Share of each task", "of the examples, as they were drawn", shares, "share"))
+    if seconds := {name: one for name, one in _named(series, "seconds/", depth=1).items() if any(one[1])}:
+        charts.append(_stacked("Speech of each task", "seconds since the line before", seconds, "seconds"))
+    if tokens := {name: one for name, one in _named(series, "tokens/", depth=1).items() if any(one[1])}:
+        charts.append(_stacked("Tokens of each task", "since the line before", tokens, "tokens"))
+    if run.bad_records:
+        reasons = list(run.bad_records)[:12]
+        figure = _figure("records")
+        figure.add_bar(
+            y=[_short(reason) for reason in reasons],
+            x=[run.bad_records[reason] for reason in reasons],
+            orientation="h",
+            marker_color=COLOURS[7],
+            hovertext=reasons,
+        )
+        figure.update_yaxes(autorange="reversed", title=None)
+        charts.append(Chart("Records that could not be used", "by reason; each was skipped and counted", figure))
+    return charts
+
+
+def speed(run: run_files.Run) -> list[Chart]:
+    """Where the time went."""
+    series, charts = run.trained, []
+    useful = {"audio s/s": "audio_seconds_per_second", "tokens/s": "tokens_per_second"}
+    for name, key in useful.items():
+        if key in series:
+            charts.append(
+                _curves(f"Useful {name}", "padding is not counted", {name: series[key]}, name, rangemode="tozero")
+            )
+    if "data_wait_share" in series:
+        waits, caption = {"waiting": series["data_wait_share"]}, "share of the time between lines"
+        charts.append(_curves("Waiting for data", caption, waits, "share", rangemode="tozero", tickformat=".1%"))
+    if run.spent is not None:
+        charts += [_spent(run.spent), _lives(run)]
+    return charts
+
+
+def evaluation(run: run_files.Run) -> list[Chart]:
+    """Scores over steps, with their intervals, those of one metric side by side."""
+    by_metric: dict[str, dict[str, str]] = {}
+    for name in run.scored:
+        task, _, metric = name.partition("/")
+        is_score = f"{name}_low" in run.scored or metric.startswith(("loss/", "perplexity/"))
+        if is_score and not metric.endswith(("_low", "_high")):
+            by_metric.setdefault(metric, {})[task] = name
+    order = sorted(by_metric, key=lambda metric: (_is_of_training(metric), metric.rpartition("/")[2], metric))
+    return [_scored(run, metric, by_metric[metric]) for metric in order]
+
+
+def _is_of_training(metric: str) -> bool:
+    return metric.startswith(("loss/", "perplexity/", "hits/"))
+
+
+def _scored(run: run_files.Run, metric: str, names: Mapping[str, str]) -> Chart:
+    """A metric of several tasks: over steps, or, of one evaluation, one below the other."""
+    once = all(len(run.scored[name][0]) == 1 for name in names.values())
+    figure = _figure(metric)
+    for number, (task, name) in enumerate(names.items()):
+        steps, values = run.scored[name]
+        colour, bounds = {"color": COLOURS[number % len(COLOURS)]}, _whiskers(run, name, values)
+        if once:
+            figure.add_scatter(
+                x=values, y=[task], name=task, mode="markers", marker={**colour, "size": 9}, error_x=bounds
+            )
+        else:
+            figure.add_scatter(x=steps, y=values, name=task, mode="lines+markers", line=colour, error_y=bounds)
+    if once:
+        figure.update_layout(height=130 + 28 * len(names), showlegend=False, hovermode="closest")
+        figure.update_xaxes(title=None)
+        figure.update_yaxes(title=None, autorange="reversed")
+    told = "with 95% intervals" if any(f"{name}_low" in run.scored for name in names.values()) else ""
+    at = f"at step {run.scored[next(iter(names.values()))][0][0]:,}" if once else ""
+    return Chart(metric, ", ".join(part for part in (at, told) if part), figure)
+
+
+def _whiskers(run: run_files.Run, name: str, values: Sequence[float]) -> dict | None:
+    """The ends of an interval, as far from its middle as they are."""
+    low, high = (run.scored.get(f"{name}_{end}") for end in ("low", "high"))
+    if low is None or high is None or len(low[1]) != len(values) or len(high[1]) != len(values):
+        return None
+    up, down = (np.abs(np.subtract(bound[1], values)).tolist() for bound in (high, low))
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1}
+
+
+def _spent(report: ledger.Report) -> Chart:
+    phases = {phase: seconds for phase, seconds in report.seconds.items() if seconds > 0}
+    order = sorted(phases, key=lambda phase: -phases[phase])
+    figure = _figure("seconds")
+    for number, phase in enumerate(order):
+        share = phases[phase] / report.wall
+        figure.add_bar(
+            x=[phases[phase]],
+            y=["run"],
+            orientation="h",
+            name=f"{phase} {share:.1%}",
+            marker_color=COLOURS[number % len(COLOURS)],
+            hovertext=f"{phase}: {phases[phase]:,.1f} s, {ledger.MEANING[phase]}",
+            hoverinfo="text",
+        )
+    figure.update_layout(barmode="stack", height=230, bargap=0.4)
+    figure.update_yaxes(visible=False)
+    figure.update_xaxes(title=None, ticksuffix=" s")
+    return Chart("Where the time went", f"goodput {report.goodput:.1%}: steps that the run stands on", figure)
+
+
+def _lives(run: run_files.Run) -> Chart:
+    figure = _figure("life")
+    first = run.lives[0].began
+    for number, life in enumerate(run.lives, 1):
+        figure.add_bar(
+            x=[life.until - life.began],
+            base=[life.began - first],
+            y=[number],
+            orientation="h",
+            marker_color=COLOURS[0],
+            hovertext=f"life {number}: {life.until - life.began:,.0f} s, ended at step {life.step}",
+            hoverinfo="text",
+            showlegend=False,
+        )
+    figure.update_layout(height=160 + 24 * len(run.lives))
+    figure.update_xaxes(title=None, ticksuffix=" s")
+    figure.update_yaxes(autorange="reversed", dtick=1)
+    return Chart("Lives", "from the start of a process to its last line, since the run began", figure)
+
+
+def _named(series: Mapping[str, run_files.Series], prefix: str, *, depth: int) -> dict[str, run_files.Series]:
+    """Those whose name is the prefix and so many parts more, by these."""
+    found = {name.removeprefix(prefix): one for name, one in series.items() if name.startswith(prefix)}
+    return {name: one for name, one in found.items() if name.count("/") < depth}
+
+
+def _curves(
+    name: str, caption: str, curves: Mapping[str, run_files.Series], unit: str, *, log: bool = False, **axis: str
+) -> Chart:
+    figure = _figure(unit)
+    for number, (label, (steps, values)) in enumerate(curves.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        smooth = len(values) > _SMOOTHED
+        if smooth:
+            figure.add_scatter(
+                x=steps, y=values, line={"color": colour, "width": 1}, opacity=0.25, showlegend=False, hoverinfo="skip"
+            )
+        shown = _smoothed(values) if smooth else values
+        figure.add_scatter(
+            x=steps, y=shown, name=label, mode="lines" if smooth else "lines+markers", line={"color": colour}
+        )
+    if log:
+        figure.update_yaxes(type="log", dtick=1)
+    figure.update_yaxes(**axis)
+    # The caption of a single curve says what it is.
+    figure.update_layout(showlegend=len(curves) > 1)
+    return Chart(name, caption, figure)
+
+
+def _stacked(name: str, caption: str, curves: Mapping[str, run_files.Series], unit: str) -> Chart:
+    figure = _figure(unit)
+    for number, (label, (steps, values)) in enumerate(curves.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        figure.add_scatter(x=steps, y=values, name=label, stackgroup="all", line={"color": colour, "width": 1})
+    return Chart(name, caption, figure)
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """The exponential mean of a twentieth of the points, without the pull to 0 at the beginning."""
+    decay = 1 - 1 / max(len(values) / 20, 1)
+    mean, weight, found = 0.0, 0.0, []
+    for value in values:
+        mean, weight = decay * mean + (1 - decay) * value, decay * weight + (1 - decay)
+        found.append(mean / weight)
+    return found
+
+
+def _figure(unit: str) -> graph_objects.Figure:
+    figure = graph_objects.Figure()
+    figure.update_layout(
+        template="none",
+        height=340,
+        margin={"l": 56, "r": 12, "t": 8, "b": 44},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": -0.22, "x": 0, "yanchor": "top", "traceorder": "normal"},
+        hovermode="x unified",
+        showlegend=True,
+    )
+    figure.update_xaxes(title={"text": "step", "standoff": 2}, automargin=True, zeroline=False)
+    figure.update_yaxes(title={"text": unit, "standoff": 6}, automargin=True, zeroline=False)
+    return figure
+
+
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def scores(run: run_files.Run) -> list[tuple[str, float, float | None, float | None]]:
+    """The last of each score that has an interval: its name, itself, the ends of its interval."""
+    found = []
+    for name, (_, values) in run.scored.items():
+        if f"{name}_low" in run.scored and not name.endswith(metrics.COUNTS):
+            low, high = (run.scored[f"{name}_{end}"][1][-1] for end in ("low", "high"))
+            found.append((name, values[-1], low, high))
+    return found

@@ -1,0 +1,107 @@
+"""What a run has left in its folder, for a report."""
+
+import collections
+import json
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from speechlm_jax.training import kept_recipe, ledger, metric_lines, standing
+
+Series = tuple[list[int], list[float]]
+"""Steps, and the number at each."""
+
+
+class Checkpoint(NamedTuple):
+    """A step that stands."""
+
+    step: int
+    bytes: int
+    written: float
+    """As time.time."""
+
+
+class Life(NamedTuple):
+    """From the start of a process to its last line."""
+
+    began: float
+    until: float
+    step: int | None
+    """That it stood at in the end."""
+    seconds: dict[str, float]
+    """By phase."""
+
+
+class Run(NamedTuple):
+    """All of it."""
+
+    folder: pathlib.Path
+    standing: standing.Standing
+    trained: dict[str, Series]
+    """By the names of metrics.jsonl."""
+    scored: dict[str, Series]
+    lives: list[Life]
+    spent: ledger.Report | None
+    checkpoints: list[Checkpoint]
+    recipe: str
+    bad_records: dict[str, int]
+    """How many of each reason."""
+
+
+def read(folder: str) -> Run:
+    """Raises ValueError where there is no run."""
+    path = pathlib.Path(folder)
+    stands = standing.of(path, time.time())
+    recipe = path / kept_recipe.FILE
+    has_ledger = (path / ledger.FILE).exists()
+    return Run(
+        folder=path,
+        standing=stands,
+        trained=_series(metric_lines.read(path, "train")),
+        scored=_series(metric_lines.read(path, "evaluation")),
+        lives=_lives(path) if has_ledger else [],
+        spent=ledger.read(path) if has_ledger else None,
+        checkpoints=[_checkpoint(path / "checkpoints" / str(step)) for step in stands.checkpoints],
+        recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
+        bad_records=_reasons(path),
+    )
+
+
+def _series(lines: Iterator[dict[str, Any]]) -> dict[str, Series]:
+    found: dict[str, Series] = {}
+    for line in lines:
+        for name, value in line.items():
+            if name not in ("step", "kind") and isinstance(value, int | float):
+                steps, values = found.setdefault(name, ([], []))
+                steps.append(line["step"])
+                values.append(value)
+    return found
+
+
+def _lives(folder: pathlib.Path) -> list[Life]:
+    lives: dict[float, Life] = {}
+    for line in ledger.lines(folder):
+        began = line["life"]
+        life = lives.get(began, Life(began, began, None, {}))
+        spent = collections.Counter(life.seconds)
+        spent.update(line["seconds"])
+        step = life.step if line["step"] is None else line["step"]
+        lives[began] = Life(began, line["to"], step, dict(spent))
+    return sorted(lives.values())
+
+
+def _checkpoint(folder: pathlib.Path) -> Checkpoint:
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Checkpoint(int(folder.name), size, folder.stat().st_mtime)
+
+
+def _reasons(folder: pathlib.Path) -> dict[str, int]:
+    reasons: collections.Counter[str] = collections.Counter()
+    for path in sorted(folder.glob("bad_records*.jsonl")):
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                reasons[str(json.loads(text).get("reason", "(none told)"))] += 1
+            except (ValueError, AttributeError):
+                continue
+    return dict(reasons.most_common())

@@ -1,0 +1,150 @@
+"""The page of a run: what stands in it, and what a real browser shows of it."""
+
+import json
+import pathlib
+import re
+import shutil
+
+import pytest
+import run_folder
+
+from speechlm_jax import cli
+from speechlm_jax.reporting import charts, run_files
+
+STRANGE = "<b id=strange>"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Of a run that has much to tell, twice evaluated, with bad records, and a task of a strange name."""
+    run_folder.write(tmp_path, step=400, ended=True)
+    lines = []
+    for step in range(5, 401, 5):
+        line = {**run_folder.TRAIN, "step": step, "loss": 9 / step, "loss/targets": 5 / step, "gradient_norm": 3.0}
+        line |= {f"loss/targets/{STRANGE}": 4 / step, "loss/targets/other": 6 / step, "learning_rate": 1e-3}
+        line |= {f"share/{STRANGE}": 0.25, "share/other": 0.75, "seconds/other": 9.0, "tokens/other": 20.0}
+        lines.append(line | {"parameter_norm": None, "code_perplexity": 7.5})
+    for step in (200, 400):
+        scores = {"wer": 20 / step, "wer_low": 15 / step, "wer_high": 30 / step, "loss/ctc": 0.5, "wer_words": 40}
+        lines.append({"step": step, "kind": "evaluation", **{f"other/{name}": value for name, value in scores.items()}})
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    bad = [{"id": str(number), "reason": f"</script>{STRANGE} of {number % 2}"} for number in range(5)]
+    (tmp_path / "bad_records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in bad) + "{")
+    return tmp_path
+
+
+def names(found):
+    return [chart.name for chart in found]
+
+
+def test_what_a_run_has_left_is_drawn(folder):
+    run = run_files.read(str(folder))
+    assert names(charts.training(run)) == [
+        *("Loss", "Loss by head", "Loss of targets by task", "Norms", "Learning rate", "Codes in use")
+    ]
+    assert names(charts.data(run)) == [
+        *("Share of each task", "Speech of each task", "Tokens of each task", "Records that could not be used")
+    ]
+    assert names(charts.speed(run)) == [
+        *("Useful audio s/s", "Useful tokens/s", "Waiting for data", "Where the time went", "Lives")
+    ]
+    assert names(charts.evaluation(run)) == ["wer", "loss/ctc"]
+    assert charts.scores(run) == [("other/wer", 0.05, 0.0375, 0.075)]
+    assert run.bad_records == {f"</script>{STRANGE} of 0": 3, f"</script>{STRANGE} of 1": 2}
+    # Many points are drawn smoothed, over what they are; what was never finite is not drawn.
+    loss = charts.training(run)[0].figure.data
+    assert len(loss) == 2 and len(loss[0].y) == 80 and loss[1].y[0] == pytest.approx(loss[0].y[0])
+    assert [trace.name for trace in charts.training(run)[3].figure.data if trace.name] == ["gradient_norm"]
+    wer = charts.evaluation(run)[0].figure.data[0]
+    assert list(wer.y) == [0.1, 0.05] and wer.error_y.array[1] == pytest.approx(0.025)
+
+
+def test_a_page_asks_the_network_for_nothing_and_runs_no_name(folder):
+    out = folder / "page.html"
+    assert cli.main(["report", str(folder), f"--out={out}"]) == 0
+    page = out.read_text()
+    assert f"</script>{STRANGE}" not in page
+    assert "default-src 'none'" in page
+    assert not re.findall(r"(?:src|href)=[\"']?(?!data:)\w", page.split("<script>")[0])
+
+
+def test_the_page_of_a_run_that_has_just_begun_says_that_there_is_nothing(tmp_path, capsys):
+    (tmp_path / "recipe.gin").write_text(run_folder.RECIPE)
+    assert cli.main(["report", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert capsys.readouterr().out.strip() == f"{tmp_path}/report.html"
+    assert "nothing yet" in page and "no checkpoint yet" in page and "begins" in page
+
+
+def test_where_there_is_no_run_nothing_is_written(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path / "none"), f"--out={tmp_path}/page.html"]) == 2
+    assert "Name a run's folder" in capsys.readouterr().err and not any(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, with what it logs."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="wants selenium")
+    from selenium.webdriver.chrome.service import Service
+
+    paths = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in paths:
+        pytest.skip("wants chromium and chromedriver (chromium-driver of Debian)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = paths[0]
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(paths[1]))
+    yield driver
+    driver.quit()
+
+
+def seen(driver, script):
+    return driver.execute_script(f"return {script}")
+
+
+# Of each plot that is shown: how many marks it has, and whether they have an extent.
+PLOTS = """[...document.querySelectorAll('[role=tabpanel]:not([hidden]) .plot')].map(plot => {
+    const marks = [...plot.querySelectorAll('.trace path, .trace .point path, .points path, .js-line, .point')];
+    const box = plot.getBoundingClientRect();
+    return [marks.filter(mark => mark.getBoundingClientRect().width > 0).length, box.width, box.height];
+})"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_browser_shows_every_chart_and_nothing_stands_out(browser, folder, width, runs):
+    out = folder / "page.html"
+    assert cli.main(["report", *[str(folder)] * runs, f"--out={out}"]) == 0
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get_log("performance")
+    browser.get(out.as_uri())
+    tabs = seen(browser, "[...document.querySelectorAll('[role=tab]')].map(tab => tab.textContent)")
+    assert tabs == ["Overview", "Training", "Evaluation", "Data", "Time", "Recipe"]
+    for number, tab in enumerate(tabs):
+        browser.execute_script(f"document.querySelectorAll('[role=tab]')[{number}].click()")
+        shown = seen(browser, "[...document.querySelectorAll('[role=tabpanel]:not([hidden])')].map(panel => panel.id)")
+        assert shown == [tab.lower()]
+        plots = seen(browser, PLOTS)
+        wanted = {"Overview": 1, "Training": 6, "Evaluation": 2, "Data": 4, "Time": 5, "Recipe": 0}[tab]
+        assert len(plots) == wanted * runs
+        assert all(marks > 0 and 200 < wide <= width and tall > 100 for marks, wide, tall in plots), (tab, plots)
+        assert seen(browser, "document.documentElement.scrollWidth") <= width, tab
+    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [told["params"]["request"]["url"] for told in asked if told["method"] == "Network.requestWillBeSent"]
+    # Data in the page itself is no request.
+    assert [url for url in urls if not url.startswith("data:")] == [out.as_uri()]
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert seen(browser, "document.getElementById('strange')") is None
+
+
+def test_what_the_page_is_made_of_goes_into_the_package():
+    import tomllib
+
+    root = pathlib.Path(__file__).parents[2]
+    told = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    files = {path.name for path in (root / "speechlm_jax" / "reporting").iterdir() if path.suffix not in (".py", "")}
+    assert files == set(told["speechlm_jax.reporting"])
