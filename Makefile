@@ -86,7 +86,7 @@ quick: .venv/ready
 	exit 1
 
 golden: .venv/ready
-	RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/contracts/test_golden.py tests/contracts/test_collectives.py
+	RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/contracts/test_golden.py tests/contracts/test_collectives.py tests/contracts/test_settings_reference.py tests/launching/test_dry_runs.py
 
 constraints: .venv/ready
 	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-annotate --custom-compile-command "make constraints" \

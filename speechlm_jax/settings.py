@@ -114,6 +114,29 @@ def help_text(run: Callable[..., Any], path: str, hidden: tuple[str, ...] = ()) 
     return "\n".join(lines)
 
 
+def reference(owners: Iterable[type]) -> str:
+    """A table of fields for each dataclass, in Markdown."""
+    parts = []
+    for owner in owners:
+        about = (inspect.getdoc(owner) or "").split("\n\n")[0].replace("\n", " ")
+        rows = []
+        for setting in of(owner).values():
+            default = "" if setting.default is ABSENT else _default_text(setting.default)
+            cells = (
+                f"`{setting.name}`",
+                f"`{type_text(setting.annotation)}`",
+                f"`{default}`" if default else "",
+                setting.meaning,
+            )
+            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        parts.append(
+            "\n".join(
+                [f"## {owner.__name__}", "", about, "", "| setting | type | default | |", "|---|---|---|---|", *rows]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
 def type_text(annotation: Any) -> str:
     """A type as one would write it, without the modules that its parts come from."""
     if inspect.isclass(annotation) and not typing.get_args(annotation):
