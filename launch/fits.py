@@ -1,5 +1,6 @@
 """Whether a job fits its devices, asked of `speechlm plan` before anything is queued."""
 
+import importlib.util
 import json
 import pathlib
 import subprocess
@@ -26,7 +27,11 @@ def check(job: jobs.Job, target: str) -> None:
     """Raises Mistake for a job that cannot fit; says so where it is not known."""
     words = command(job, target, sys.executable)
     if words is None:
-        jobs.say(f"launch: whether {job.name} fits is not known: the job names no topology, or no gpu_memory_gb")
+        if target != "local":
+            jobs.say(f"launch: whether {job.name} fits is not known: the job names no topology, or no gpu_memory_gb")
+        return
+    if importlib.util.find_spec("speechlm_jax") is None:
+        jobs.say(f"launch: whether {job.name} fits is not known: speechlm_jax, which plans it, is not installed here")
         return
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "plan.json")

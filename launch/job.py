@@ -5,12 +5,14 @@ import difflib
 import pathlib
 import re
 import shlex
+import subprocess
 import sys
+import tempfile
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from launch import mistakes, topologies
 
@@ -20,7 +22,14 @@ again. So do processes that a signal ended (128 and on)."""
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE", re.IGNORECASE)
+_SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY|PRIVATE_KEY)($|_)", re.IGNORECASE)
+
+
+class Asked(NamedTuple):
+    """What the command line asks of a target, beside the job."""
+
+    action: str = "start"
+    by_xpk: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +58,7 @@ class TpuVm:
     code: str = "."
     """A folder in git, of which the committed files are sent to each worker."""
     setup: tuple[str, ...] = ("python3 -m venv .venv", ".venv/bin/pip install -q -c constraints.txt -e '.[tpu]'")
-    """Commands in the folder of the code, once on each worker."""
+    """Commands in the folder of the code, once on each worker; what mounts the bucket of run_dir is one of them."""
     poll_seconds: float = 60.0
 
 
@@ -66,6 +75,12 @@ class Gke:
     queue: str = ""
     """Kueue's LocalQueue; "": none."""
     service_account: str = ""
+    bucket: str = ""
+    """Of Cloud Storage, mounted by GKE's driver at `mount`; the service account may write to it."""
+    claim: str = ""
+    """In its place a PersistentVolumeClaim that many may write to."""
+    mount: str = "/data"
+    """Where run_dir lies."""
     secret: str = ""
     """The Kubernetes Secret that has a key for each of the job's secrets."""
     grace_seconds: int = 120
@@ -107,7 +122,10 @@ class SkyPilot:
     spot: bool = True
     infra: str = ""
     """Such as "gcp/us-central1"; "": wherever there is room."""
-    setup: tuple[str, ...] = ("python3 -m venv .venv", ".venv/bin/pip install -q -c constraints.txt -e '.[cuda]'")
+    setup: tuple[str, ...] = ()
+    """Commands before the first start; none: a virtual environment with what the accelerators want."""
+    mounts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Folder -> bucket, such as "/data" = "gs://my-bucket"."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,13 +139,14 @@ class Job:
     bindings: tuple[str, ...] = ()
     """Such as "Recipe.steps=1000"; later ones stand."""
     run_dir: str = ""
-    """The run's folder, which every host reads and writes; "": that of the recipe."""
+    """The run's folder, which every host reads and writes, on a disk that they share or a bucket that is mounted; "":
+    that of the recipe."""
     verb: str = "train"
     topology: str = ""
     """The TPU slice, such as "v5e:16x16"; "": none."""
     slices: int = 1
     retries: int = 100
-    """How often a job that was told to stop is started again."""
+    """How often a job that was told to stop is started again; SkyPilot does so without end."""
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Variables of every process."""
     secrets: tuple[str, ...] = ()
@@ -155,12 +174,19 @@ class Job:
         for name in (*self.environment, *self.secrets):
             if not _VARIABLE.fullmatch(name):
                 raise mistakes.Mistake(f"{name!r} is no name of a variable.")
-        for name in self.environment:
+        named = [(f"environment.{name}", name) for name in self.environment]
+        named += [(binding, binding.partition("=")[0].rpartition(".")[2]) for binding in self.bindings]
+        for where, name in named:
             if _SECRET.search(name):
                 raise mistakes.Mistake(
-                    f"environment.{name} looks like a secret, which would stand in command lines and manifests. Name "
-                    f"it in secrets = [{name!r}]: its value is then taken from where the target keeps such."
+                    f"{where.partition('=')[0]} looks like a secret, which would stand in command lines and manifests. "
+                    f"Name a variable in secrets = [...]: its value is then taken from where the target keeps such."
                 )
+        if "://" in self.run_dir:
+            raise mistakes.Mistake(
+                f"run_dir = {self.run_dir!r}: a run's folder is a local or mounted one. Mount the bucket, and name its "
+                "folder there; docs/launch.md says how on each target."
+            )
         if self.topology:
             topologies.of(self.topology)
 
@@ -190,7 +216,7 @@ def read(path: str, changes: Sequence[str] = ()) -> Job:
         told = tomllib.loads(pathlib.Path(path).read_text())
         for change in changes:
             name, _, value = change.partition("=")
-            _put(told, name, _value(value))
+            _put(told, name, _Given(value))
         return _made(Job, told, "")
     except OSError as error:
         raise mistakes.Mistake(f"reading the job {path}: {error.strerror}.") from None
@@ -207,6 +233,27 @@ def needs(target: str, section: Any, *names: str) -> None:
         raise mistakes.Mistake(f"{target}: {', '.join(missing)} must be set, and nothing sets it.")
 
 
+def shown(name: str, script: str, words: Sequence[str]) -> str:
+    """A file, and the command that submits it, for people."""
+    return f"# {name}\n{script}\n# submitted by\n{shell(words)}\n"
+
+
+def submitted(name: str, script: str, command: Callable[[str], Sequence[str]]) -> int:
+    """Writes a file for as long as a command needs that submits it, and returns its exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, name)
+        path.write_text(script)
+        return run(command(str(path)))
+
+
+def run(words: Sequence[str]) -> int:
+    """The exit code of a command. Raises Mistake where it is not installed."""
+    try:
+        return subprocess.run(list(words), check=False).returncode
+    except FileNotFoundError:
+        raise mistakes.Mistake(f"there is no {words[0]} here, which was to run {shell(words)}.") from None
+
+
 def shell(words: Sequence[str]) -> str:
     """A command as a line of shell."""
     return shlex.join(words)
@@ -221,12 +268,19 @@ def _put(told: dict[str, Any], name: str, value: Any) -> None:
     told[last] = value
 
 
-def _value(text: str) -> Any:
-    """As TOML has it; a text needs no quotes."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+class _Given(NamedTuple):
+    """What a command line says: of which type it is to be, its place says."""
+
+    text: str
+
+    def value(self, as_text: bool) -> Any:
+        """A text as it stands, unless it is quoted; else what TOML reads."""
+        if as_text and not self.text.startswith(("'", '"')):
+            return self.text
+        try:
+            return tomllib.loads(f"value = {self.text}")["value"]
+        except tomllib.TOMLDecodeError:
+            return self.text
 
 
 def _made(kind: type, told: Mapping[str, Any], where: str) -> Any:
@@ -244,6 +298,8 @@ def _made(kind: type, told: Mapping[str, Any], where: str) -> Any:
 
 def _as(kind: Any, value: Any, name: str) -> Any:
     """A value of a field's type. Raises Mistake where it is of another."""
+    if isinstance(value, _Given):
+        value = value.value(as_text=kind is str)
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise mistakes.Mistake(f"[{name}]: wanted a section, found {value!r}.")
@@ -257,7 +313,11 @@ def _as(kind: Any, value: Any, name: str) -> Any:
     if origin is not None:
         if not isinstance(value, dict):
             raise mistakes.Mistake(f"{name}: wanted texts by name, found {value!r}.")
-        return types.MappingProxyType({key: str(text) for key, text in value.items()})
+        texts = {key: one.value(as_text=True) if isinstance(one, _Given) else one for key, one in value.items()}
+        wrong = [key for key, one in texts.items() if isinstance(one, bool) or not isinstance(one, str | int | float)]
+        if wrong:
+            raise mistakes.Mistake(f"{name}.{wrong[0]}: wanted a text, found {texts[wrong[0]]!r}.")
+        return types.MappingProxyType({key: str(one) for key, one in texts.items()})
     wanted = (int, float) if kind is float else (kind,)
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
         raise mistakes.Mistake(f"{name}: wanted {kind.__name__}, found {value!r}.")

@@ -34,6 +34,10 @@ KINDS = {
 }
 
 
+_FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+"""The sides that slices of v5e and v6e may have."""
+
+
 class Slice(NamedTuple):
     """One TPU slice."""
 
@@ -66,8 +70,9 @@ class Slice(NamedTuple):
 def of(topology: str) -> Slice:
     """The slice of a text such as "v5e:16x16". Raises Mistake for one that is none."""
     name, _, sides = topology.partition(":")
-    wanted = 3 if name == "v5p" else 2
-    if name not in KINDS or not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)+", sides) or sides.count("x") != wanted - 1:
+    cube = [int(side) for side in sides.split("x")] if re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", sides) else []
+    known = math.prod(cube) % CHIPS_PER_HOST == 0 and len(cube) == 3 if name == "v5p" else sides in _FLAT
+    if name not in KINDS or not known:
         raise mistakes.Mistake(
             f"topology = {topology!r}: wanted a kind of TPU, one of {', '.join(KINDS)}, and its sides, such as "
             "'v5e:16x16', 'v5p:4x4x8' or 'v6e:16x16'."

@@ -159,14 +159,17 @@ EXAMPLES = "examples_hash"
 
 def paired(one: str, other: str) -> tuple[float, float]:
     """The 95% bootstrap interval of how much more `other` is than `one`: the scores of resamples of two models that
-    `bootstrapped` has told of the same examples (Bisani and Ney, as `interval`). NaN where no pair has two scores."""
-    scores, others = (np.array(told.split(), np.float64) for told in (one, other))
-    return _quantiles(others - scores, level=0.95)
+    `bootstrapped` has told of the same examples (Bisani and Ney, as `interval`). NaN where no pair has two scores, or
+    other resamples were drawn."""
+    (drawn, *scores), (drawn_too, *others) = (told.split() for told in (one, other))
+    if drawn != drawn_too or len(scores) != len(others):
+        return float("nan"), float("nan")
+    return _quantiles(np.array(others, np.float64) - np.array(scores, np.float64), level=0.95)
 
 
 def bootstrapped(metric: Metric, *, resamples: int = 1000, seed: int = 0) -> Metric:
     """`metric` with the 95% percentile bootstrap interval of its score: wer comes with wer_low and wer_high, and with
-    wer_resamples, the scores of all resamples in one line.
+    wer_resamples, the seed and the scores of all resamples in one line.
 
     Examples are drawn with replacement, the same for the same number of examples and `seed`; see `interval`. So two
     models' resamples of the same examples, in one order, are pairs. Resamples without a score, such as an area under a
@@ -180,7 +183,7 @@ def bootstrapped(metric: Metric, *, resamples: int = 1000, seed: int = 0) -> Met
         name, _ = first(results)
         scores = _resampled(weighing(metric)(targets, predictions), len(targets), seed, resamples=resamples)
         low, high = _quantiles(scores, level=0.95)
-        told = " ".join(f"{score:.7g}" for score in scores)
+        told = " ".join([f"seed:{seed}", *(f"{score:.7g}" for score in scores)])
         return {**results, f"{name}_low": low, f"{name}_high": high, f"{name}{RESAMPLES}": told}
 
     return measure

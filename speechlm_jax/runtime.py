@@ -184,6 +184,8 @@ def initialize() -> None:
         process_id,
         heartbeat_timeout_seconds=heartbeat,
         coordinator_bind_address=here,
+        # It would take the one GPU of a Slurm task's number, though whoever told us the rest has dealt them already.
+        cluster_detection_method="deactivate",
     )
 
 

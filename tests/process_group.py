@@ -2,7 +2,8 @@
 
 import os
 
-from launch import job, local
+from launch import job
+from launch.targets import local
 
 
 def flags(devices: int) -> str:

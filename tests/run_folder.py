@@ -3,6 +3,10 @@
 import json
 import os
 
+from etils import epath
+
+from speechlm_jax import checkpoint_steps
+
 RECIPE = """training.config.Recipe:
   steps = 40
   log_every = 5
@@ -30,7 +34,11 @@ def write(folder, *, step=20, ended=False, wrote=1000.0):
     told = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "metrics.jsonl").write_text(told + '{"step": 999, "kin')
     for saved in (10, 20):
-        (folder / "checkpoints" / str(saved)).mkdir(parents=True)
-        os.utime(folder / "checkpoints" / str(saved), (900.0 + saved, 900.0 + saved))
+        step = folder / "checkpoints" / str(saved)
+        for line in checkpoint_steps.missing(epath.Path(step)):
+            part = step / line.removesuffix(": missing")
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.touch()
+        os.utime(step, (900.0 + saved, 900.0 + saved))
     for name in ("ledger.jsonl", "metrics.jsonl"):
         os.utime(folder / name, (wrote, wrote))

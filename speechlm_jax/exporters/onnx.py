@@ -5,7 +5,8 @@ import importlib
 import pathlib
 from types import ModuleType
 
-from speechlm_jax.exporters import stand_alone, transformers
+from speechlm_jax.exporters import transformers
+from speechlm_jax.exporters.stand_alone import beside
 from speechlm_jax.inference import loading, one_program
 
 
@@ -18,14 +19,15 @@ def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
     program, graphs = one_program.transcription(loaded), _graphs(doing)
     folder.mkdir(parents=True, exist_ok=True)
     graphs.write(dataclasses.asdict(loaded.model), dict(transformers.named(loaded)), folder)
-    stand_alone.write(loaded, folder, program, dtype, "onnx")
+    beside.write(loaded, folder, program, dtype, "onnx")
 
 
-check = stand_alone.check
+check = beside.check
 
 
 def left_out(loaded: loading.Loaded) -> list[str]:
-    """The heads that the programs do not ask."""
+    """The heads that the programs do not ask. Raises ValueError for a model that PyTorch's code does not describe."""
+    transformers.left_out(loaded)
     return [head for head in one_program.heads_left_out(loaded) if head != "ctc"]
 
 

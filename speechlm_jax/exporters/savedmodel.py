@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from speechlm_jax.exporters import stand_alone
+from speechlm_jax.exporters.stand_alone import beside
 from speechlm_jax.inference import loading, one_program
 
 
@@ -33,10 +33,10 @@ def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
     ]
     function = tf.function(transcribe, input_signature=signature, autograph=False)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": function})
-    stand_alone.write(loaded, folder, program, dtype, "savedmodel")
+    beside.write(loaded, folder, program, dtype, "savedmodel")
 
 
-check = stand_alone.check
+check = beside.check
 
 
 def left_out(loaded: loading.Loaded) -> list[str]:

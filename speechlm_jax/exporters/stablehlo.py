@@ -10,7 +10,7 @@ import numpy as np
 from jax import export
 
 from speechlm_jax import weight_files, whole_files
-from speechlm_jax.exporters import stand_alone
+from speechlm_jax.exporters.stand_alone import beside
 from speechlm_jax.inference import loading, one_program
 
 PROGRAM = "transcribe.stablehlo"
@@ -24,7 +24,7 @@ def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
     told = export.export(jax.jit(program.run), platforms=one_program.PLATFORMS)(*_given(program, weights))
     with whole_files.whole(folder / PROGRAM) as part:
         part.write_bytes(told.serialize())
-    stand_alone.write(loaded, folder, program, dtype, "stablehlo")
+    beside.write(loaded, folder, program, dtype, "stablehlo")
 
 
 def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
@@ -33,7 +33,7 @@ def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32
     doing = f"reading {folder} back"
     theirs, wanted = weight_files.read(folder, doing), one_program.weights(loaded, dtype)
     weight_files.check_same(theirs, wanted.items(), doing, weight_files.WRITTEN)
-    stand_alone.check(loaded, folder, dtype=dtype)
+    beside.check(loaded, folder, dtype=dtype)
 
 
 def left_out(loaded: loading.Loaded) -> list[str]:

@@ -16,7 +16,7 @@ def of(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[st
     were scored, whether the 95% interval of the change, `low` to `high`, leaves out 0, by a paired bootstrap; else
     whether their own intervals leave a gap (None without)."""
     told = {}
-    for metric in _metrics({**before, **after}):
+    for metric in _metrics({**after, **{name: value for name, value in before.items() if value is not None}}):
         old, new = before.get(metric), after.get(metric)
         low, high = _interval(before, after, metric)
         ends: list[Any] = [scores.get(f"{metric}_{end}") for scores in (before, after) for end in ("low", "high")]

@@ -1,12 +1,11 @@
 """Pictures of a run, by plotly: each has a name, a caption, and a figure whose colours the page sets."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from plotly import graph_objects
 
-from speechlm_jax import metrics
 from speechlm_jax.reporting import run_files
 from speechlm_jax.training import ledger
 
@@ -131,10 +130,11 @@ def _scored(run: run_files.Run, metric: str, names: Mapping[str, str]) -> Chart:
 
 def _whiskers(run: run_files.Run, name: str, values: Sequence[float]) -> dict | None:
     """The ends of an interval, as far from its middle as they are."""
-    low, high = (run.scored.get(f"{name}_{end}") for end in ("low", "high"))
-    if low is None or high is None or len(low[1]) != len(values) or len(high[1]) != len(values):
+    steps = run.scored[name][0]
+    bounds = [run.scored.get(f"{name}_{end}") for end in ("high", "low")]
+    if any(bound is None or bound[0] != steps for bound in bounds):
         return None
-    up, down = (np.abs(np.subtract(bound[1], values)).tolist() for bound in (high, low))
+    up, down = (np.abs(np.subtract(bound[1], values)).tolist() for bound in bounds if bound is not None)
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1}
 
 
@@ -186,7 +186,7 @@ def _named(series: Mapping[str, run_files.Series], prefix: str, *, depth: int) -
 
 
 def _curves(
-    name: str, caption: str, curves: Mapping[str, run_files.Series], unit: str, *, log: bool = False, **axis: str
+    name: str, caption: str, curves: Mapping[str, run_files.Series], unit: str, *, log: bool = False, **axis: Any
 ) -> Chart:
     figure = _figure(unit)
     for number, (label, (steps, values)) in enumerate(curves.items()):
@@ -248,10 +248,10 @@ def _short(text: str, most: int = 60) -> str:
 
 
 def scores(run: run_files.Run) -> list[tuple[str, float, float | None, float | None]]:
-    """The last of each score that has an interval: its name, itself, the ends of its interval."""
-    found = []
-    for name, (_, values) in run.scored.items():
-        if f"{name}_low" in run.scored and not name.endswith(metrics.COUNTS):
-            low, high = (run.scored[f"{name}_{end}"][1][-1] for end in ("low", "high"))
-            found.append((name, values[-1], low, high))
-    return found
+    """Of the last evaluation, each score that has an interval: its name, itself, the ends of its interval."""
+    told = run.standing.evaluations
+    return [
+        (name, value, told[f"{name}_low"], told.get(f"{name}_high"))
+        for name, value in told.items()
+        if told.get(f"{name}_low") is not None and value is not None
+    ]

@@ -1,6 +1,7 @@
 """What a run has left in its folder, for a report."""
 
 import collections
+import contextlib
 import json
 import pathlib
 import time
@@ -62,7 +63,7 @@ def read(folder: str) -> Run:
         scored=_series(metric_lines.read(path, "evaluation")),
         lives=_lives(path) if has_ledger else [],
         spent=ledger.read(path) if has_ledger else None,
-        checkpoints=[_checkpoint(path / "checkpoints" / str(step)) for step in stands.checkpoints],
+        checkpoints=list(_checkpoints(path, stands.checkpoints)),
         recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         bad_records=_reasons(path),
     )
@@ -91,9 +92,13 @@ def _lives(folder: pathlib.Path) -> list[Life]:
     return sorted(lives.values())
 
 
-def _checkpoint(folder: pathlib.Path) -> Checkpoint:
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Checkpoint(int(folder.name), size, folder.stat().st_mtime)
+def _checkpoints(run: pathlib.Path, steps: list[int]) -> Iterator[Checkpoint]:
+    for step in steps:
+        folder = run / "checkpoints" / str(step)
+        # A run that goes on may remove one meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            yield Checkpoint(step, size, folder.stat().st_mtime)
 
 
 def _reasons(folder: pathlib.Path) -> dict[str, int]:

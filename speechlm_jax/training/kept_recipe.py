@@ -30,7 +30,7 @@ def write(folder: pathlib.Path, text: str, *, step: int) -> None:
 
 def _changes(former: str, now: str) -> list[str]:
     """One line for each binding that differs."""
-    before, after = _bindings(former), _bindings(now)
+    before, after = bindings(former), bindings(now)
     return [
         f"{name}: {before.get(name, 'unset')} -> {after.get(name, 'unset')}"
         for name in sorted(before.keys() | after.keys())
@@ -38,7 +38,7 @@ def _changes(former: str, now: str) -> list[str]:
     ]
 
 
-def _bindings(text: str) -> dict[str, str]:
+def bindings(text: str) -> dict[str, str]:
     """'scope/Class.field' -> value, of gin text as `recipe_text.write` writes it."""
     found, block = {}, ""
     for line in text.splitlines():

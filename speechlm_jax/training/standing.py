@@ -1,9 +1,12 @@
 """Where a run stands, from the files in its folder: it may be going on elsewhere, or be over."""
 
+import contextlib
 import pathlib
-import re
 from typing import Any, Literal, NamedTuple
 
+from etils import epath
+
+from speechlm_jax import checkpoint_steps
 from speechlm_jax.training import kept_recipe, ledger, metric_lines
 
 QUIET_SECONDS = 120.0
@@ -56,9 +59,10 @@ def of(folder: pathlib.Path, now: float) -> Standing:
     steps = _steps(folder)
     rates = {name: last[name] for name in _RATES if last.get(name) is not None}
     pace = rates.get("steps_per_second", 0.0)
-    written = [path for path in (folder / ledger.FILE, folder / metric_lines.FILE) if path.exists()]
+    files = (kept_recipe.FILE, ledger.FILE, metric_lines.FILE)
+    written = [folder / name for name in files if (folder / name).exists()]
     silent = now - max((path.stat().st_mtime for path in written), default=now)
-    saved = {int(path.name): path for path in (folder / "checkpoints").glob("[0-9]*") if path.name.isdigit()}
+    saved = _checkpoints(folder / "checkpoints")
     return Standing(
         run=str(folder),
         state=_state(folder, step, steps, silent),
@@ -72,7 +76,7 @@ def of(folder: pathlib.Path, now: float) -> Standing:
         bad_records=int(last.get("bad_records") or 0),
         rollbacks=len(list(metric_lines.read(folder, "rollback"))),
         checkpoints=sorted(saved),
-        checkpoint_seconds=now - saved[max(saved)].stat().st_mtime if saved else None,
+        checkpoint_seconds=now - saved[max(saved)] if saved else None,
         evaluations={name: value for name, value in scored[-1].items() if name != "kind"} if scored else {},
         lives=book.lives if book else 1,
         goodput=book.goodput if book else 0.0,
@@ -86,9 +90,18 @@ def _is_of_a_head(name: str) -> bool:
 def _steps(folder: pathlib.Path) -> int | None:
     path = folder / kept_recipe.FILE
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    block = re.search(r"^\S*\bRecipe:\n((?: .*\n)*)", text, re.MULTILINE)
-    found = re.search(r"^  steps = (\d+)$", block[1], re.MULTILINE) if block else None
-    return int(found[1]) if found else None
+    steps = kept_recipe.bindings(text).get("Recipe.steps", "")
+    return int(steps) if steps.isdigit() else None
+
+
+def _checkpoints(folder: pathlib.Path) -> dict[int, float]:
+    """When each step that stands there was written; a run that goes on may remove one meanwhile."""
+    found = {}
+    for step in checkpoint_steps.numbers(epath.Path(folder)):
+        with contextlib.suppress(FileNotFoundError):
+            if not checkpoint_steps.missing(epath.Path(folder / str(step))):
+                found[step] = (folder / str(step)).stat().st_mtime
+    return found
 
 
 def _state(folder: pathlib.Path, step: int, steps: int | None, silent: float) -> State:

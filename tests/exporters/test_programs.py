@@ -14,7 +14,8 @@ import soundfile
 from inference import untrained
 
 from speechlm_jax import cli, vocabularies, vocabulary
-from speechlm_jax.exporters import onnx, savedmodel, stablehlo, stand_alone
+from speechlm_jax.exporters import onnx, savedmodel, stablehlo
+from speechlm_jax.exporters.stand_alone import beside
 from speechlm_jax.inference import loading
 
 pytestmark = pytest.mark.slow
@@ -60,7 +61,7 @@ def test_the_script_writes_what_the_model_writes(folder, name, without):
     path = folder / name
     blocked = (
         f"import runpy, sys; sys.modules.update(dict.fromkeys({without})); sys.path.insert(0, {str(path)!r});"
-        f"runpy.run_path({str(path / stand_alone.SCRIPT)!r}, run_name='__main__')"
+        f"runpy.run_path({str(path / beside.SCRIPT)!r}, run_name='__main__')"
     )
     lines = [json.loads(line) for line in (folder / "wanted.jsonl").read_text().splitlines()]
     for names in (["0.wav", "1.wav"], ["1.wav"]):
@@ -85,7 +86,7 @@ def write_onnx(folder):
 
 
 def test_a_script_says_what_it_is_to_be_given(folder):
-    command = [sys.executable, folder / "stablehlo" / stand_alone.SCRIPT]
+    command = [sys.executable, folder / "stablehlo" / beside.SCRIPT]
     for words, wrong in ((["xx", "0.wav"], "LANGUAGE is one of de, en, zh"), ([], "LANGUAGE RECORDING.wav")):
         done = subprocess.run([*command, *words], env=os.environ, capture_output=True, text=True, check=False)
         assert done.returncode == 1 and wrong in done.stderr and "Traceback" not in done.stderr

@@ -4,7 +4,7 @@ JOB = """
 name = "base"
 recipe = "gin_configs/recipes/objectives.gin"
 bindings = ["Recipe.steps=100000", "Stream.mixture='all of it'"]
-run_dir = "gs://bucket/runs/base"
+run_dir = "/data/runs/base"
 topology = "v5e:16x16"
 slices = 2
 retries = 7
@@ -27,6 +27,7 @@ spot = true
 image = "registry/speechlm:1"
 cluster = "pod"
 secret = "speechlm"
+bucket = "my-bucket"
 queue = "research"
 service_account = "trainer"
 
@@ -41,6 +42,7 @@ setup = ["source .venv/bin/activate"]
 accelerators = "H100:8"
 nodes = 2
 infra = "gcp/us-central1"
+mounts = { "/data" = "gs://my-bucket" }
 """
 
 

@@ -14,15 +14,17 @@ import yaml
 from launching import jobs_of_tests
 
 from launch import __main__ as front
-from launch import gke, job
+from launch import job
+from launch.targets import gke
 
+_NOT_OF_XPK = ("secrets=[]", "gke.queue=", "gke.service_account=", "gke.bucket=")
 HERE = pathlib.Path(__file__).parent
 CASES = {
     "local": ["local"],
     "tpu_vm": ["tpu_vm"],
     "tpu_vm_delete": ["tpu_vm", "--action=delete"],
     "gke": ["gke"],
-    "xpk": ["gke", "--xpk", "--set", "secrets=[]"],
+    "xpk": ["gke", "--xpk", *(word for name in _NOT_OF_XPK for word in ("--set", name))],
     "slurm": ["slurm"],
     "slurm_node": ["slurm", "--set", "slurm.per=node", "--set", "slurm.options=['--constraint=h100']"],
     "skypilot": ["skypilot"],
@@ -68,7 +70,9 @@ def schema():
     return made
 
 
-@pytest.mark.parametrize("changes", [[], ["slices=1", "gke.queue=", "gke.service_account=", "secrets=[]"]])
+@pytest.mark.parametrize(
+    "changes", [[], ["slices=1", "gke.queue=", "gke.service_account=", "secrets=[]"], ["gke.bucket=", "gke.claim=all"]]
+)
 def test_a_manifest_is_a_jobset_of_kubernetes(tmp_path, schema, changes):
     read = job.read(jobs_of_tests.write(tmp_path), changes)
     manifest = yaml.safe_load(gke.script(read))
@@ -106,4 +110,4 @@ def test_xpk_takes_the_command(tmp_path, capsys):
 
 def test_every_target_is_told_of():
     done = subprocess.run([sys.executable, "-m", "launch", "--help"], capture_output=True, text=True, check=True)
-    assert all(name in done.stdout for name in front.TARGETS)
+    assert all(f"{name} " in done.stdout and member.ABOUT in done.stdout for name, member in front.members().items())

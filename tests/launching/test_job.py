@@ -16,7 +16,7 @@ def test_a_job_says_what_every_process_runs(tmp_path):
     assert read.command() == [
         *("python", "-m", "speechlm_jax", "experiment"),
         "--gin_file=gin_configs/recipes/objectives.gin",
-        "--gin.Recipe.run_dir=gs://bucket/runs/base",
+        "--gin.Recipe.run_dir=/data/runs/base",
     ]
 
 
@@ -38,6 +38,10 @@ def test_a_job_says_what_every_process_runs(tmp_path):
         (["environment.HF_TOKEN=abc"], "environment.HF_TOKEN looks like a secret"),
         (["environment.a-b=1"], "'a-b' is no name of a variable"),
         (["environment=3"], "environment: wanted texts by name"),
+        (["bindings=['Logs.api_key=abc']"], "Logs.api_key looks like a secret"),
+        (["run_dir=gs://bucket/run"], "a run's folder is a local or mounted one"),
+        (["topology=v5e:3x5"], "and its sides"),
+        (["local.gpus=3", "local.devices=0", "environment.CUDA_VISIBLE_DEVICES=4,5"], "wanted 3 gpus, found"),
     ],
 )
 def test_what_is_no_job_is_refused_in_a_line(tmp_path, capsys, changes, wrong):
@@ -45,6 +49,18 @@ def test_what_is_no_job_is_refused_in_a_line(tmp_path, capsys, changes, wrong):
     assert front.main(["local", "--dry-run", jobs_of_tests.write(tmp_path), *flags]) == 2
     out, error = capsys.readouterr()
     assert wrong in error and len(error.splitlines()) == 1 and not out
+
+
+def test_a_text_is_a_text_whatever_it_looks_like(tmp_path):
+    changes = [
+        "slurm.time=12:00:00",
+        "slurm.account=123",
+        "slurm.memory='64 G'",
+        "environment.TOKENIZERS_PARALLELISM=1",
+    ]
+    read = job.read(jobs_of_tests.write(tmp_path), changes)
+    assert (read.slurm.time, read.slurm.account, read.slurm.memory) == ("12:00:00", "123", "64 G")
+    assert read.environment["TOKENIZERS_PARALLELISM"] == "1"
 
 
 @pytest.mark.parametrize(("text", "wrong"), [(None, "No such file"), ("name = ", "it is no TOML"), ("\x00", "no TOML")])
@@ -61,6 +77,8 @@ def test_what_is_no_file_is_refused_in_a_line(tmp_path, capsys, text, wrong):
         ("tpu_vm", ["topology="], "wanted the TPU slice"),
         ("gke", ["gke.image="], "gke.image must be set"),
         ("gke", ["gke.secret="], "gke.secret must be set"),
+        ("gke", ["gke.bucket="], "gke.bucket or gke.claim, where the run's folder lies"),
+        ("gke", ["gke.claim=shared"], "and not both"),
         ("slurm", ["slurm.gpus_per_node=0"], "per = 'gpu', gpus_per_node = 0"),
         ("skypilot", ["skypilot.accelerators="], "skypilot.accelerators must be set"),
         ("local", ["local.gpus=2"], "found processes = 2, devices = 4, gpus = 2"),
@@ -75,7 +93,8 @@ def test_what_a_target_cannot_do_without_is_named(tmp_path, capsys, target, chan
 
 def test_a_secret_that_is_nowhere_is_missed_before_anything_is_submitted(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    assert front.main(["slurm", "--no-plan", jobs_of_tests.write(tmp_path)]) == 2
+    # With the plan, which would take minutes.
+    assert front.main(["slurm", jobs_of_tests.write(tmp_path)]) == 2
     assert "wanted WANDB_API_KEY in the environment" in capsys.readouterr().err
 
 

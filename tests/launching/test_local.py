@@ -1,5 +1,7 @@
 """Processes of this machine as one run: real ones, real signals."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,21 +13,24 @@ import time
 import pytest
 import small_run
 
-from launch import job, local
+from launch import job
+from launch.targets import local
 
 PATIENCE_SECONDS = 60.0
 
 
 def group(tmp_path, script, processes, grace_seconds=10.0):
-    """Of processes that run a script, whose first argument is a folder; each knows its number."""
+    """The code of processes that run a script, whose first argument is a folder; each knows its number."""
     path = tmp_path / "script.py"
     path.write_text("import os, pathlib, signal, sys, time\nown = os.environ['OWN']\n" + script)
     environments = [{**os.environ, "OWN": str(number)} for number in range(processes)]
-    return local.Group([sys.executable, str(path), str(tmp_path)], environments, grace_seconds)
+    with contextlib.closing(local.Group(environments, grace_seconds)) as made, local._Notices() as notices:
+        made.start([sys.executable, str(path), str(tmp_path)])
+        return made.wait(notices)
 
 
 def test_lines_say_whose_they_are(tmp_path, capfd):
-    assert group(tmp_path, "print('here', own); print('there', own, file=sys.stderr)", 3).wait() == 0
+    assert group(tmp_path, "print('here', own); print('there', own, file=sys.stderr)", 3) == 0
     lines = capfd.readouterr().out.splitlines()
     wanted = [f"[{number}] {where} {number}" for number in range(3) for where in ("here", "there")]
     assert sorted(lines) == sorted(wanted)
@@ -34,7 +39,7 @@ def test_lines_say_whose_they_are(tmp_path, capfd):
 def test_one_that_fails_ends_the_others_and_its_code_is_that_of_all(tmp_path):
     script = "time.sleep(60) if own != '1' else sys.exit(3)"
     began = time.monotonic()
-    assert group(tmp_path, script, 3).wait() == 3
+    assert group(tmp_path, script, 3) == 3
     assert time.monotonic() - began < 10
 
 
@@ -46,14 +51,14 @@ def test_one_that_does_not_end_is_ended(tmp_path):
         "time.sleep(60) if own == '0' else sys.exit(3)"
     )
     began = time.monotonic()
-    assert group(tmp_path, script, 2, grace_seconds=1.0).wait() == 3
+    assert group(tmp_path, script, 2, grace_seconds=1.0) == 3
     assert time.monotonic() - began < 20
 
 
 def test_others_may_end_by_themselves_where_one_was_told_to_stop(tmp_path):
     """Code 42: they stop at the same step, and save."""
     script = "sys.exit(42) if own == '0' else (time.sleep(2), pathlib.Path(sys.argv[1], 'saved').touch(), sys.exit(42))"
-    assert group(tmp_path, script, 2).wait() == 42
+    assert group(tmp_path, script, 2) == 42
     assert (tmp_path / "saved").exists()
 
 
@@ -65,22 +70,24 @@ life = len(list(folder.glob("life-*")))
 (folder / f"life-{life}").touch()
 code = int(os.environ["CODES"].split(",")[min(life, os.environ["CODES"].count(","))])
 if code == -1:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(42))
+    heard = []
+    signal.signal(signal.SIGTERM, lambda *_: heard.append(1) if "STUBBORN" in os.environ else sys.exit(42))
     (folder / "waits").touch()
     time.sleep(60)
 sys.exit(code)
 """
 
 
-def started(tmp_path, codes, retries=5):
+def started(tmp_path, codes, retries=5, grace_seconds=60, **told):
     """`python -m launch local` of one process, whose lives end with these codes."""
     (tmp_path / "speechlm_jax").mkdir()
     (tmp_path / "speechlm_jax" / "__init__.py").touch()
     (tmp_path / "speechlm_jax" / "__main__.py").write_text(LIVES)
     path = tmp_path / "job.toml"
-    path.write_text(f'name = "lives"\nrecipe = "none.gin"\nretries = {retries}\n')
+    text = f'name = "lives"\nrecipe = "none.gin"\nretries = {retries}\n[local]\ngrace_seconds = {grace_seconds}\n'
+    path.write_text(text)
     root = pathlib.Path(__file__).parents[2]
-    told = {"LIVES": str(tmp_path), "CODES": codes, "PYTHONPATH": f"{tmp_path}:{root}"}
+    told |= {"LIVES": str(tmp_path), "CODES": codes, "PYTHONPATH": f"{tmp_path}:{root}"}
     command = [sys.executable, "-m", "launch", "local", str(path)]
     return subprocess.Popen(command, env={**os.environ, **told}, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
 
@@ -91,7 +98,11 @@ def lives(tmp_path):
 
 @pytest.mark.parametrize(
     ("codes", "retries", "code", "count"),
-    [("42,43,0", 5, 0, 3), ("42,42,42", 1, 42, 2), ("2", 5, 2, 1), ("1", 5, 1, 1), ("137,0", 5, 0, 2)],
+    [
+        *[("42,43,0", 5, 0, 3), ("42,42,42", 1, 42, 2), ("2", 5, 2, 1), ("1", 5, 1, 1), ("137,0", 5, 0, 2)],
+        # What a signal ends again and again is a crash.
+        *[("139", 50, 139, 3), ("139,139,42,139,0", 50, 0, 5)],
+    ],
 )
 def test_a_run_that_was_told_to_stop_is_started_again_and_a_mistake_is_not(tmp_path, codes, retries, code, count):
     process = started(tmp_path, codes, retries)
@@ -100,15 +111,40 @@ def test_a_run_that_was_told_to_stop_is_started_again_and_a_mistake_is_not(tmp_p
     assert error.count("starting it again") == count - 1
 
 
-def test_a_notice_is_passed_on_and_ends_the_run(tmp_path):
-    process = started(tmp_path, "-1")
+def wait_for(path):
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (tmp_path / "waits").exists():
+    while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("notice", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_notice_is_passed_on_and_ends_the_run(tmp_path, notice):
+    process = started(tmp_path, "-1")
+    wait_for(tmp_path / "waits")
+    # A shell and a scheduler may both pass it on: it is one.
+    for _ in range(2):
+        process.send_signal(notice)
     process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 42 and lives(tmp_path) == 1
+
+
+def test_what_does_not_hear_a_notice_is_ended_in_bounded_time(tmp_path):
+    process = started(tmp_path, "-1", grace_seconds=1, STUBBORN="1")
+    wait_for(tmp_path / "waits")
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 137 and lives(tmp_path) == 1 and time.monotonic() - began < 20
+
+
+def test_a_notice_before_there_are_processes_is_heard(tmp_path):
+    with local._Notices() as notices:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with contextlib.closing(local.Group([{**os.environ}] * 2, 10.0)) as made:
+            made.start([sys.executable, "-c", "import time; time.sleep(60)"])
+            assert made.wait(notices) == 128 + signal.SIGTERM
+    assert notices.count == 1
 
 
 def test_every_process_knows_its_place(monkeypatch):
@@ -120,6 +156,10 @@ def test_every_process_knows_its_place(monkeypatch):
     assert first["SPEECHLM_COORDINATOR"] == second["SPEECHLM_COORDINATOR"] and second["MODE"] == "x"
     alone = job.Job(name="one", recipe=("a.gin",), local=job.Local(gpus=1))
     assert local.environments(alone, {}) == [{"CUDA_VISIBLE_DEVICES": "0"}]
+    # Of those that it may see, not of those that others have.
+    assert local.environments(alone, {"CUDA_VISIBLE_DEVICES": "5,6"}) == [{"CUDA_VISIBLE_DEVICES": "5"}]
+    told = dataclasses.replace(made, environment={"XLA_FLAGS": "--xla_mine=1"})
+    assert local.environments(told, inherited)[0]["XLA_FLAGS"].startswith("--xla_mine=1 ")
 
 
 @pytest.mark.slow
@@ -153,6 +193,7 @@ grace_seconds = 120
                 _stop_one(tmp_path / name, launched)
             assert launched.wait(240) == 0, said.read_text()
         ended[name] = said.read_text()
+    assert "ended with code 42; starting it again, 1 of" in ended["stopped"]
     assert ended["stopped"].count("starting it again") == 1 and "starting it again" not in ended["whole"]
     assert "going on from step" in ended["stopped"]
     done = subprocess.run(

@@ -23,7 +23,9 @@ def next_of(name):
 if verb == "describe":
     print(next_of("states"))
 if verb == "ssh" and "cat" in " ".join(sys.argv):
-    print(next_of("lines"))
+    line = next_of("lines")
+    # It does not answer.
+    sys.exit(255) if line == "unheard" else print(line)
 sys.exit(int((folder / "code").read_text()) if (folder / "code").exists() and verb == "create" else 0)
 """
 
@@ -52,17 +54,39 @@ def test_what_is_taken_away_is_asked_for_again(cloud, capsys):
     folder, words = cloud
     play(
         folder,
-        ["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE", "ACTIVE", "ACTIVE", "SUSPENDED", "ACTIVE", "ACTIVE"],
-        ["step 10", "step 20", "ended 0"],
+        [
+            "WAITING_FOR_RESOURCES",
+            "PROVISIONING",
+            "ACTIVE",
+            "ACTIVE",
+            "ACTIVE",
+            "ACTIVE",
+            "SUSPENDED",
+            "SUSPENDED",
+            "ACTIVE",
+        ],
+        ["step 10", "step 20", "unheard", "ended 0"],
     )
     assert front.main(words) == 0
     asked = (folder / "asked").read_text().split()
     assert asked.count("create") == 2 and asked.count("delete") == 1 and asked.count("scp") == 2
     said = capsys.readouterr().err
     assert "the TPUs are WAITING_FOR_RESOURCES" in said and "asking again, 1 of 7" in said and "step 20" in said
-    script = (folder / "base.sh").read_text()
-    assert "--gin.Recipe.steps=100000" in script and "gcloud secrets versions access" in script
-    assert (folder / "base.tar.gz").stat().st_size > 0
+    assert "The TPUs are still held" in said
+
+
+def test_one_that_is_up_is_watched_without_asking_for_another(cloud):
+    folder, words = cloud
+    play(folder, ["ACTIVE"], ["unheard", "step 30", "ended 0"])
+    assert front.main([*words, "--action=watch"]) == 0
+    asked = (folder / "asked").read_text().split()
+    assert not {"create", "delete", "scp"} & {*asked}
+
+
+def test_code_that_is_not_in_git_is_told_before_anything_is_asked_for(cloud, capsys):
+    folder, words = cloud
+    assert front.main([*words, "--set", f"tpu_vm.code={folder}"]) == 2
+    assert not (folder / "asked").exists() and "archive" in capsys.readouterr().err
 
 
 def test_a_run_that_failed_is_not_started_again_and_its_code_is_told(cloud):
@@ -92,4 +116,4 @@ def test_where_there_is_no_gcloud_it_is_said(cloud, capsys, monkeypatch):
     _, words = cloud
     monkeypatch.setenv("PATH", "/nowhere")
     assert front.main(words) == 2
-    assert "there is no gcloud here" in capsys.readouterr().err
+    assert "there is no git and no gcloud here" in capsys.readouterr().err

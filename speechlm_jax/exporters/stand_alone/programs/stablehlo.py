@@ -15,10 +15,10 @@ def load(folder: pathlib.Path) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
     weights = {}
     for path in sorted(folder.glob("*.safetensors")):
         weights |= safetensors.load_file(path)
-    program = export.deserialize(bytearray((folder / "transcribe.stablehlo").read_bytes()))
+    program = jax.jit(export.deserialize(bytearray((folder / "transcribe.stablehlo").read_bytes())).call)
 
     def run(*given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tokens, counts = jax.jit(program.call)(weights, *given)
+        tokens, counts = program(weights, *given)
         return np.asarray(tokens), np.asarray(counts)
 
     return run

@@ -7,16 +7,38 @@ import yaml
 from launch import job as jobs
 from launch import mistakes
 
+ABOUT = "a JobSet on Google Kubernetes Engine; --xpk has xpk start it"
 MISTAKE = 2
 """The exit code of a run whose settings are wrong: the same command would end in the same way."""
 _CONTAINER = "speechlm"
 _PORT = 8_476
 
 
+def told(job: jobs.Job, asked: jobs.Asked) -> str:
+    """The manifest and what submits it, or the command of xpk."""
+    if asked.by_xpk:
+        return f"{jobs.shell(xpk(job))}\n"
+    return jobs.shown(f"{job.name}.yaml", script(job), _command(f"{job.name}.yaml"))
+
+
+def start(job: jobs.Job, asked: jobs.Asked) -> int:
+    """Submits the job, and returns kubectl's exit code, or xpk's."""
+    if asked.by_xpk:
+        return jobs.run(xpk(job))
+    return jobs.submitted(f"{job.name}.yaml", script(job), _command)
+
+
+def _command(path: str) -> list[str]:
+    # `apply` would leave a job that is over as it is, and say that all is well.
+    return ["kubectl", "create", "--filename", path]
+
+
 def manifest(job: jobs.Job) -> dict[str, Any]:
     """The JobSet. Raises Mistake where the job says too little."""
     gke, slice_ = job.gke, job.tpu_slice("gke")
     jobs.needs("gke", gke, "image")
+    if bool(gke.bucket) == bool(gke.claim):
+        raise mistakes.Mistake("gke: wanted gke.bucket or gke.claim, where the run's folder lies, and not both.")
     if job.secrets:
         jobs.needs("gke", gke, "secret")
     variables: list[dict[str, Any]] = [{"name": "SPEECHLM_COORDINATOR", "value": "auto"}]
@@ -31,6 +53,7 @@ def manifest(job: jobs.Job) -> dict[str, Any]:
         "env": variables,
         "ports": [{"containerPort": _PORT}],
         "resources": {"limits": {"google.com/tpu": slice_.chips_per_host}},
+        "volumeMounts": [{"name": "data", "mountPath": gke.mount}],
     }
     pod: dict[str, Any] = {
         "nodeSelector": {
@@ -40,6 +63,7 @@ def manifest(job: jobs.Job) -> dict[str, Any]:
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": gke.grace_seconds,
         "containers": [container],
+        "volumes": [{"name": "data", **_volume(gke)}],
     }
     if gke.service_account:
         pod["serviceAccountName"] = gke.service_account
@@ -57,7 +81,9 @@ def manifest(job: jobs.Job) -> dict[str, Any]:
                 }
             ]
         },
-        "template": {"spec": pod},
+        "template": {"metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}}, "spec": pod}
+        if gke.bucket
+        else {"spec": pod},
     }
     about: dict[str, Any] = {
         "name": job.name,
@@ -80,14 +106,16 @@ def manifest(job: jobs.Job) -> dict[str, Any]:
     }
 
 
+def _volume(gke: jobs.Gke) -> dict[str, Any]:
+    if gke.claim:
+        return {"persistentVolumeClaim": {"claimName": gke.claim}}
+    options = {"bucketName": gke.bucket, "mountOptions": "implicit-dirs"}
+    return {"csi": {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": options}}
+
+
 def script(job: jobs.Job) -> str:
     """The manifest as YAML."""
     return yaml.safe_dump(manifest(job), sort_keys=False, width=120)
-
-
-def command(path: str) -> list[str]:
-    """What submits the manifest in a file."""
-    return ["kubectl", "apply", "--filename", path]
 
 
 def xpk(job: jobs.Job) -> list[str]:
@@ -95,8 +123,13 @@ def xpk(job: jobs.Job) -> list[str]:
     which xpk has no place."""
     gke, slice_ = job.gke, job.tpu_slice("gke")
     jobs.needs("gke", gke, "image", "cluster")
-    if job.secrets:
-        raise mistakes.Mistake("gke: xpk has no place for secrets. Apply the manifest.")
+    strange = [name for name in ("queue", "service_account", "bucket", "claim") if getattr(gke, name)]
+    if job.secrets or strange:
+        found = ["secrets"] * bool(job.secrets) + [f"gke.{name}" for name in strange]
+        raise mistakes.Mistake(
+            "gke: xpk's clusters have a queue, accounts and storages of their own, and no place for "
+            f"{', '.join(found)}. Leave them out, or start without --xpk."
+        )
     optional = {"--project": gke.project, "--zone": gke.zone}
     variables = {"SPEECHLM_COORDINATOR": "auto", **job.environment}
     return [

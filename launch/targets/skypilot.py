@@ -6,6 +6,18 @@ import yaml
 
 from launch import job as jobs
 
+ABOUT = "a managed job of SkyPilot, on any cloud"
+
+
+def told(job: jobs.Job, asked: jobs.Asked) -> str:
+    """The task file, and what submits it."""
+    return jobs.shown(f"{job.name}.yaml", script(job), _command(job, f"{job.name}.yaml"))
+
+
+def start(job: jobs.Job, asked: jobs.Asked) -> int:
+    """Submits the job, and returns sky's exit code."""
+    return jobs.submitted(f"{job.name}.yaml", script(job), lambda path: _command(job, path))
+
 
 def task(job: jobs.Job) -> dict[str, Any]:
     """The task. Raises Mistake where the job says too little."""
@@ -26,7 +38,8 @@ def task(job: jobs.Job) -> dict[str, Any]:
         "envs": dict(job.environment),
         # Without values: `sky jobs launch --secret NAME` takes them from where it runs.
         "secrets": dict.fromkeys(job.secrets),
-        "setup": "\n".join(sky.setup) + "\n",
+        "file_mounts": {folder: {"source": bucket, "mode": "MOUNT"} for folder, bucket in sky.mounts.items()},
+        "setup": "\n".join(sky.setup or _setup(sky.accelerators)) + "\n",
         "run": (
             'export SPEECHLM_COORDINATOR="$(head -n 1 <<< "$SKYPILOT_NODE_IPS"):29400"\n'
             "export SPEECHLM_PROCESSES=$SKYPILOT_NUM_NODES SPEECHLM_PROCESS_ID=$SKYPILOT_NODE_RANK\n"
@@ -41,6 +54,10 @@ def script(job: jobs.Job) -> str:
     return yaml.safe_dump(task(job), sort_keys=False, width=120)
 
 
-def command(job: jobs.Job, path: str) -> list[str]:
-    """What submits the task in a file."""
+def _setup(accelerators: str) -> list[str]:
+    extra = "tpu" if accelerators.startswith("tpu") else "cuda"
+    return ["python3 -m venv .venv", f".venv/bin/pip install -q -c constraints.txt -e '.[{extra}]'"]
+
+
+def _command(job: jobs.Job, path: str) -> list[str]:
     return ["sky", "jobs", "launch", "--yes", *(word for name in job.secrets for word in ("--secret", name)), path]

@@ -3,8 +3,19 @@
 from launch import job as jobs
 from launch import mistakes
 
+ABOUT = "a batch job of Slurm"
 _LEFT_OPEN = ("PATH", "HOME", "USER", "LANG")
 """Variables that a job takes over from whoever submits it, beside its secrets."""
+
+
+def told(job: jobs.Job, asked: jobs.Asked) -> str:
+    """The script, and what submits it."""
+    return jobs.shown(f"{job.name}.sh", script(job), ["sbatch", f"{job.name}.sh"])
+
+
+def start(job: jobs.Job, asked: jobs.Asked) -> int:
+    """Submits the job, and returns sbatch's exit code."""
+    return jobs.submitted(f"{job.name}.sh", script(job), lambda path: ["sbatch", path])
 
 
 def script(job: jobs.Job) -> str:
@@ -28,18 +39,15 @@ export SPEECHLM_COORDINATOR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | h
 trap : TERM
 srun --export=ALL --kill-on-bad-exit=0 bash -c {jobs.shell([_task(job)])} &
 while wait $!; code=$?; kill -0 $! 2>/dev/null; do :; done
-if {_goes_on()} && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {job.retries} ]; then
+# What was cancelled, or is put back by somebody else, is not running any more.
+state="$(scontrol --oneliner show job "$SLURM_JOB_ID")"
+if {_goes_on()} && [[ "$state" == *JobState=RUNNING* ]] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {job.retries} ]; then
     echo "the run ended with code $code; back into the queue"
     scontrol requeue "$SLURM_JOB_ID"
     sleep 60
 fi
 exit "$code"
 """
-
-
-def command(path: str) -> list[str]:
-    """What submits the script in a file."""
-    return ["sbatch", path]
 
 
 def _options(job: jobs.Job) -> list[str]:
