@@ -40,5 +40,5 @@ def write(folder, *, step=20, ended=False, wrote=1000.0):
             part.parent.mkdir(parents=True, exist_ok=True)
             part.touch()
         os.utime(step, (900.0 + saved, 900.0 + saved))
-    for name in ("ledger.jsonl", "metrics.jsonl"):
+    for name in ("recipe.gin", "ledger.jsonl", "metrics.jsonl"):
         os.utime(folder / name, (wrote, wrote))

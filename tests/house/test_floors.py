@@ -243,6 +243,7 @@ OPTIONAL = {
     ),
     ("speechlm_jax.exporters.pytorch.graphs", "torch"),
     ("speechlm_jax.exporters.stand_alone.programs.onnx", "onnxruntime"),
+    ("speechlm_jax.exporters.stand_alone.transcribe", "program"),  # the file beside it
     ("speechlm_jax.data.spread", "apache_beam"),
     ("speechlm_jax.layers.products", "qwix"),
     ("speechlm_jax.whisper_vocabulary", "tokenizers"),

@@ -12,7 +12,7 @@ import small_run
 from launching import slurm_here
 
 PATIENCE_SECONDS = 280.0
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
 @pytest.fixture(scope="module")
