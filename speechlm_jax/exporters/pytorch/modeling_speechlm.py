@@ -207,7 +207,7 @@ class EncoderBlock(nn.Module):
         self.attention = Attention(width, choice["num_heads"])
         self.feed_forward = FeedForward(width, choice["mlp_width"])
 
-    def forward(self, x: torch.Tensor, alive: torch.Tensor, speech: int, rotation: Any) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, alive: torch.Tensor, speech: int | torch.SymInt, rotation: Any) -> torch.Tensor:
         """speech: how many of the places are of speech."""
         if self.conformer:
             x = x + 0.5 * self.first_feed_forward(self.first_norm(x))
@@ -235,7 +235,7 @@ class Encoder(Stack):
     def forward(self, heard: torch.Tensor, read: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
         x = torch.cat([heard + self.audio_D, read + self.inputs_D], dim=1)
         counted = [torch.arange(part.shape[1], device=x.device) for part in (heard, read)]
-        positions = torch.cat(counted).expand(len(x), -1)
+        positions = torch.cat(counted).expand(x.shape[0], -1)
         x, rotation = self.placed(x, positions), self.rotation(positions)
         for block in self.stack:
             x = block(x, alive, heard.shape[1], rotation)
@@ -292,7 +292,7 @@ class Decoder(Stack):
 
     def forward(self, x: torch.Tensor, alive: torch.Tensor, encoded: Any, cache: Any = None) -> torch.Tensor:
         before = alive.shape[1] - x.shape[1]
-        positions = torch.arange(before, alive.shape[1], device=x.device).expand(len(x), -1)
+        positions = torch.arange(before, alive.shape[1], device=x.device).expand(x.shape[0], -1)
         x, rotation = self.placed(x, positions), self.rotation(positions)
         for layer, block in enumerate(self.stack):
             x = block(x, alive, rotation, encoded, cache, layer)
@@ -322,7 +322,7 @@ class Speech(nn.Module):
         return x @ self.projection_CD
 
 
-def frames_of(lengths: torch.Tensor, longest: int, whole: int) -> torch.Tensor:
+def frames_of(lengths: torch.Tensor, longest: int | torch.SymInt, whole: int) -> torch.Tensor:
     """Which frames "B T" hold speech of so many samples, none where half a window does not fit in: whole groups of
     `whole`, two frames or more behind the longest."""
     frames = longest // HOP

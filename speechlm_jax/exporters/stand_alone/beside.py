@@ -24,7 +24,7 @@ def write(loaded: loading.Loaded, folder: pathlib.Path, program: one_program.Pro
     whole_files.write_json(folder / CONFIG, one_program.description(loaded, program, dtype))
 
 
-def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str) -> None:
+def check(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
     """Raises ValueError where the program of a folder writes another text of noise than the model does."""
     program = one_program.transcription(loaded)
     probe = one_program.probe(program)
