@@ -43,7 +43,7 @@ test: .venv/ready
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not faults"
 
 test-faults: .venv/ready
-	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest -v -n $(WORKERS) --dist=worksteal -o faulthandler_timeout=900 tests/faults tests/launching/test_slurm.py
+	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest -v -n $(WORKERS) --dist=worksteal -o faulthandler_timeout=900 tests/faults tests/launching/test_slurm.py tests/launching/test_local.py
 	$(KEEP_MEMORY) $(BIN)/python benchmarks/safeguards.py --into runs/faults/summary.json
 	$(BIN)/python benchmarks/reliability.py runs/faults/summary.json
 

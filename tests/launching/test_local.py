@@ -163,6 +163,7 @@ def test_every_process_knows_its_place(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_four_processes_are_told_to_stop_and_the_run_ends_as_if_they_had_not_been(tmp_path):
     """Told by a signal to one of them, and started again by nobody but the launcher."""
     small_run.write(tmp_path)
