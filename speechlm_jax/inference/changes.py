@@ -36,10 +36,9 @@ def of(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[st
     return told
 
 
-def table(change: Mapping[str, Mapping[str, Mapping[str, Any]]], names: tuple[str, str] = ("before", "after")) -> str:
-    """Changes by task and metric as lines for people. names: of the two."""
-    heads = "".join(f"{name:>10}" for name in (*names, "change"))
-    lines = [f"{'task':<44}{'metric':<28}{heads}  {'95% interval':<20}worse is"]
+def table(change: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Changes by task and metric as lines for people."""
+    lines = [f"{'task':<44}{'metric':<28}{'before':>10}{'after':>10}{'change':>10}  {'95% interval':<20}worse is"]
     for name, changed in change.items():
         for metric, told in changed.items():
             numbers = "".join(_cell(told[key], sign) for key, sign in (("before", ""), ("after", ""), ("change", "+")))

@@ -23,19 +23,21 @@ class Chart(NamedTuple):
     figure: graph_objects.Figure
 
 
+def loss(run: run_files.Run) -> list[Chart]:
+    """Of all heads together; nothing before the first line."""
+    if "loss" not in run.trained:
+        return []
+    return [_curves("Loss", "weighted by Losses.coefficients", {"loss": run.trained["loss"]}, "loss")]
+
+
 def training(run: run_files.Run) -> list[Chart]:
     """What was learned, and what was drawn to learn from."""
-    series = run.trained
-    heads = _named(series, "loss/", depth=1)
-    charts = (
-        [_curves("Loss", "weighted by Losses.coefficients", {"loss": series["loss"]}, "loss")]
-        if "loss" in series
-        else []
-    )
+    series, charts = run.trained, loss(run)
+    heads = _named(series, "loss/")
     if heads:
         charts.append(_curves("Loss by head", "the mean of what each head learns", heads, "loss"))
     for head in heads:
-        tasks = _named(series, f"loss/{head}/", depth=1)
+        tasks = _named(series, f"loss/{head}/")
         if len(tasks) > 1:
             charts.append(_curves(f"Loss of {head} by task", "", tasks, "loss"))
     norms = {name: series[name] for name in ("gradient_norm", "parameter_norm") if name in series}
@@ -52,11 +54,11 @@ def training(run: run_files.Run) -> list[Chart]:
 def data(run: run_files.Run) -> list[Chart]:
     """What was read, and at what pace."""
     series, charts = run.trained, []
-    if shares := _named(series, "share/", depth=1):
+    if shares := _named(series, "share/"):
         charts.append(_stacked("Share of each task", "of the examples, as they were drawn", shares, "share"))
-    if seconds := {name: one for name, one in _named(series, "seconds/", depth=1).items() if any(one[1])}:
+    if seconds := {name: one for name, one in _named(series, "seconds/").items() if any(one[1])}:
         charts.append(_stacked("Speech of each task", "seconds since the line before", seconds, "seconds"))
-    if tokens := {name: one for name, one in _named(series, "tokens/", depth=1).items() if any(one[1])}:
+    if tokens := {name: one for name, one in _named(series, "tokens/").items() if any(one[1])}:
         charts.append(_stacked("Tokens of each task", "since the line before", tokens, "tokens"))
     if run.bad_records:
         reasons = list(run.bad_records)[:12]
@@ -179,10 +181,10 @@ def _lives(run: run_files.Run) -> Chart:
     return Chart("Lives", "from the start of a process to its last line, since the run began", figure)
 
 
-def _named(series: Mapping[str, run_files.Series], prefix: str, *, depth: int) -> dict[str, run_files.Series]:
-    """Those whose name is the prefix and so many parts more, by these."""
+def _named(series: Mapping[str, run_files.Series], prefix: str) -> dict[str, run_files.Series]:
+    """Those whose name is the prefix and one part more, by that."""
     found = {name.removeprefix(prefix): one for name, one in series.items() if name.startswith(prefix)}
-    return {name: one for name, one in found.items() if name.count("/") < depth}
+    return {name: one for name, one in found.items() if "/" not in name}
 
 
 def _curves(

@@ -81,7 +81,7 @@ def _overview(run: run_files.Run, key: str) -> str:
         "bad records": f"{stands.bad_records:,}",
     }
     shown = "".join(f"<div><dt>{name}</dt><dd>{html.escape(value)}</dd></div>" for name, value in cards.items())
-    loss = [chart for chart in charts.training(run) if chart.name == "Loss"]
+    loss = charts.loss(run)
     rows = [
         (name, _number(value), f"{_number(low)} to {_number(high)}") for name, value, low, high in charts.scores(run)
     ]

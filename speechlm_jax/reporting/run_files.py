@@ -30,8 +30,6 @@ class Life(NamedTuple):
     until: float
     step: int | None
     """That it stood at in the end."""
-    seconds: dict[str, float]
-    """By phase."""
 
 
 class Run(NamedTuple):
@@ -83,13 +81,11 @@ def _series(lines: Iterator[dict[str, Any]]) -> dict[str, Series]:
 def _lives(folder: pathlib.Path) -> list[Life]:
     lives: dict[float, Life] = {}
     for line in ledger.lines(folder):
-        began = line["life"]
-        life = lives.get(began, Life(began, began, None, {}))
-        spent = collections.Counter(life.seconds)
-        spent.update(line["seconds"])
-        step = life.step if line["step"] is None else line["step"]
-        lives[began] = Life(began, line["to"], step, dict(spent))
-    return sorted(lives.values())
+        began, step = line["life"], line["step"]
+        if step is None and began in lives:
+            step = lives[began].step
+        lives[began] = Life(began, line["to"], step)
+    return [lives[began] for began in sorted(lives)]
 
 
 def _checkpoints(run: pathlib.Path, steps: list[int]) -> Iterator[Checkpoint]:

@@ -51,8 +51,8 @@ def of(folder: pathlib.Path, now: float) -> Standing:
         raise ValueError(
             f"asking how {folder} stands: it has neither a {ledger.FILE} nor a {kept_recipe.FILE}. Name a run's folder."
         )
-    trained = list(metric_lines.read(folder, "train"))
-    scored = list(metric_lines.read(folder, "evaluation"))
+    told = list(metric_lines.read(folder, "train", "evaluation", "rollback"))
+    trained, scored = ([line for line in told if line["kind"] == kind] for kind in ("train", "evaluation"))
     book = ledger.read(folder) if (folder / ledger.FILE).exists() else None
     last = trained[-1] if trained else {}
     step = max(int(last.get("step", 0)), book.step if book else 0)
@@ -74,7 +74,7 @@ def of(folder: pathlib.Path, now: float) -> Standing:
         eta_seconds=(steps - step) / pace if pace and steps is not None and step < steps else None,
         skipped_steps=sum(int(line.get("skipped_steps") or 0) for line in trained),
         bad_records=int(last.get("bad_records") or 0),
-        rollbacks=len(list(metric_lines.read(folder, "rollback"))),
+        rollbacks=sum(line["kind"] == "rollback" for line in told),
         checkpoints=sorted(saved),
         checkpoint_seconds=now - saved[max(saved)] if saved else None,
         evaluations={name: value for name, value in scored[-1].items() if name != "kind"} if scored else {},
