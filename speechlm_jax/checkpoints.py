@@ -21,7 +21,9 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as preserva
 
 from speechlm_jax import checkpoint_meetings, checkpoint_meta, checkpoint_steps, checksums, parameters, peers, sharding
 
-_ITEMS = ("state", "stream", "meta")
+_SLICE_BYTES = 2**20
+"""At least, of what each of several devices writes of an array that they all have: to cut a small one costs more than
+to write it."""
 _log = logging.getLogger(__name__)
 
 
@@ -82,7 +84,7 @@ class Folder:
                 barrier_sync_fn=self._meetings.meet,
             ),
         )
-        self._manager = ocp.CheckpointManager(self.path, options=options, item_names=_ITEMS)
+        self._manager = ocp.CheckpointManager(self.path, options=options, handler_registry=_handlers())
         # The newest that is left has just been compared.
         self._saved = self._sealed = self._compared = self._agreed_latest()
 
@@ -323,6 +325,17 @@ def _read(folder: epath.Path, wanted: Mapping[str, Any], stored: Mapping[str, An
     lost = [path for path in wanted if not isinstance(arrays.get(path), jax.Array)]
     assert not lost, f"orbax gave no array for {lost}"
     return arrays
+
+
+def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
+    """By which the items of a step are written."""
+    handler = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_SLICE_BYTES)
+    arrays = ocp.type_handlers.create_type_handler_registry((jax.Array, handler))
+    handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    handlers.add("state", ocp.args.PyTreeSave, ocp.PyTreeCheckpointHandler(type_handler_registry=arrays))
+    for item in ("stream", "meta"):
+        handlers.add(item, ocp.args.JsonSave, ocp.JsonCheckpointHandler())
+    return handlers
 
 
 def read_arrays(folder: epath.Path, places: Mapping[str, ocp.RestoreArgs], stored: Iterable[str]) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """What may end a run, or must not: the notice to stop, an evaluation that fails, steps that change nothing any more."""
 
 import json
-import os
 import pathlib
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import process_group
 import pytest
 import small_run
+import warm
 
 from speechlm_jax import checkpoint_meta, checkpoint_steps, checkpoints, cli, endings, limits, whole_files
 from speechlm_jax.data import config
@@ -40,18 +39,7 @@ def batches(folder: pathlib.Path, run: str) -> str:
 LONG = ("--gin.Recipe.steps=30", "--gin.Recipe.evaluation=None", "--gin.Checkpoints.every=1000")
 
 
-def start(command: list[str], **environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "speechlm_jax", *command],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=pathlib.Path(__file__).parents[1],
-    )
-
-
-def wait_for_steps(run: pathlib.Path, processes: list[subprocess.Popen]) -> None:
+def wait_for_steps(run: pathlib.Path, processes: list[warm.Process]) -> None:
     """Returns when some steps are done."""
     metrics = run / "metrics.jsonl"
     while not metrics.exists() or metrics.read_text().count("\n") < 3:
@@ -59,7 +47,7 @@ def wait_for_steps(run: pathlib.Path, processes: list[subprocess.Popen]) -> None
         time.sleep(0.02)
 
 
-def stopped(run: pathlib.Path, processes: list[subprocess.Popen], notice: signal.Signals = signal.SIGTERM) -> list[str]:
+def stopped(run: pathlib.Path, processes: list[warm.Process], notice: signal.Signals = signal.SIGTERM) -> list[str]:
     """What processes said that were told to stop, the last of them alone, after some steps."""
     wait_for_steps(run, processes)
     processes[-1].send_signal(notice)
@@ -69,7 +57,7 @@ def stopped(run: pathlib.Path, processes: list[subprocess.Popen], notice: signal
 
 
 def test_a_run_that_is_stopped_from_the_keyboard_saves_too(folder):
-    (said,) = stopped(folder / "keyboard", [start(words(folder, "keyboard", *LONG))], signal.SIGINT)
+    (said,) = stopped(folder / "keyboard", [warm.Process(words(folder, "keyboard", *LONG))], signal.SIGINT)
     saved = checkpoints.Folder(folder / "keyboard")
     assert saved.latest() and "Traceback" not in said
     saved.close()
@@ -78,7 +66,7 @@ def test_a_run_that_is_stopped_from_the_keyboard_saves_too(folder):
 @pytest.mark.parametrize(("notice", "code"), [(signal.SIGTERM, 42), (signal.SIGINT, 130)])
 def test_a_run_that_is_stopped_while_it_compiles_ends_at_once_and_can_be_started_again(folder, notice, code):
     run = f"compiling{code}"
-    process = start(words(folder, run, *LONG))
+    process = warm.Process(words(folder, run, *LONG))
     assert process.stdout is not None
     assert any("compiling the step" in line for line in process.stdout)
     process.send_signal(notice)
@@ -92,7 +80,7 @@ def test_a_run_that_is_stopped_while_it_compiles_ends_at_once_and_can_be_started
 
 def test_a_run_that_is_told_to_stop_saves_ends_with_42_and_goes_on_bit_for_bit(folder):
     assert cli.main(words(folder, "whole", *LONG)) == 0
-    (said,) = stopped(folder / "parts", [start(words(folder, "parts", *LONG))])
+    (said,) = stopped(folder / "parts", [warm.Process(words(folder, "parts", *LONG))])
     step = checkpoint_steps.latest(folder / "parts" / "checkpoints")
     assert step is not None and 3 <= step < 30
     assert re.search(rf"stands at step {step} of 30, \d+\.\d s after it was told", said)
@@ -103,12 +91,12 @@ def test_a_run_that_is_told_to_stop_saves_ends_with_42_and_goes_on_bit_for_bit(f
 
 
 def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
-    group = [start(words(folder, "group", *LONG), **told) for told in process_group.environments(2)]
+    group = [warm.Process(words(folder, "group", *LONG), **told) for told in process_group.environments(2)]
     said = stopped(folder / "group", group, signal.SIGINT)
     step = checkpoint_steps.latest(folder / "group" / "checkpoints")
     assert step is not None and all(f"stands at step {step} of 30" in text for text in said)
     # One that goes on, and is told while it compiles.
-    group = [start(words(folder, "group", *LONG), **told) for told in process_group.environments(2)]
+    group = [warm.Process(words(folder, "group", *LONG), **told) for told in process_group.environments(2)]
     assert group[0].stdout is not None and any("compiling the step" in line for line in group[0].stdout)
     group[1].send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=200)[0] for process in group]
@@ -120,7 +108,7 @@ def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
     assert batches(folder, "group") == batches(folder, "whole")
 
 
-def ended_by(failing: int, why: str, group: list[subprocess.Popen]) -> None:
+def ended_by(failing: int, why: str, group: list[warm.Process]) -> None:
     """Sees to it that a group ends with the code and the words of the process that fails."""
     said = [process.communicate(timeout=100)[0] for process in group]
     assert [process.returncode for process in group] == [endings.MISTAKE] * 2, said
@@ -134,7 +122,7 @@ def test_a_process_of_a_group_that_fails_ends_the_others_with_its_code_and_its_w
         """The second process has bindings of its own."""
         environments = process_group.environments(2)
         return [
-            start(words(folder, run, "--gin.Recipe.steps=30", *(own * number)), **told)
+            warm.Process(words(folder, run, "--gin.Recipe.steps=30", *(own * number)), **told)
             for number, told in enumerate(environments)
         ]
 
@@ -146,7 +134,7 @@ def test_a_process_of_a_group_that_fails_ends_the_others_with_its_code_and_its_w
 
 def test_a_process_of_a_group_that_is_told_again_ends_at_once(folder):
     heartbeat = {"SPEECHLM_HEARTBEAT_SECONDS": "10"}
-    group = [start(words(folder, "again", *LONG), **told, **heartbeat) for told in process_group.environments(2)]
+    group = [warm.Process(words(folder, "again", *LONG), **told, **heartbeat) for told in process_group.environments(2)]
     wait_for_steps(folder / "again", group)
     # Nobody can agree with it.
     group[0].send_signal(signal.SIGSTOP)

@@ -19,6 +19,7 @@ import pytest
 import rows
 import small_run
 import soundfile
+import warm
 from flax import nnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -238,7 +239,7 @@ def test_a_whisper_that_was_trained_further_goes_out_and_comes_in_again(run, sai
         *("--gin.Evaluation.every=3", "--gin.Evaluation.decode_steps=4"),
     ]
     # One process has one vocabulary.
-    subprocess.run([sys.executable, "-m", "speechlm_jax", "train", *files, *bindings], check=True)
+    warm.run("train", *files, *bindings)
     losses = small_run.losses(tmp_path / "tuned")
     assert losses[3] < losses[1]
     out = ["export", "--exporter=whisper", f"--checkpoint={tmp_path}/tuned", f"--out={tmp_path}/out"]

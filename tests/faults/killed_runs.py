@@ -14,11 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import process_group
+import warm
 
 from speechlm_jax import checkpoint_meta, checkpoint_report, checkpoint_steps, endings
 
 Phase = Literal["compile", "step", "save", "evaluation", "data"]
-PHASES: tuple[Phase, ...] = ("compile", "step", "save", "evaluation", "data")
+PHASES: tuple[Phase, ...] = ("compile", "data", "step", "save", "evaluation")
+"""In the order in which a short run may be killed in each."""
 STEPS, EVERY = 20, 4
 SHORT_STEPS = 12
 SHORT = (f"--gin.Recipe.steps={SHORT_STEPS}",)
@@ -36,7 +38,7 @@ BINDINGS = (
     "--gin.Evaluation.max_examples=2",
     "--gin.Optimizer.ema_decay=0.9",
 )
-STARTED: list[subprocess.Popen] = []
+STARTED: list[subprocess.Popen | warm.Process] = []
 """Every process, so that a test that fails leaves none behind."""
 
 
@@ -46,28 +48,8 @@ class Point:
 
     phase: Phase
     notice: signal.Signals
-    processes: int
     whom: Literal["first", "last", "all"]
     """The first holds the service by which the others meet."""
-
-    def __str__(self) -> str:
-        return f"{self.notice.name}-{self.whom}-of-{self.processes}-{self.phase}"
-
-
-_ONE: tuple[Literal["first", "last"], ...] = ("first", "last")
-
-
-def points() -> list[Point]:
-    """Every phase with every way to kill: one of two processes, the first or the last by turns, and once the first of
-    four; or all there are, of one, and of two at a step."""
-    every = [
-        Point(phase, notice, processes, whom)
-        for number, phase in enumerate(PHASES)
-        for notice in (signal.SIGTERM, signal.SIGKILL)
-        for processes, whom in ((2, _ONE[number % 2]), (2 if phase == "step" else 1, "all"))
-    ]
-    every[every.index(Point("data", signal.SIGKILL, 2, "first"))] = Point("data", signal.SIGKILL, 4, "first")
-    return every
 
 
 class Run:
@@ -108,18 +90,15 @@ class Run:
             *BINDINGS,
             *bindings,
         ]
-        self.processes = []
+        self.processes: list[subprocess.Popen | warm.Process] = []
         for number, environment in enumerate(alone):
-            with open(self._said(number), "w") as said:
-                self.processes.append(
-                    subprocess.Popen(
-                        [*inside, sys.executable, "-m", "speechlm_jax", *words],
-                        env={**environment, **told},
-                        stdout=said,
-                        stderr=subprocess.STDOUT,
-                        cwd=pathlib.Path(__file__).parents[2],
-                    )
-                )
+            environment, said = {**environment, **told}, self._said(number)
+            if not inside:
+                self.processes.append(warm.Process(words, said, **environment))
+                continue
+            command = [*inside, sys.executable, "-m", "speechlm_jax", *words]
+            with open(said, "w") as out:
+                self.processes.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out, cwd=warm.ROOT))
 
         STARTED.extend(self.processes)
 
@@ -136,27 +115,28 @@ class Run:
             time.sleep(0.002)
 
     def reach(self, phase: Phase, chance: random.Random) -> None:
-        """Waits until a short run is at some moment of a phase."""
-        saved, shown = self.path / "checkpoints", self.path / "metrics.jsonl"
-        after = chance.randrange(1, SHORT_STEPS // EVERY) * EVERY
+        """Waits until a run is at some moment of a phase, which is to come from where it stands."""
+        saved, stands = self.path / "checkpoints", self.published()
+        after = stands + chance.randrange(1, 3)
         match phase:
             case "compile":
                 self.wait_until(lambda: "compiling the step" in self.said())
                 time.sleep(chance.uniform(0, 1))
             case "step":
-                self.wait_until(lambda: shown.exists() and shown.read_text().count('"train"') > after)
+                self.wait_until(lambda: self.done() >= after)
                 time.sleep(chance.uniform(0, 0.2))
             case "save":
                 # The tables of checksums are made and the step is named only at its end.
-                self.wait_until(lambda: any(saved.glob(f"{after}.orbax-checkpoint-tmp*")))
+                step = (stands // EVERY + 1) * EVERY
+                self.wait_until(lambda: any(saved.glob(f"{step}.orbax-checkpoint-tmp*")))
                 time.sleep(chance.uniform(0, 0.02))
             case "evaluation":
                 self.wait_until(lambda: self.said().count("evaluating ") > 0)
                 time.sleep(chance.uniform(0, 0.2))
             case "data":
-                self.wait_until(lambda: shown.exists() and shown.read_text().count('"train"') > after)
+                self.wait_until(lambda: self.done() >= after)
                 self.gate.touch()
-                self._wait_until_still(shown)
+                self._wait_until_still(self.path / "metrics.jsonl")
 
     def kill(self, point: Point) -> None:
         """Sends the notice, and sees that all end in bounded time."""

@@ -97,7 +97,7 @@ def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monk
 
 def test_a_source_that_shrank_is_told_before_a_step_is_done(folder):
     run = after_some_steps(folder, "shrunk", 1)
-    run.kill(killed_runs.Point("step", signal.SIGTERM, 1, "all"))
+    run.kill(killed_runs.Point("step", signal.SIGTERM, "all"))
     stood = run.published()
     path = folder / "manifest.jsonl"
     text = path.read_text()

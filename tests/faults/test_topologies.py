@@ -15,7 +15,7 @@ def test_one_process_then_two_then_four_then_one_read_what_one_reads(folder, fau
         part = killed_runs.Run(folder, "parts", processes)
         wanted = 4 * number + 5
         part.wait_until(lambda part=part, wanted=wanted: part.done() >= wanted)
-        part.kill(killed_runs.Point("step", signal.SIGTERM, processes, "all"))
+        part.kill(killed_runs.Point("step", signal.SIGTERM, "all"))
         assert wanted <= part.published() < killed_runs.STEPS
     last = killed_runs.Run(folder, "parts", 1)
     last.end()

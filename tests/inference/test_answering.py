@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 import time
 
 import jax
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import rows
 import soundfile
+import warm
 from inference import untrained
 
 from speechlm_jax import cli, vocabulary
@@ -231,10 +230,11 @@ def test_a_command_that_is_killed_goes_on_behind_its_lines(folder, tmp_path, cap
     assert cli.main(["infer", f"--out={tmp_path}/whole.jsonl", *words]) == 0
     out, begun = tmp_path / "killed.jsonl", []
     for least in (1, 9):
-        with subprocess.Popen([sys.executable, "-m", "speechlm_jax", "infer", f"--out={out}", *words]) as process:
-            while process.poll() is None and len(_lines(tmp_path)) < least:
-                time.sleep(0.01)
-            process.kill()
+        process = warm.Process(["infer", f"--out={out}", *words])
+        while process.poll() is None and len(_lines(tmp_path)) < least:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
         begun.append(len(_lines(tmp_path)))
     assert 0 < begun[0] < begun[1] < 40 and not out.exists()
     assert cli.main(["infer", f"--out={out}", *words]) == 0

@@ -2,11 +2,10 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import pytest
 import small_run
+import warm
 
 from speechlm_jax import cli
 from speechlm_jax.inference import changes, scoring
@@ -138,7 +137,7 @@ def test_checkpoints_of_two_vocabularies_are_not_compared(folder, tmp_path, caps
     assert cli.main(["data", recipe, "--train_vocabulary=450"]) == 0
     # A process has one vocabulary, and this one has that of the folder.
     train = ["train", recipe, "--gin.Recipe.steps=1", "--gin.Recipe.evaluation=None"]
-    subprocess.run([sys.executable, "-m", "speechlm_jax", *train], cwd=cli.ROOT, check=True, capture_output=True)
+    warm.run(*train)
     capsys.readouterr()
     assert cli.main(["evaluate", f"--checkpoint={folder}/tuned", f"--before={tmp_path}/run"]) == 2
     told = capsys.readouterr().err

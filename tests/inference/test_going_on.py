@@ -1,14 +1,13 @@
 """A command that was ended goes on behind what it had done, and ends as if it had not been."""
 
 import json
-import subprocess
-import sys
 import time
 
 import pytest
 import small_run
 import tiny_evaluation
 import tiny_text
+import warm
 
 from speechlm_jax import vocabulary
 from speechlm_jax.inference import going_on, kept_batches
@@ -75,28 +74,23 @@ def test_an_evaluation_that_was_ended_scores_only_what_is_left(tmp_path, claims)
 def test_scores_of_a_command_that_is_killed_are_those_of_one_that_is_not(tmp_path):
     small_run.write(tmp_path)
     recipe = f"--gin_file={tmp_path}/recipe.gin"
-    run("data", recipe, "--train_vocabulary=460")
-    run("train", recipe, "--gin.Recipe.steps=3")
+    warm.run("data", recipe, "--train_vocabulary=460")
+    warm.run("train", recipe, "--gin.Recipe.steps=3")
     words = [f"--checkpoint={tmp_path}/run", "--task=manifest", "--split=train", "--rows=1", "--beam=2"]
-    run("evaluate", *words, f"--json={tmp_path}/whole.json")
+    warm.run("evaluate", *words, f"--json={tmp_path}/whole.json")
     begun = []
     for least in (2, 8):
-        command = [sys.executable, "-m", "speechlm_jax", "evaluate", *words, f"--json={tmp_path}/killed.json"]
-        with subprocess.Popen(command) as process:
-            while process.poll() is None and _done(tmp_path) < least:
-                time.sleep(0.01)
-            process.kill()
+        process = warm.Process(["evaluate", *words, f"--json={tmp_path}/killed.json"])
+        while process.poll() is None and _done(tmp_path) < least:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
         begun.append(_done(tmp_path))
     assert 0 < begun[0] < begun[1] and not (tmp_path / "killed.json").exists()
-    run("evaluate", *words, f"--json={tmp_path}/killed.json")
+    warm.run("evaluate", *words, f"--json={tmp_path}/killed.json")
     killed, whole = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("killed", "whole"))
     assert {**killed, "seconds": 0} == {**whole, "seconds": 0} and not list(tmp_path.glob("*.part"))
     assert whole["decoding"]["beam"] == 2 and "Recipe" in whole["recipe"] and "whisper-normalizer" in whole["versions"]
-
-
-def run(*words):
-    """In a process of its own: one process has one vocabulary."""
-    subprocess.run([sys.executable, "-m", "speechlm_jax", *words], check=True)
 
 
 def _done(folder):

@@ -1,0 +1,102 @@
+"""Processes that run the command line, forked from one that has imported its libraries: real ones, which spare the
+seconds of processor time that TensorFlow, JAX and the rest take to be imported by each."""
+
+import multiprocessing
+import os
+import pathlib
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+
+ROOT = pathlib.Path(__file__).parents[1]
+_context = multiprocessing.get_context("forkserver")
+# Nothing here makes a device, whose threads no fork would have.
+_context.set_forkserver_preload(["tensorflow", "seqio", "librosa", "speechlm_jax.train", "speechlm_jax.evaluate"])
+
+
+class Process:
+    """`speechlm` with some words, begun: with the methods of subprocess.Popen that tests use. What it writes to both
+    streams goes to `said`, or is given by `communicate`."""
+
+    def __init__(self, words: Sequence[object], said: pathlib.Path | None = None, **environment: str):
+        """environment: what differs from that of the test."""
+        self._said = said or pathlib.Path(tempfile.mkstemp(suffix=".txt")[1])
+        self._said.touch()
+        told = {**os.environ, **environment}
+        self._process = _context.Process(target=_run, args=([str(word) for word in words], told, str(self._said)))
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """As subprocess tells it: less than 0 for the signal that ended the process."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """The exit code, if it has ended."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, once it has ended."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("speechlm", timeout or 0.0)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """What it has written, once it has ended."""
+        self.wait(timeout)
+        return self._said.read_text(), None
+
+    def send_signal(self, notice: signal.Signals) -> None:
+        """To the process, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, notice)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+def run(*words: object, **environment: str) -> str:
+    """What a command writes to both streams, which is to end well."""
+    process = Process(words, **environment)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
+def _run(words: list[str], environment: dict[str, str], said: str) -> None:
+    """In the process that was forked: all that a new interpreter would have done."""
+    own = os.open(said, os.O_WRONLY | os.O_APPEND)
+    sys.stdout.flush(), sys.stderr.flush()
+    os.dup2(own, 1), os.dup2(own, 2)
+    former = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    sys.path[:0] = [str(ROOT), *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    _read_again(former)
+    sys.argv = ["speechlm", *words]
+    runpy.run_module("speechlm_jax", run_name="__main__")
+
+
+def _read_again(former: Mapping[str, str]) -> None:
+    """What was read from the environment, the terminal and the clock when modules were imported."""
+    import jax
+
+    from speechlm_jax import runtime
+
+    for name, value in os.environ.items():
+        key = name.lower()
+        if name.startswith("JAX_") and value != former.get(name) and key in jax.config.values:
+            stands = jax.config.values[key]
+            jax.config.update(key, type(stands)(value) if isinstance(stands, int | float) else value)
+    runtime._WATCHED = False
+    runtime.BEGAN = time.monotonic()
+    runtime._beginnings = iter([runtime.BEGAN])
