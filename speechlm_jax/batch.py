@@ -84,6 +84,11 @@ class Batch(NamedTuple):
     target_audio: AudioLane | None
     segments: Segments
 
+    def segment_ids(self) -> dict[str, Any]:
+        """Of each lane that there is, the segment that every place belongs to, "B S"."""
+        lanes = {name: getattr(self, name) for name in ("audio", "inputs", "targets", "target_audio")}
+        return {name: lane.segment_ids for name, lane in lanes.items() if lane is not None}
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:

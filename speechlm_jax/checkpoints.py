@@ -197,6 +197,11 @@ class Folder:
         """The latest step as the first process sees it: of what one has renamed, others may see the former name."""
         return peers.said_by_the_first(self.latest() or 0) or None
 
+    @property
+    def published(self) -> int | None:
+        """The last step that this process knows to be whole on the disk."""
+        return self._sealed
+
     def latest(self) -> int | None:
         """The step to go on from."""
         return checkpoint_steps.latest(self.path)

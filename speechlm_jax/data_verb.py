@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import pathlib
 from typing import Any
 
 from speechlm_jax import runtime, whole_files
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="a task or mixture to look at in place of the recipe's")
     parser.add_argument("--limit", type=int, help="export: at most this many records, from the first")
     parser.add_argument("--json", help="write the report here as JSON")
+    parser.add_argument("--html", help="write it here as a page, with pictures and samples to listen to")
 
 
 def run(
@@ -46,6 +48,7 @@ def run(
     task: str | None = None,
     limit: int | None = None,
     json: str | None = None,
+    html: str | None = None,
 ) -> dict[str, Any]:
     """Reports what a mixture yields: records, hours, lengths by lane, how many examples do not fit the row, rates asked
     and realised, useful share of each lane when packed, bad records, and a few examples in words; or trains the
@@ -68,6 +71,7 @@ def run(
     there.check_data(data, with_vocabulary=train_vocabulary is None and export is None)
     whole_files.check_folder(export, "--export")
     whole_files.check_file(json, "--json")
+    whole_files.check_file(html, "--html")
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.data import report
 
@@ -78,4 +82,10 @@ def run(
     if train_vocabulary is not None:
         codes = [code for code in languages.split(",") if code]
         return report.train_vocabulary(data, train_vocabulary, fields=list(text_field) or None, languages=codes)
-    return report.report(data, seed=seed, examples=examples, show=show, propose_row=propose_row, json_path=json)
+    looked = report.report(data, seed=seed, examples=examples, show=show, propose_row=propose_row, json_path=json)
+    if html is not None:
+        from speechlm_jax.reporting import mixture
+
+        whole_files.write_text(pathlib.Path(html), mixture.write(looked, data))
+        runtime.say(f"wrote {html}")
+    return looked.found

@@ -44,6 +44,7 @@ training.Checkpoints.every = 2
 training.Evaluation.every = 6
 training.Evaluation.max_examples = 6
 training.Evaluation.decode_steps = 8
+training.Evaluation.shown = 0
 """
 
 

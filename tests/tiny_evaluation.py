@@ -104,9 +104,10 @@ def scores(
     row: batch.Row = ROW,
     between: Callable[[], None] = lambda: None,
     kept: kept_batches.Kept | None = None,
+    shown: int = 0,
 ) -> dict:
-    """Scores in all processes; see `task`, `model` and Evaluator.score. ctc: whether the run has that loss head. No
-    record may be bad."""
+    """Scores in all processes; see `task`, `model` and Evaluator.score. ctc: whether the run has that loss head. shown:
+    of Evaluator. No record may be bad."""
     features.bind(words.path)
     graphdef, params, mesh = model(words, matching=matching)
     evaluator = evaluation.Evaluator(
@@ -121,6 +122,7 @@ def scores(
         mesh=mesh,
         heads=heads.load(["targets", "masked_tokens", *(["ctc"] if ctc else []), *(["matching"] if matching else [])]),
         decode_steps=decode_steps,
+        shown=shown,
     )
     return evaluator.score(params, task(claims=claims, weights=weights), "test", between=between, kept=kept)
 

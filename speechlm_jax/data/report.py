@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,9 +28,20 @@ _FEW = 20
 UNITS = {"audio": "positions", "inputs": "tokens", "targets": "tokens", "target_audio": "steps"}
 
 
+class Looked(NamedTuple):
+    """What was found of a mixture, and from what."""
+
+    found: dict[str, Any]
+    """As `data_verb.run` returns it."""
+    tasks: list[str]
+    drawn: list[dict[str, Any]]
+    """Examples, whose 'task' is a number of `tasks`."""
+    vocabulary: Any
+
+
 def report(
     data: config.Data, *, seed: int, examples: int, show: int, propose_row: bool, json_path: str | None
-) -> dict[str, Any]:
+) -> Looked:
     """Draws `examples` examples as training would, whatever room the row has, and tells what they are; see
     `data_verb.run`."""
     registration.register(data)
@@ -85,7 +96,7 @@ def report(
         print(_in_words(example, tasks[example["task"]].name, words))
     if json_path is not None:
         whole_files.write_json(json_path, found)
-    return found
+    return Looked(found, [task.name for task in tasks], drawn, words)
 
 
 def train_vocabulary(

@@ -13,7 +13,7 @@ from flax import nnx
 from speechlm_jax import label_metrics, metrics, runtime, vocabulary
 from speechlm_jax.data import batches, config, one_pass, quarantine
 from speechlm_jax.inference import config as decoding_config
-from speechlm_jax.inference import eval_step, generate, hypotheses, kept_batches, listening, speaking
+from speechlm_jax.inference import eval_step, generate, hypotheses, kept_batches, listening, looking, speaking
 from speechlm_jax.models import config as model_config
 
 
@@ -23,7 +23,7 @@ class Evaluator:
 
     heads: loss heads by name. model: what the graph is made of; only one that writes speech needs it. decode_steps:
     tokens that the decoder may write; None: as many as a row's targets. decoding: how its text is looked for.
-    listener: what writes down the speech that is made of texts.
+    listener: what writes down the speech that is made of texts. shown: how many examples of a task are looked into.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Evaluator:
         decode_steps: int | None = None,
         decoding: decoding_config.Search = decoding_config.GREEDY,
         listener: listening.Listener | None = None,
+        shown: int = 0,
     ):
         self._vocabulary, self._data, self._mesh, self._heads = vocabulary, data, mesh, heads
         self._listener = listener
@@ -53,6 +54,7 @@ class Evaluator:
             forbidden=hypotheses.Forbidden(vocabulary.forbidden, vocabulary.forbidden_first),
         )
         self._losses = eval_step.make(graphdef, heads, mesh=mesh)
+        self._looker = looking.Looker(graphdef, vocabulary=vocabulary, data=data, mesh=mesh, count=shown)
 
     def score(
         self,
@@ -74,7 +76,8 @@ class Evaluator:
         an argument `scores` is given log P(target) of each example. Where examples say of what kind they are, metrics
         are told by kind as well. Examples of weight 0 are left out of metrics, as they are of losses. `between` is
         called before every batch. kept: batches that need not be scored again, and that are to be kept. resamples: the
-        scores of a bootstrap's resamples are told, too, and `examples_hash` which examples they are of.
+        scores of a bootstrap's resamples are told, too, and `examples_hash` which examples they are of. `shown`: those
+        that were looked into (shown.Shown), where the evaluator is to.
         """
         try:
             scores = self._scores(params, task, split, limit, between, kept)
@@ -135,7 +138,10 @@ class Evaluator:
         # Not by where rows had room: another model's rows are others.
         told.sort(key=lambda one: one_pass.text_of(one.example["id"]))
         spoken.sort(key=lambda one: one_pass.text_of(one.example["id"]))
-        return scores | self._text_metrics(task, told) | self._speech_metrics(task, spoken)
+        scores |= self._text_metrics(task, told) | self._speech_metrics(task, spoken)
+        if chosen := looking.choose(told, spoken, self._looker.count):
+            scores["shown"] = self._looker(params, task.name, chosen)
+        return scores
 
     def _found(self, params: Any, task: seqio.Task, packed: batches.Packed) -> kept_batches.Found:
         """What the model says of the examples of a batch."""

@@ -39,7 +39,7 @@ class Ctc(NamedTuple):
     """Those of the blank."""
 
 
-class _Heard(NamedTuple):
+class Heard(NamedTuple):
     """The same of all rows, on the device."""
 
     path: Int[Array, "B P"]
@@ -208,7 +208,7 @@ def _decode(
     aligned: jax.Array,
     prompts: jax.Array,
     lengths: jax.Array,
-) -> tuple[hypotheses.Texts | None, _Heard | None]:
+) -> tuple[hypotheses.Texts | None, Heard | None]:
     """What the decoder writes, and what the CTC head says."""
     search, language_model = asked.search, None
     with contextlib.ExitStack() as models:
@@ -228,19 +228,20 @@ def _decode(
             scorers = beam.Scorers(ctc, frame_ids, aligned, language_model, asked.labels, asked.forbidden)
             given = (rows, encoded, prompts, lengths)
             found = beam.Beam(model, *given, search, scorers, max_steps=asked.steps).search()
-        return found, None if ctc is None else _told(
-            ctc, rows, model.choice.subsampling, found if asked.times else None
-        )
+        best_BEU = None if found is None or not asked.times else found.tokens[:, :, 0]
+        return found, None if ctc is None else heard(ctc, rows, model.choice.subsampling, best_BEU)
 
 
-def _told(logits: Float[Array, "B P V"], rows: batch.Batch, subsampling: int, found: hypotheses.Texts | None) -> _Heard:
-    """What the CTC head says, of the best of the texts too."""
+def heard(
+    logits: Float[Array, "B P V"], rows: batch.Batch, subsampling: int, tokens: Int[Array, "B E U"] | None
+) -> Heard:
+    """What the CTC head says, of these tokens of each segment too."""
     path_BP = logits.argmax(-1)
-    if found is None or rows.audio is None:
-        return _Heard(path_BP, None, None)
+    if tokens is None or rows.audio is None:
+        return Heard(path_BP, None, None)
     log_probs_BPV = jax.nn.log_softmax(logits)
     # A dead position has some segment's tokens, and is not read.
     lines_BP = jnp.maximum(rows.audio.segment_ids[:, ::subsampling] - 1, 0)
-    tokens_BPU = jnp.take_along_axis(found.tokens[:, :, 0], lines_BP[:, :, None], axis=1)
+    tokens_BPU = jnp.take_along_axis(tokens, lines_BP[:, :, None], axis=1)
     labels_BPU = jnp.take_along_axis(log_probs_BPV, tokens_BPU, axis=-1)
-    return _Heard(path_BP, labels_BPU, log_probs_BPV[:, :, vocabulary.PAD])
+    return Heard(path_BP, labels_BPU, log_probs_BPV[:, :, vocabulary.PAD])

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,9 @@ from speechlm_jax.models import config, encoder, parts
 
 _LANE_IDS = 2**16
 """More than a row has segments."""
+Watch = Callable[[attention.Attention, Float[Array, "B U D"], attention.Memory, masks.SegmentMask], Any]
+"""What is to be known of how a block looks at the encoder: (its attention, what asks, what is looked at, who may look
+at whom) -> arrays. It computes the looks itself, for no fused kernel has them."""
 
 
 class Block(nnx.Module):
@@ -26,7 +29,6 @@ class Block(nnx.Module):
 
     def __init__(self, choice: config.Model, *, rngs: nnx.Rngs):
         self.rate = choice.dropout
-        self.guided_heads = 0 if choice.speech_out is None else choice.speech_out.guided_heads
         branches = 4 if choice.decoder_kernel else 3
         out_scale = 1 / math.sqrt(branches * choice.decoder_layers)
         width = choice.width
@@ -52,10 +54,10 @@ class Block(nnx.Module):
         rotation: positions.Rotation | None,
         encoded: Float[Array, "B S D"] | None,
         cross_mask: masks.SegmentMask | None,
-        distance: Float[Array, "B U S"] | None,
+        watch: Watch | None,
         key: PRNGKeyArray | None,
-    ) -> tuple[Float[Array, "B U D"], Float[Array, "B U"] | None]:
-        """Also the mean of `distance` over where the guided heads look. `ids` tell lanes apart as well as segments."""
+    ) -> tuple[Float[Array, "B U D"], Any]:
+        """Also what `watch` found. `ids` tell lanes apart as well as segments."""
         branches = 4 if self.kernel else 3
         keys = [None] * branches if key is None else list(jax.random.split(key, branches))
 
@@ -64,19 +66,14 @@ class Block(nnx.Module):
 
         if self.kernel:
             x += drop(self.convolution(self.convolution_norm(x), ids))
-        y_BUD, strays_BU = self.attention_norm(x), None
+        y_BUD, watched = self.attention_norm(x), None
         x += drop(self.attention(y_BUD, self.attention.memory(y_BUD, rotation), mask, rotation))
         if encoded is not None and cross_mask is not None:
             y_BUD, memory = self.cross_norm(x), self.cross_attention.memory(encoded)
-            if distance is not None:
-                looks_BHUS = dot_products.probabilities(
-                    self.cross_attention.queries(y_BUD)[:, :, : self.guided_heads],
-                    memory.keys[:, :, : self.guided_heads],
-                    cross_mask.pairs(),
-                )
-                strays_BU = jnp.einsum("BHUS,BUS->BU", looks_BHUS, distance) / self.guided_heads
+            if watch is not None:
+                watched = watch(self.cross_attention, y_BUD, memory, cross_mask)
             x += drop(self.cross_attention(y_BUD, memory, cross_mask))
-        return x + drop(self.feed_forward(self.norm(x))), strays_BU
+        return x + drop(self.feed_forward(self.norm(x))), watched
 
     def step(
         self,
@@ -154,10 +151,10 @@ class Decoder(nnx.Module):
         encoded: encoder.Encoded | None,
         key: PRNGKeyArray | None = None,
         *,
-        distance: Float[Array, "B U S"] | None = None,
-    ) -> tuple[list[Float[Array, "B _ D"]], Float[Array, "B U"] | None]:
-        """Hidden states at every step of each lane; and of each step the mean `distance` to where the guided heads of
-        all layers look, None without it. The steps of a segment stand in order, and lanes do not see each other."""
+        watch: Watch | None = None,
+    ) -> tuple[list[Float[Array, "B _ D"]], Any]:
+        """Hidden states at every step of each lane; and what `watch` found in each layer, stacked "L ...". The steps of
+        a segment stand in order, and lanes do not see each other."""
         ids_BU = jnp.concatenate([lane.segment_ids for lane in lanes], axis=1)
         own_ids_BU = own_ids([lane.segment_ids for lane in lanes])
         mask = masks.SegmentMask(own_ids_BU, own_ids_BU, causal=True)
@@ -173,10 +170,9 @@ class Decoder(nnx.Module):
             keys = jax.random.split(stack_key, self.choice.decoder_layers)
             x_BUD = dropout.dropout(x_BUD, self.choice.dropout, own_key)
 
-        def body(block: Block, x_BUD: Array, key: PRNGKeyArray | None) -> tuple[Array, Array | None]:
-            return block(x_BUD, own_ids_BU, mask, rotation, hidden_BSD, cross_mask, distance, key)
+        def body(block: Block, x_BUD: Array, key: PRNGKeyArray | None) -> tuple[Array, Any]:
+            return block(x_BUD, own_ids_BU, mask, rotation, hidden_BSD, cross_mask, watch, key)
 
-        x_BUD, strays_LBU = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat, scan=self.choice.scan)
+        x_BUD, watched = stack.run(self.stack, body, x_BUD, keys, remat=self.choice.remat, scan=self.choice.scan)
         edges = list(itertools.accumulate(lane.segment_ids.shape[1] for lane in lanes))[:-1]
-        strays_BU = None if strays_LBU is None else jnp.mean(strays_LBU, axis=0)
-        return jnp.split(self.norm(x_BUD), edges, axis=1), strays_BU
+        return jnp.split(self.norm(x_BUD), edges, axis=1), watched

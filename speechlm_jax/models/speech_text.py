@@ -18,6 +18,7 @@ from speechlm_jax.models import (
     frontends,
     heads,
     log_mel,
+    looks,
     masking,
     speech_out,
     stepping,
@@ -83,8 +84,31 @@ class SpeechText(nnx.Module):
         self, batch: batches.Batch, encoded: encoder.Encoded | None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Float[Array, "B U V"] | None, speech_out.Told | None]:
         """Logits of the targets lane and of the target_audio lane, from what stands before in a segment's own lane."""
-        lanes, truth_BYRM = [], None
         speech_key, stack_key = (None, None) if key is None else jax.random.split(key)
+        lanes, truth_BYRM = self._decoder_lanes(batch, speech_key)
+        if not lanes:
+            return None, None
+        distance_BUS = self._distance(lanes, batch, encoded)
+        watch = None if distance_BUS is None else looks.strays(distance_BUS, self.choice)
+        hidden, strays_LBU = self.decoder(lanes, encoded, stack_key, watch=watch)
+        told = None if truth_BYRM is None else self.speech_out.out_of(hidden[-1], truth_BYRM)
+        if told is not None and strays_LBU is not None:
+            told = told._replace(strays=jnp.mean(strays_LBU, axis=0)[:, -told.stop.shape[1] :])
+        return None if batch.targets is None else self.text.logits(hidden[0]), told
+
+    def looks(self, batch: batches.Batch, encoded: encoder.Encoded | None) -> looks.Looks | None:
+        """Where the decoder looks, with the true tokens and frames before each step; None where it writes nothing or
+        there is nothing to look at."""
+        lanes, _ = self._decoder_lanes(batch, None)
+        if not lanes or encoded is None:
+            return None
+        return self.decoder(lanes, encoded, watch=looks.most_decided)[1]
+
+    def _decoder_lanes(
+        self, batch: batches.Batch, key: PRNGKeyArray | None
+    ) -> tuple[list[encoder.Lane], Int[Array, "B Y R M"] | None]:
+        """What the decoder is given of each lane that it writes, text first; and the levels of the speech."""
+        lanes, truth_BYRM = [], None
         if batch.targets is not None:
             lane = batch.targets
             before_BU = jnp.where(lane.positions == 0, vocabulary.BOS, _shifted(lane.tokens))
@@ -95,16 +119,9 @@ class SpeechText(nnx.Module):
             positions_BY = audio.positions[:, ::reduction] // reduction
             # Before the first step stands silence: every channel at its lowest level.
             before_BYRM = jnp.where((positions_BY == 0)[:, :, None, None], 0, _shifted(truth_BYRM))
-            hidden_BYD = self.speech_out.into(before_BYRM, speech_key)
+            hidden_BYD = self.speech_out.into(before_BYRM, key)
             lanes.append(encoder.Lane(hidden_BYD, audio.segment_ids[:, ::reduction], positions_BY))
-        if not lanes:
-            return None, None
-        distance_BUS = self._distance(lanes, batch, encoded)
-        hidden, strays_BU = self.decoder(lanes, encoded, stack_key, distance=distance_BUS)
-        told = None if truth_BYRM is None else self.speech_out.out_of(hidden[-1], truth_BYRM)
-        if told is not None and strays_BU is not None:
-            told = told._replace(strays=strays_BU[:, -told.stop.shape[1] :])
-        return None if batch.targets is None else self.text.logits(hidden[0]), told
+        return lanes, truth_BYRM
 
     def steps(
         self, encoded: encoder.Encoded | None, num_rows: Any, num_segments: int, num_steps: int, hypotheses: int = 1

@@ -61,18 +61,23 @@ def data(run: run_files.Run) -> list[Chart]:
     if tokens := {name: one for name, one in _named(series, "tokens/").items() if any(one[1])}:
         charts.append(_stacked("Tokens of each task", "since the line before", tokens, "tokens"))
     if run.bad_records:
-        reasons = list(run.bad_records)[:12]
-        figure = _figure("records")
-        figure.add_bar(
-            y=[_short(reason) for reason in reasons],
-            x=[run.bad_records[reason] for reason in reasons],
-            orientation="h",
-            marker_color=COLOURS[7],
-            hovertext=reasons,
-        )
-        figure.update_yaxes(autorange="reversed", title=None)
-        charts.append(Chart("Records that could not be used", "by reason; each was skipped and counted", figure))
-    return charts
+        charts.append(reasons(run.bad_records))
+    return charts + packing(run.rows)
+
+
+def reasons(counts: Mapping[str, int]) -> Chart:
+    """Why records could not be used, the commonest reasons first."""
+    first = sorted(counts, key=lambda reason: -counts[reason])[:12]
+    figure = plain_figure("records", "records")
+    figure.add_bar(
+        y=[_short(reason) for reason in first],
+        x=[counts[reason] for reason in first],
+        orientation="h",
+        marker_color=COLOURS[7],
+        hovertext=first,
+    )
+    figure.update_yaxes(autorange="reversed", title=None)
+    return Chart("Records that could not be used", "by reason; each was skipped and counted", figure)
 
 
 def speed(run: run_files.Run) -> list[Chart]:
@@ -111,7 +116,7 @@ def _is_of_training(metric: str) -> bool:
 def _scored(run: run_files.Run, metric: str, names: Mapping[str, str]) -> Chart:
     """A metric of several tasks: over steps, or, of one evaluation, one below the other."""
     once = all(len(run.scored[name][0]) == 1 for name in names.values())
-    figure = _figure(metric)
+    figure = plain_figure(metric)
     for number, (task, name) in enumerate(names.items()):
         steps, values = run.scored[name]
         colour, bounds = {"color": COLOURS[number % len(COLOURS)]}, _whiskers(run, name, values)
@@ -143,7 +148,7 @@ def _whiskers(run: run_files.Run, name: str, values: Sequence[float]) -> dict | 
 def _spent(report: ledger.Report) -> Chart:
     phases = {phase: seconds for phase, seconds in report.seconds.items() if seconds > 0}
     order = sorted(phases, key=lambda phase: -phases[phase])
-    figure = _figure("seconds")
+    figure = plain_figure("seconds")
     for number, phase in enumerate(order):
         share = phases[phase] / report.wall
         figure.add_bar(
@@ -162,7 +167,7 @@ def _spent(report: ledger.Report) -> Chart:
 
 
 def _lives(run: run_files.Run) -> Chart:
-    figure = _figure("life")
+    figure = plain_figure("life")
     first = run.lives[0].began
     for number, life in enumerate(run.lives, 1):
         figure.add_bar(
@@ -190,7 +195,7 @@ def _named(series: Mapping[str, run_files.Series], prefix: str) -> dict[str, run
 def _curves(
     name: str, caption: str, curves: Mapping[str, run_files.Series], unit: str, *, log: bool = False, **axis: Any
 ) -> Chart:
-    figure = _figure(unit)
+    figure = plain_figure(unit)
     for number, (label, (steps, values)) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
         smooth = len(values) > _SMOOTHED
@@ -211,7 +216,7 @@ def _curves(
 
 
 def _stacked(name: str, caption: str, curves: Mapping[str, run_files.Series], unit: str) -> Chart:
-    figure = _figure(unit)
+    figure = plain_figure(unit)
     for number, (label, (steps, values)) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
         figure.add_scatter(x=steps, y=values, name=label, stackgroup="all", line={"color": colour, "width": 1})
@@ -228,7 +233,8 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     return found
 
 
-def _figure(unit: str) -> graph_objects.Figure:
+def plain_figure(unit: str, across: str = "step") -> graph_objects.Figure:
+    """Without marks; `unit` is that of what goes up, `across` of what goes to the right."""
     figure = graph_objects.Figure()
     figure.update_layout(
         template="none",
@@ -240,7 +246,7 @@ def _figure(unit: str) -> graph_objects.Figure:
         hovermode="x unified",
         showlegend=True,
     )
-    figure.update_xaxes(title={"text": "step", "standoff": 2}, automargin=True, zeroline=False)
+    figure.update_xaxes(title={"text": across, "standoff": 2}, automargin=True, zeroline=False)
     figure.update_yaxes(title={"text": unit, "standoff": 6}, automargin=True, zeroline=False)
     return figure
 
@@ -257,3 +263,23 @@ def scores(run: run_files.Run) -> list[tuple[str, float, float | None, float | N
         for name, value in told.items()
         if told.get(f"{name}_low") is not None and value is not None
     ]
+
+
+def packing(lanes: Mapping[str, np.ndarray]) -> list[Chart]:
+    """How rows are laid out: of each lane the segment that every place belongs to. lanes: their ids, "B S"."""
+    # Neighbours differ, and no place stays without a colour but those that are empty.
+    steps = [(number / len(COLOURS), (number + 1) / len(COLOURS), colour) for number, colour in enumerate(COLOURS)]
+    scale = [(at, colour) for first, last, colour in steps for at in (first, last)]
+    found = []
+    for name, ids in lanes.items():
+        filled = float((ids > 0).mean())
+        figure = plain_figure("row", "place")
+        values = np.where(ids > 0, (ids - 1) % len(COLOURS) + 0.5, np.nan)
+        figure.add_heatmap(
+            z=values, colorscale=scale, zmin=0, zmax=len(COLOURS), showscale=False, ygap=2, hoverinfo="skip"
+        )
+        figure.update_yaxes(autorange="reversed", showgrid=False, dtick=1)
+        figure.update_xaxes(showgrid=False)
+        figure.update_layout(height=130 + 22 * len(ids), showlegend=False)
+        found.append(Chart(f"Rows of {name}", f"a colour is an example; {filled:.1%} of these places are used", figure))
+    return found

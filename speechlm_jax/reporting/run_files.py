@@ -8,7 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from speechlm_jax.training import kept_recipe, ledger, metric_lines, standing
+import numpy as np
+
+from speechlm_jax.inference import shown
+from speechlm_jax.training import kept_recipe, kept_rows, ledger, metric_lines, standing
 
 Series = tuple[list[int], list[float]]
 """Steps, and the number at each."""
@@ -46,6 +49,10 @@ class Run(NamedTuple):
     recipe: str
     bad_records: dict[str, int]
     """How many of each reason."""
+    rows: dict[str, np.ndarray]
+    """Of some rows of a batch, lane by lane, the segments that stand in them."""
+    shown: tuple[int, list[shown.Shown]]
+    """The step of the last evaluation that looked into examples, and those."""
 
 
 def read(folder: str) -> Run:
@@ -64,6 +71,8 @@ def read(folder: str) -> Run:
         checkpoints=list(_checkpoints(path, stands.checkpoints)),
         recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         bad_records=_reasons(path),
+        rows=kept_rows.read(path / kept_rows.FILE) if (path / kept_rows.FILE).exists() else {},
+        shown=shown.read(path / shown.FILE) if (path / shown.FILE).exists() else (0, []),
     )
 
 

@@ -132,10 +132,13 @@ class Evaluation:
     """Of each task."""
     decode_steps: int | None = None
     """Tokens that greedy decoding may write; None: as many as Row.targets has room for."""
+    shown: int = 2
+    """Examples of each task that are looked into, for the report and TensorBoard: the least likely, the likeliest, and
+    others. They are kept with their audio in the run's folder."""
 
     def __post_init__(self):
         limits.at_least(self, 1, "every", "max_examples")
-        limits.at_least(self, 0, "decode_steps")
+        limits.at_least(self, 0, "decode_steps", "shown")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +189,13 @@ class Recipe:
     log_batches: bool = False
     """Whether each process writes the hash of every batch of its data shards, chained to those before it, to
     batches.jsonl (batches-PROCESS.jsonl but for the first). Those at a checkpoint stand in it always."""
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
+    """What is told of the run besides its own files: TensorBoard's events in its folder, Weights & Biases (the extra
+    [wandb])."""
+    profile_after: tuple[int, ...] = ()
+    """Steps behind which the next `profile_steps` are traced for xprof, into TensorBoard's folder. The signal USR1 has
+    a process that trains trace its next ones."""
+    profile_steps: int = 3
     gradient_norms_every: int = 0
     """Steps between two measurements of each loss head's own gradient norm, at a line of metrics; 0: never. One takes
     as long as a step for each head."""
@@ -200,7 +210,7 @@ class Recipe:
     """None: a run that stands still does so for ever."""
 
     def __post_init__(self):
-        limits.at_least(self, 1, "steps", "log_every", "task_slots", "max_skipped_steps")
+        limits.at_least(self, 1, "steps", "log_every", "task_slots", "max_skipped_steps", "profile_steps")
         limits.at_least(self, 0, "max_rollbacks")
         if "://" in self.run_dir:
             raise ValueError(

@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 
 from speechlm_jax import batch, checkpoint_retention, checkpoints, peers, whole_files
 from speechlm_jax.data import chain, stream_position
-from speechlm_jax.training import config, feeds, ledger, metric_lines, monitor, program, state, window
+from speechlm_jax.training import config, feeds, ledger, metric_lines, monitor, profiling, program, state, window
 
 
 class Parts(NamedTuple):
@@ -29,6 +29,7 @@ class Parts(NamedTuple):
     source: feeds.Source
     saved: checkpoints.Folder
     writer: monitor.Monitor
+    profiler: profiling.Profiler
     line: window.Window
     book: ledger.Ledger
     train_step: Callable[[state.TrainState, batch.Batch], tuple[state.TrainState, Any]]
@@ -83,6 +84,7 @@ class Course:
         self.scores: dict[str, Any] = {}
         """By task, of the last evaluation."""
         parts.book.stands = self.done
+        self._has_told = False
         self._remarks = monitor.Remarks(list(parts.program.heads))
 
     @property
@@ -101,6 +103,7 @@ class Course:
         parts.saved.tend()
         parts.line.add(metrics)
         parts.writer.advance()
+        parts.profiler.step(self.done, metrics)
 
     def goes_wrong(self, *, now: bool) -> bool:
         """Whether weights are not finite, or so many steps in a row change nothing that others will not, either. now:
@@ -134,7 +137,10 @@ class Course:
         for remark in self._remarks.of(numbers):
             peers.say(f"step {self.done}: {remark}")
         parts.writer.write(self.done, numbers)
-        parts.writer.show(self.done, numbers)
+        if not self._has_told:
+            parts.writer.rows(rows)
+        self._has_told = True
+        parts.writer.show(self.done, numbers, parts.saved.published)
         parts.book.write()
 
     def save(self) -> None:
@@ -158,6 +164,8 @@ class Course:
         peers.say(f"evaluating {', '.join(on)} on {split}")
         with parts.line.aside("evaluation"):
             self.scores = parts.evaluate(state.evaluation_params(self._now), between)
+            examples = [one for found in self.scores.values() for one in found.pop("shown", ())]
+            parts.writer.examples(self.done, examples)
         numbers = _numbers(self.scores)
         _tell_scores(parts.writer, self.done, self.scores, numbers)
         if parts.best is not None:

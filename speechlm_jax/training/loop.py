@@ -33,9 +33,11 @@ from speechlm_jax.training import (
     ledger,
     metric_lines,
     monitor,
+    profiling,
     program,
     startup,
     state,
+    trackers,
     watchdog,
     window,
 )
@@ -109,7 +111,8 @@ def _train(
             fingerprint=run.feed.fingerprint,
             source=source,
             saved=saved,
-            writer=parts.enter_context(contextlib.closing(monitor.Monitor(run.folder, start=done, steps=recipe.steps))),
+            writer=parts.enter_context(contextlib.closing(_monitor(recipe, run, done))),
+            profiler=parts.enter_context(contextlib.closing(_profiler(recipe, run))),
             line=line,
             book=book,
             train_step=train_step,
@@ -332,6 +335,16 @@ def _ahead(
         return sharding.global_batch(made.mesh, _with_heads(rows, made.heads)), state
 
     return prefetch.Prefetch(source, recipe.data.stream.prefetch, placed)
+
+
+def _monitor(recipe: config.Recipe, run: _Run, done: int) -> monitor.Monitor:
+    settings = trackers.settings_of(recipe)
+    opened = functools.partial(trackers.open_all, recipe.trackers, settings=settings)
+    return monitor.Monitor(run.folder, start=done, steps=recipe.steps, open_trackers=opened)
+
+
+def _profiler(recipe: config.Recipe, run: _Run) -> profiling.Profiler:
+    return profiling.Profiler(run.folder / trackers.TENSORBOARD, recipe.profile_after, recipe.profile_steps)
 
 
 def _vocabulary_of(recipe: config.Recipe) -> vocabulary.Vocabulary:

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl and TensorBoard in its folder, and how far it is on the terminal."""
+"""What a run tells: metrics.jsonl and examples in its folder, trackers, and how far it is on the terminal."""
 
 import collections
 import contextlib
@@ -8,19 +8,19 @@ import math
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from speechlm_jax import batch, metrics, runtime, whole_files
-from speechlm_jax.training import metric_lines
+from speechlm_jax.inference import shown
+from speechlm_jax.training import kept_rows, metric_lines, trackers
 from speechlm_jax.training import step as step_room
 
-TENSORBOARD = "tensorboard"
 ROOM_FOR_EVENTS = 2**20
-"""Bytes that a disk has left where events are written to it."""
+"""Bytes that a disk has left where trackers are told."""
 _log = logging.getLogger(__name__)
 COLLAPSED = 4.0
 """A codebook of which fewer codes than this are in use tells nothing."""
@@ -180,17 +180,24 @@ def losses(
 class Monitor:
     """Where the numbers of a run go. Every process may call it; the first one writes."""
 
-    def __init__(self, folder: str | os.PathLike[str], *, start: int, steps: int, tensorboard: bool = True):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        start: int,
+        steps: int,
+        open_trackers: Callable[[pathlib.Path], Sequence[trackers.Tracker]] = lambda folder: (),
+    ):
         """
         Args:
             folder: the run's.
             start: steps done: lines of a former life of the run that tell of later ones are cut off.
             steps: of the whole run.
-            tensorboard: whether to write events to <folder>/tensorboard.
+            open_trackers: gives what else is told, for the run's folder.
         """
         self.steps = steps
         self._lines: whole_files.Lines | None = None
-        self._events: Any = None
+        self._trackers: list[trackers.Tracker] = []
         self._bar: Any = None
         if jax.process_index() != 0:
             return
@@ -198,17 +205,14 @@ class Monitor:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / metric_lines.FILE
         self._open(start)
-        if tensorboard:
-            import tensorboardX
-
-            self._events = tensorboardX.SummaryWriter(str(folder / TENSORBOARD))
+        self._trackers += open_trackers(folder)
         if runtime.is_terminal():
             import tqdm
 
             self._bar = tqdm.tqdm(total=steps, initial=start, desc="training", unit=" steps", dynamic_ncols=True)
 
     def write(self, step: int, numbers: Mapping[str, float], *, kind: str = "train") -> None:
-        """One line of metrics.jsonl, and TensorBoard's scalars '<kind>/<name>'; what is not finite is null.
+        """One line of metrics.jsonl, where what is not finite is null, and the trackers' '<kind>/<name>'.
 
         Args:
             step: steps done.
@@ -218,17 +222,37 @@ class Monitor:
             return
         finite = {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
         self._lines.add(json.dumps({"step": step, "kind": kind, **finite}, allow_nan=False))
-        # TensorBoard's writer would stand still for ever behind an event that found no room.
-        if self._events is None or shutil.disk_usage(self._path.parent).free < ROOM_FOR_EVENTS:
+        told = {f"{kind}/{name}": value for name, value in finite.items() if value is not None}
+        self._track(lambda tracker: tracker.numbers(step, told))
+
+    def examples(self, step: int, found: Sequence[shown.Shown]) -> None:
+        """Those of an evaluation: in the run's folder, where they replace the ones before, and to the trackers."""
+        if self._lines is None or not found:
             return
         try:
-            for name, value in finite.items():
-                if value is not None:
-                    self._events.add_scalar(f"{kind}/{name}", value, step)
-            self._events.flush()
+            shown.write(self._path.with_name(shown.FILE), step, found)
         except OSError as error:
-            self._events = None
-            _log.error("writing TensorBoard's events: %s. There will be no more of this life", error.strerror)
+            _log.error("keeping the examples of step %d: %s. The run goes on without", step, error.strerror)
+        self._track(lambda tracker: tracker.examples(step, found))
+
+    def rows(self, rows: batch.Batch) -> None:
+        """How a batch of this life is laid out."""
+        if self._lines is None:
+            return
+        with contextlib.suppress(OSError):  # A picture less.
+            kept_rows.write(self._path.with_name(kept_rows.FILE), kept_rows.ids(rows))
+
+    def _track(self, tell: Callable[[trackers.Tracker], None]) -> None:
+        # TensorBoard's writer would stand still for ever behind an event that found no room.
+        if shutil.disk_usage(self._path.parent).free < ROOM_FOR_EVENTS:
+            return
+        for tracker in list(self._trackers):
+            try:
+                tell(tracker)
+            except OSError as error:
+                self._trackers.remove(tracker)
+                name, why = type(tracker).__name__, error.strerror
+                _log.error("telling %s of the run: %s. It is told no more in this life", name, why)
 
     def go_back(self, step: int) -> None:
         """Cuts off the lines that tell of later steps."""
@@ -249,33 +273,37 @@ class Monitor:
         if self._bar is not None:
             self._bar.update()
 
-    def show(self, step: int, numbers: Mapping[str, float]) -> None:
-        """What a person watches, from the numbers of `summarise`: beside the bar on a terminal, else a plain line."""
+    def show(self, step: int, numbers: Mapping[str, float], saved: int | None = None) -> None:
+        """What a person watches, from the numbers of `summarise`: beside the bar on a terminal, else a plain line.
+        saved: the last checkpoint."""
         if self._lines is None:
             return
-        shown = {
+        parts = {
             "loss": f"{numbers['loss']:.4f}",
             "audio s/s": f"{numbers['audio_seconds_per_second']:.1f}",
             "tokens/s": f"{numbers['tokens_per_second']:.0f}",
             "waiting": f"{numbers['data_wait_share']:.0%}",
         }
+        if saved:
+            parts["saved"] = f"{saved}"
         if numbers["skipped_steps"]:
-            shown["skipped"] = f"{numbers['skipped_steps']:.0f}"
+            parts["skipped"] = f"{numbers['skipped_steps']:.0f}"
         if self._bar is not None:
-            self._bar.set_postfix(shown)
+            self._bar.set_postfix(parts)
             return
-        shown["left"] = _clock((self.steps - step) / numbers["steps_per_second"])
-        words = "  ".join(f"{name} {value}" for name, value in shown.items())
+        parts["left"] = _clock((self.steps - step) / numbers["steps_per_second"])
+        words = "  ".join(f"{name} {value}" for name, value in parts.items())
         runtime.say(f"step {step}/{self.steps}  {words}")
 
     def close(self) -> None:
         """Closes files and bar; a second call does nothing."""
-        if self._events is not None:
+        for tracker in self._trackers:
             with contextlib.suppress(OSError):
-                self._events.close()
+                tracker.close()
         if self._bar is not None:
             self._bar.close()
-        self._lines = self._events = self._bar = None
+        self._lines = self._bar = None
+        self._trackers = []
 
 
 def _clock(seconds: float) -> str:

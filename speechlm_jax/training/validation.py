@@ -50,6 +50,7 @@ def scorer(
         heads=made.heads,
         model=recipe.model,
         decode_steps=choices.decode_steps,
+        shown=choices.shown,
     )
     merge = jax.jit(low_rank.merge)
 

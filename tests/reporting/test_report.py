@@ -5,11 +5,14 @@ import pathlib
 import re
 import shutil
 
+import numpy as np
 import pytest
 import run_folder
 
 from speechlm_jax import cli
-from speechlm_jax.reporting import charts, run_files
+from speechlm_jax.inference import shown
+from speechlm_jax.reporting import charts, examples, run_files
+from speechlm_jax.training import kept_rows
 
 STRANGE = "<b id=strange>"
 
@@ -30,6 +33,14 @@ def folder(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     bad = [{"id": str(number), "reason": f"</script>{STRANGE} of {number % 2}"} for number in range(5)]
     (tmp_path / "bad_records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in bad) + "{")
+    noise = np.random.default_rng(0).normal(0, 3000, 16_000).astype(np.int16)
+    look = shown.Look(np.eye(4, 25, dtype=np.float32), ["a", STRANGE, "c", "</s>"], [], 0.04, 0, 1)
+    read = shown.Look(np.eye(9, 3, dtype=np.float32), [], ["x", "y", "z"], 0.04, 2, 0)
+    heard = shown.Shown("other", "clip", "likeliest", STRANGE, "a", "b", -0.5, noise, [(STRANGE, 0.1, 0.5)], look)
+    spoken = heard._replace(why="one of the first", heard=None, words=[], look=read, wanted_speech=noise, spoken=noise)
+    shown.write(tmp_path / shown.FILE, 400, [heard, spoken])
+    ids = np.repeat([[1, 2, 0], [1, 1, 3]], 4, axis=1)
+    kept_rows.write(tmp_path / kept_rows.FILE, {"audio": ids, "targets": ids[:, 3:]})
     return tmp_path
 
 
@@ -43,7 +54,8 @@ def test_what_a_run_has_left_is_drawn(folder):
         *("Loss", "Loss by head", "Loss of targets by task", "Norms", "Learning rate", "Codes in use")
     ]
     assert names(charts.data(run)) == [
-        *("Share of each task", "Speech of each task", "Tokens of each task", "Records that could not be used")
+        *("Share of each task", "Speech of each task", "Tokens of each task", "Records that could not be used"),
+        *("Rows of audio", "Rows of targets"),
     ]
     assert names(charts.speed(run)) == [
         *("Useful audio s/s", "Useful tokens/s", "Waiting for data", "Where the time went", "Lives")
@@ -57,6 +69,36 @@ def test_what_a_run_has_left_is_drawn(folder):
     assert [trace.name for trace in charts.training(run)[3].figure.data if trace.name] == ["gradient_norm"]
     wer = charts.evaluation(run)[0].figure.data[0]
     assert list(wer.y) == [0.1, 0.05] and wer.error_y.array[1] == pytest.approx(0.025)
+
+
+def test_examples_are_shown_with_what_was_heard_when_and_where_the_decoder_looked(folder):
+    step, found = run_files.read(str(folder)).shown
+    heard, spoken = examples.of(found)
+    assert step == 400 and heard.title == "other: likeliest"
+    assert dict(heard.texts)["wanted"] == STRANGE and dict(heard.texts)["log P of a token"] == "-0.500"
+    assert [sound.name for sound in heard.sounds] == ["heard"]
+    assert [sound.name for sound in spoken.sounds] == ["wanted", "spoken"]
+    assert names(heard.pictures) == ["Speech", "Where the decoder looks"]
+    assert names(spoken.pictures) == ["Speech that is wanted", "Speech of the model", "Where the decoder looks"]
+    mel, words = heard.pictures[0].figure.data
+    assert mel.z.shape == (80, 101) and list(words.x) == [0.3] and words.text[0] == "&lt;b id=strange&gt;"
+    look = heard.pictures[1].figure
+    assert look.data[0].z.tolist() == (255 * np.eye(4, 25)).tolist() and look.data[0].dx == pytest.approx(0.04)
+    assert look.layout.yaxis.ticktext[1] == "&lt;b id=strange&gt;" and "layer 1, head 2" in heard.pictures[1].caption
+    assert spoken.pictures[2].figure.layout.xaxis.ticktext == ("x", "y", "z")
+
+
+def test_rows_are_drawn_with_an_example_in_a_colour(folder):
+    audio, targets = charts.packing(run_files.read(str(folder)).rows)
+    assert "83.3% of these places" in audio.caption and targets.figure.data[0].z.shape == (2, 9)
+    places = audio.figure.data[0].z
+    assert np.isnan(places[0, 8:]).all() and places[0, 0] != places[0, 4] and places[1, 0] == places[1, 7]
+
+
+def test_a_file_of_the_run_that_is_damaged_is_named(folder, capsys):
+    (folder / shown.FILE).write_bytes(b"PK")
+    assert cli.main(["report", str(folder)]) == 2
+    assert "examples.npz: the file is damaged" in capsys.readouterr().err
 
 
 def test_a_page_asks_the_network_for_nothing_and_runs_no_name(folder):
@@ -106,10 +148,15 @@ def seen(driver, script):
 
 # Of each plot that is shown: how many marks it has, and whether they have an extent.
 PLOTS = """[...document.querySelectorAll('[role=tabpanel]:not([hidden]) .plot')].map(plot => {
-    const marks = [...plot.querySelectorAll('.trace path, .trace .point path, .points path, .js-line, .point')];
+    const kinds = '.trace path, .trace .point path, .points path, .js-line, .point, .hm image';
+    const marks = [...plot.querySelectorAll(kinds)];
     const box = plot.getBoundingClientRect();
     return [marks.filter(mark => mark.getBoundingClientRect().width > 0).length, box.width, box.height];
 })"""
+
+
+# How long each recording is that can be listened to, in seconds.
+PLAYERS = "[...document.querySelectorAll('[role=tabpanel]:not([hidden]) audio')].map(sound => sound.duration)"
 
 
 @pytest.mark.slow
@@ -123,16 +170,18 @@ def test_a_browser_shows_every_chart_and_nothing_stands_out(browser, folder, wid
     browser.get_log("performance")
     browser.get(out.as_uri())
     tabs = seen(browser, "[...document.querySelectorAll('[role=tab]')].map(tab => tab.textContent)")
-    assert tabs == ["Overview", "Training", "Evaluation", "Data", "Time", "Recipe"]
+    assert tabs == ["Overview", "Training", "Evaluation", "Examples", "Data", "Time", "Recipe"]
     for number, tab in enumerate(tabs):
         browser.execute_script(f"document.querySelectorAll('[role=tab]')[{number}].click()")
         shown = seen(browser, "[...document.querySelectorAll('[role=tabpanel]:not([hidden])')].map(panel => panel.id)")
         assert shown == [tab.lower()]
         plots = seen(browser, PLOTS)
-        wanted = {"Overview": 1, "Training": 6, "Evaluation": 2, "Data": 4, "Time": 5, "Recipe": 0}[tab]
+        wanted = {"Overview": 1, "Training": 6, "Evaluation": 2, "Examples": 5, "Data": 6, "Time": 5, "Recipe": 0}[tab]
         assert len(plots) == wanted * runs
         assert all(marks > 0 and 200 < wide <= width and tall > 100 for marks, wide, tall in plots), (tab, plots)
         assert seen(browser, "document.documentElement.scrollWidth") <= width, tab
+        sounds = seen(browser, PLAYERS)
+        assert sounds == ([1.0] * 3 * runs if tab == "Examples" else [])
     asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [told["params"]["request"]["url"] for told in asked if told["method"] == "Network.requestWillBeSent"]
     # Data in the page itself is no request.

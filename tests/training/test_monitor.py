@@ -93,7 +93,7 @@ def test_more_tasks_than_slots_are_refused():
 
 
 def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path):
-    watcher = monitor.Monitor(tmp_path / "run", start=0, steps=10, tensorboard=False)
+    watcher = monitor.Monitor(tmp_path / "run", start=0, steps=10)
     watcher.write(5, {"loss": 1.5, "gradient_norm": math.inf})
     watcher.write(5, {"wer": 0.25}, kind="evaluation")
     assert _lines(tmp_path / "run") == [
@@ -105,13 +105,13 @@ def test_a_line_is_on_disk_as_soon_as_it_is_written(tmp_path):
 
 
 def test_a_restart_keeps_lines_up_to_the_restored_step_and_drops_torn_ones(tmp_path):
-    watcher = monitor.Monitor(tmp_path, start=0, steps=10, tensorboard=False)
+    watcher = monitor.Monitor(tmp_path, start=0, steps=10)
     for number in (2, 4, 6):
         watcher.write(number, {"loss": number})
     watcher.close()
     with (tmp_path / metric_lines.FILE).open("a") as file:
         file.write('{"step": 3, "lo')
-    watcher = monitor.Monitor(tmp_path, start=4, steps=10, tensorboard=False)
+    watcher = monitor.Monitor(tmp_path, start=4, steps=10)
     watcher.write(6, {"loss": 60})
     watcher.close()
     assert [(line["step"], line["loss"]) for line in _lines(tmp_path)] == [(2, 2), (4, 4), (6, 60)]
@@ -119,26 +119,12 @@ def test_a_restart_keeps_lines_up_to_the_restored_step_and_drops_torn_ones(tmp_p
 
 
 def test_away_from_a_terminal_progress_is_a_plain_line(tmp_path, capsys):
-    watcher = monitor.Monitor(tmp_path, start=0, steps=7400, tensorboard=False)
+    watcher = monitor.Monitor(tmp_path, start=0, steps=7400)
     watcher.advance()
-    watcher.show(20, NUMBERS)
+    watcher.show(20, NUMBERS, 15)
     watcher.close()
-    line = "step 20/7400  loss 1.2500  audio s/s 12.0  tokens/s 340  waiting 25%  left 1:01:30\n"
+    line = "step 20/7400  loss 1.2500  audio s/s 12.0  tokens/s 340  waiting 25%  saved 15  left 1:01:30\n"
     assert capsys.readouterr().err == line
-
-
-@pytest.mark.slow
-def test_tensorboard_gets_the_same_numbers(tmp_path):
-    from tensorboard.backend.event_processing import event_accumulator
-
-    watcher = monitor.Monitor(tmp_path, start=0, steps=10)
-    watcher.write(5, {"loss": 1.5, "wer": math.nan})
-    watcher.close()
-    events = event_accumulator.EventAccumulator(str(tmp_path / monitor.TENSORBOARD), {"scalars": 0})
-    events.Reload()
-    assert events.Tags()["scalars"] == ["train/loss"]
-    (event,) = events.Scalars("train/loss")
-    assert (event.step, event.value) == (5, 1.5)
 
 
 DRAWN = {"share/asr": 0.5, "share/mt": 0.5, "loss": 1.0, "loss/targets": 1.0, "loss/targets/asr": 1.0}
@@ -190,7 +176,7 @@ def test_the_loss_of_each_step_is_that_of_a_line_of_it_alone():
 
 
 def test_scores_are_those_of_evaluations(tmp_path):
-    writer = monitor.Monitor(tmp_path, start=0, steps=10, tensorboard=False)
+    writer = monitor.Monitor(tmp_path, start=0, steps=10)
     writer.write(1, {"a/wer": 9.0})
     for number, wer in ((2, 0.5), (4, 0.25), (6, math.nan)):
         writer.write(number, {"a/wer": wer}, kind="evaluation")
@@ -200,7 +186,7 @@ def test_scores_are_those_of_evaluations(tmp_path):
 
 
 def test_going_back_cuts_off_what_is_later(tmp_path):
-    writer = monitor.Monitor(tmp_path, start=0, steps=10, tensorboard=False)
+    writer = monitor.Monitor(tmp_path, start=0, steps=10)
     for number in range(1, 6):
         writer.write(number, {"loss": float(number)})
     writer.go_back(2)

@@ -1,0 +1,122 @@
+"""Examples of a run to look at and to listen to: speech with what was said when, and where the decoder looked."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from speechlm_jax import batch
+from speechlm_jax.inference import shown
+from speechlm_jax.reporting import charts
+
+_MOST_STEPS = 400
+"""Of a picture of looks, which is made smaller by whole steps and positions where there are more."""
+
+
+_FEW = 60
+"""Names of steps, or of places, that are written at an axis."""
+
+
+class Sound(NamedTuple):
+    """A recording, for a browser to play."""
+
+    name: str
+    uri: str
+
+
+class Example(NamedTuple):
+    """One of them."""
+
+    title: str
+    texts: list[tuple[str, str]]
+    """What each says, by what it is."""
+    sounds: list[Sound]
+    pictures: list[charts.Chart]
+
+
+def of(found: Sequence[shown.Shown]) -> list[Example]:
+    """As a page shows them."""
+    return [Example(f"{one.task}: {one.why}", _texts(one), _sounds(one), _pictures(one)) for one in found]
+
+
+def _texts(one: shown.Shown) -> list[tuple[str, str]]:
+    told = [("wanted", one.wanted), ("written", one.written), ("by CTC", one.by_ctc), ("id", one.id)]
+    if one.likelihood is not None:
+        told.append(("log P of a token", f"{one.likelihood:.3f}"))
+    return [(name, text) for name, text in told if text is not None]
+
+
+def _sounds(one: shown.Shown) -> list[Sound]:
+    named = [("heard", one.heard), ("wanted", one.wanted_speech), ("spoken", one.spoken)]
+    return [Sound(name, _uri(samples)) for name, samples in named if samples is not None and len(samples)]
+
+
+def _uri(samples: np.ndarray) -> str:
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, samples, batch.SAMPLE_RATE, format="FLAC")
+    return f"data:audio/flac;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _pictures(one: shown.Shown) -> list[charts.Chart]:
+    found = []
+    if one.heard is not None and len(one.heard):
+        caption = "log-mel; words where the CTC head hears them" if one.words else "log-mel"
+        found.append(_mel("Speech", caption, one.heard, one.words))
+    if one.wanted_speech is not None and len(one.wanted_speech):
+        found.append(_mel("Speech that is wanted", "log-mel", one.wanted_speech))
+    if one.spoken is not None and len(one.spoken):
+        found.append(_mel("Speech of the model", "log-mel", one.spoken))
+    if one.look is not None:
+        found.append(_look(one.look))
+    return found
+
+
+def _mel(name: str, caption: str, samples: np.ndarray, words: Sequence[tuple[str, float, float]] = ()) -> charts.Chart:
+    power = shown.log_mel(samples)
+    # A byte for each value: a page of many pictures stays small.
+    bytes_MT = np.round(255 * (power - power.min()) / max(float(np.ptp(power)), 1e-9)).astype(np.uint8)
+    figure = charts.plain_figure("mel channel", "seconds")
+    seconds = batch.HOP / batch.SAMPLE_RATE
+    figure.add_heatmap(z=bytes_MT, x0=0, dx=seconds, colorscale="Magma", showscale=False, hoverinfo="skip")
+    if words:
+        figure.add_scatter(
+            x=[(start + end) / 2 for _, start, end in words],
+            y=[len(power) + 5 + 7 * (number % 2) for number in range(len(words))],
+            text=[html.escape(word) for word, *_ in words],
+            hovertext=[f"{html.escape(word)}: {start:.2f} to {end:.2f} s" for word, start, end in words],
+            mode="text",
+            hoverinfo="text",
+        )
+        for _, start, _ in words:
+            figure.add_vline(x=start, line={"color": "rgba(255,255,255,0.55)", "width": 1})
+    figure.update_layout(height=250, showlegend=False, hovermode="closest")
+    figure.update_yaxes(range=[0, len(power) + (20 if words else 0)], showgrid=False, showticklabels=False)
+    return charts.Chart(name, caption, figure)
+
+
+def _look(look: shown.Look) -> charts.Chart:
+    every = [max(1, -(-size // _MOST_STEPS)) for size in look.shares.shape]
+    shares = look.shares[:: every[0], :: every[1]]
+    # Speech stands at its seconds, text behind it a position each.
+    of_position = look.seconds if not look.places else 1.0
+    figure = charts.plain_figure("step", "position" if look.places else "seconds")
+    bytes_US = np.round(255 * np.clip(shares, 0, 1)).astype(np.uint8)
+    across = {"x0": of_position / 2, "dx": every[1] * of_position}
+    figure.add_heatmap(z=bytes_US, **across, dy=every[0], colorscale="Viridis", showscale=False, hoverinfo="skip")
+    if 0 < len(look.steps) <= _FEW:
+        figure.update_yaxes(tickvals=list(range(len(look.steps))), ticktext=[*map(html.escape, look.steps)], title=None)
+    speech = look.shares.shape[1] - len(look.places)
+    if 0 < len(look.places) <= _FEW:
+        places = [speech + number + 0.5 for number in range(len(look.places))]
+        figure.update_xaxes(tickvals=places, ticktext=[*map(html.escape, look.places)], title=None)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(showgrid=False)
+    steps = len(look.steps) or look.shares.shape[0]
+    figure.update_layout(height=max(260, min(150 + 16 * steps, 620)), showlegend=False, hovermode="closest")
+    caption = f"layer {look.layer + 1}, head {look.head + 1}, the most decided one; steps from above"
+    return charts.Chart("Where the decoder looks", caption, figure)

@@ -1,0 +1,77 @@
+"""Examples that are looked into: which they are, what is told of them, and that it comes back from its file."""
+
+import numpy as np
+import pytest
+import tiny_evaluation
+import tiny_text
+
+from speechlm_jax import vocabulary
+from speechlm_jax.inference import kept_batches, looking, shown, speaking
+
+
+def told(likelihood, tokens=2):
+    return kept_batches.Told({"id": "a", "targets": np.zeros(tokens, np.int32)}, "x", likelihood)
+
+
+def test_the_least_likely_and_the_likeliest_come_first():
+    # By token: the long one is likelier than the short one.
+    short, long, best, unknown = told(-4.0), told(-6.0, tokens=6), told(-1.0), told(None)
+    found = looking.choose([long, short, unknown, best], [], 3)
+    assert [(one.why, one.what) for one in found[:2]] == [("least likely", short), ("likeliest", best)]
+    assert found[2].what is long and len(found) == 3
+    assert looking.choose([short], [], 0) == [] and looking.choose([], [], 2) == []
+    spoken = speaking.Spoken({"id": "b"}, np.zeros(3, np.int16), cut=False)
+    assert [one.what for one in looking.choose([unknown], [spoken], 2)] == [unknown, spoken]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> list[shown.Shown]:
+    path = tmp_path_factory.mktemp("vocabulary") / vocabulary.FILE
+    words = vocabulary.train(tiny_text.corpus(), path, 700)
+    return tiny_evaluation.scores(words, shown=3)["shown"]
+
+
+@pytest.mark.slow
+def test_an_example_is_told_with_its_words_and_looks(found):
+    assert [one.why for one in found] == ["least likely", "likeliest", "one of the first"]
+    assert found[0].likelihood < found[2].likelihood < found[1].likelihood < 0
+    for one in found:
+        assert one.wanted == "the small house" and one.written is not None and one.by_ctc is not None
+        seconds = len(one.heard) / 16_000
+        assert [word for word, *_ in one.words] == ["the", "small", "house"]
+        times = [time for _, start, end in one.words for time in (start, end)]
+        assert times == sorted(times) and 0 <= times[0] < times[-1] <= seconds + 0.04
+        look = one.look
+        # A prompt of two, what is said, and an end; a position every 40 ms.
+        assert look.steps[0] == "<task:transcribe>" and look.steps[-1] == "</s>" and not look.places
+        assert "".join(look.steps[2:-1]).replace(" ", "") == "thesmallhouse"
+        assert look.shares.shape[0] == len(look.steps) and look.shares.shape[1] == pytest.approx(seconds / 0.04, abs=2)
+        np.testing.assert_allclose(look.shares.sum(-1), 1, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_what_is_written_comes_back(found, tmp_path):
+    path = tmp_path / shown.FILE
+    spoken = found[0]._replace(spoken=np.arange(5, dtype=np.int16), look=None, words=[])
+    shown.write(path, 7, [*found, spoken])
+    step, again = shown.read(path)
+    assert step == 7 and len(again) == 4
+    for one, other in zip([*found, spoken], again, strict=True):
+        for name, value in one._asdict().items():
+            if name == "look" and value is not None:
+                np.testing.assert_array_equal(value.shares, other.look.shares)
+                assert value._replace(shares=None) == other.look._replace(shares=None)
+            elif isinstance(value, np.ndarray):
+                np.testing.assert_array_equal(value, getattr(other, name))
+            else:
+                assert value == getattr(other, name), name
+    assert [file.name for file in tmp_path.iterdir()] == [shown.FILE]
+
+
+@pytest.mark.parametrize("spoil", [lambda content: content[:200], lambda content: b"", lambda content: b"PK" + content])
+def test_a_damaged_file_is_told(tmp_path, spoil):
+    path = tmp_path / shown.FILE
+    shown.write(path, 7, [])
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"examples\.npz: the file is damaged"):
+        shown.read(path)

@@ -1,0 +1,95 @@
+"""What is told of a run besides its own files."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from speechlm_jax.inference import shown
+from speechlm_jax.training import config, monitor, trackers
+
+
+def example(**changes):
+    look = shown.Look(np.eye(3, 9, dtype=np.float32), ["a", "b", "</s>"], [], 0.04, 0, 1)
+    noise = np.random.default_rng(0).normal(0, 3000, 8000).astype(np.int16)
+    one = shown.Shown("heard", "clip", "likeliest", "a b", "a", "b", -0.5, noise, [("a", 0.0, 0.1)], look)
+    return one._replace(**changes)
+
+
+def test_settings_are_named_as_gin_files_name_them():
+    found = trackers.settings_of(config.Recipe(steps=7, evaluation=None))
+    assert found["Recipe.steps"] == 7 and found["Optimizer.name"] == "adamw" and found["Row.targets"] > 0
+    assert found["Recipe.evaluation"] == "None" and "targets" in found["Losses.coefficients"]
+    assert all(isinstance(value, bool | int | float | str) for value in found.values())
+
+
+@pytest.mark.slow
+def test_tensorboard_gets_numbers_examples_and_settings(tmp_path):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    def opened(folder):
+        return trackers.open_all(["tensorboard"], folder, {"Recipe.steps": 10, "Optimizer.name": "adamw"})
+
+    watcher = monitor.Monitor(tmp_path, start=0, steps=10, open_trackers=opened)
+    watcher.write(5, {"loss": 1.5, "wer": math.nan})
+    watcher.examples(5, [example(), example(heard=None, look=None, spoken=np.ones(4000, np.int16))])
+    watcher.close()
+    limits = {"scalars": 0, "images": 0, "audio": 0, "tensors": 0}
+    events = event_accumulator.EventAccumulator(str(tmp_path / trackers.TENSORBOARD), limits)
+    events.Reload()
+    tags = events.Tags()
+    assert tags["scalars"] == ["train/loss"]
+    (event,) = events.Scalars("train/loss")
+    assert (event.step, event.value) == (5, 1.5)
+    assert tags["audio"] == ["heard/0/heard", "heard/1/spoken"]
+    assert tags["images"] == ["heard/0/heard", "heard/0/looks", "heard/1/spoken"]
+    assert events.Images("heard/0/looks")[0].height == 18 and events.Audio("heard/1/spoken")[0].sample_rate == 16_000
+    (text,) = events.Tensors("heard/0/text/text_summary")
+    assert b"**wanted** a b" in text.tensor_proto.string_val[0]
+    plugins = events.PluginTagToContent("hparams")
+    assert plugins and b"Recipe.steps" in b"".join(plugins.values())
+    assert shown.read(tmp_path / shown.FILE)[0] == 5
+
+
+class Full:
+    """A tracker that has no room."""
+
+    def numbers(self, step, numbers):
+        raise OSError(28, "No space left on device")
+
+    examples = close = numbers
+
+
+def test_a_tracker_that_fails_is_told_no_more_and_the_run_goes_on(tmp_path, caplog):
+    watcher = monitor.Monitor(tmp_path, start=0, steps=10, open_trackers=lambda folder: [Full()])
+    for step in (1, 2):
+        watcher.write(step, {"loss": 1.5})
+    watcher.close()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "telling Full of the run: No space left on device. It is told no more in this life"
+    ]
+
+
+def test_a_tracker_whose_package_is_not_there_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match=r"wanted the package wandb, found none\. Install 'speechlm-jax\[wandb\]'"):
+        trackers.open_all(["wandb"], tmp_path, {})
+
+
+@pytest.mark.slow
+def test_weights_and_biases_is_told_without_a_network(tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="wants the extra [wandb]")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    (tracker,) = trackers.open_all(["wandb"], tmp_path, {"Recipe.steps": 10})
+    tracker.numbers(5, {"train/loss": 1.5})
+    tracker.examples(5, [example()])
+    tracker.close()
+    (kept,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    assert b"train/loss" in kept.read_bytes()
+    assert {path.suffix for path in tmp_path.glob("wandb/offline-run-*/files/media/**/*.*")} == {
+        ".json",
+        ".png",
+        ".wav",
+    }
