@@ -10,6 +10,7 @@
 #   make test-faults  runs killed, damaged, filled up and held up in every way, against ones that nothing happened to
 #   make check        formatting, lint, types and the quick tests
 #   make golden       renew the texts of what every recipe means (tests/contracts/golden)
+#   make site         the documentation as a site of pages, in site/
 #   make constraints  renew the pinned versions of every dependency
 
 PYTHONS := $(PYTHON) python3.11 python3.12 python3 python
@@ -18,7 +19,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart objectives transfer plan-all test test-faults check lint types quick golden constraints clean
+.PHONY: help quickstart objectives transfer plan-all test test-faults check lint types quick golden site constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -87,6 +88,9 @@ quick: .venv/ready
 
 golden: .venv/ready
 	RENEW_GOLDEN=1 $(BIN)/python -m pytest -q tests/contracts/test_golden.py tests/contracts/test_collectives.py tests/contracts/test_settings_reference.py tests/launching/test_dry_runs.py
+
+site: .venv/ready
+	$(BIN)/mkdocs build --quiet
 
 constraints: .venv/ready
 	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --all-extras --no-annotate --custom-compile-command "make constraints" \

@@ -27,7 +27,7 @@ ALSO = (
 HEAD = """# What the recipes reach
 
 Each table is the summary of one run of a recipe on held-out records, as `speechlm experiment` and `make transfer` leave
-it: `benchmarks/results.py` keeps the summaries in [benchmarks/results/recipes](../benchmarks/results/recipes) and
+it: `benchmarks/results.py` keeps the summaries in `benchmarks/results/recipes` and
 writes this page from them. `constant` is what the commonest answer scores (of speech: another recording; of hidden or
 continued text and of hidden speech, `hits/`: the commonest token or code), `shallow` what logistic regression does on
 tf-idf of words and characters, or a support vector machine on the means and deviations of MFCC. CPU minutes are those

@@ -89,7 +89,8 @@ def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loa
         mesh=mesh,
         vocabulary=words,
         data=dataclasses.replace(data, vocabulary=str(words.path), rows=rows),
-        heads=loss_heads.load(meta.get("losses", loss_heads.names())),
+        # A checkpoint names no code that is run.
+        heads=loss_heads.load(one for one in meta.get("losses", loss_heads.names()) if not loss_heads.is_foreign(one)),
         model=model,
         recipe=meta.get("recipe", ""),
     )

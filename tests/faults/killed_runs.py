@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import process_group
+import pytest
 import warm
 
 from speechlm_jax import checkpoint_meta, checkpoint_report, checkpoint_steps, endings
 
 Phase = Literal["compile", "step", "save", "evaluation", "data"]
-PHASES: tuple[Phase, ...] = ("compile", "data", "step", "save", "evaluation")
+PHASES: tuple[Phase, ...] = ("compile", "data", "step", "evaluation", "save")
 """In the order in which a short run may be killed in each."""
 STEPS, EVERY = 20, 4
 SHORT_STEPS = 12
@@ -147,9 +148,7 @@ class Run:
             # A group stops behind a step that all can do, for which those that wait for data need them.
             time.sleep(1.0)
             self.gate.unlink(missing_ok=True)
-        for process in self.processes:
-            process.wait(PATIENCE_SECONDS)
-        codes = [process.returncode for process in self.processes]
+        codes = [self._code_of(process) for process in self.processes]
         if point.notice == signal.SIGTERM:
             assert codes == [endings.PREEMPTED] * len(codes), self.said()
         else:
@@ -159,7 +158,14 @@ class Run:
     def end(self) -> None:
         """Waits until all have done their steps."""
         for process in self.processes:
-            assert process.wait(PATIENCE_SECONDS) == 0, self.said()
+            assert self._code_of(process) == 0, self.said()
+
+    def _code_of(self, process: subprocess.Popen | warm.Process) -> int:
+        """The exit code, in bounded time."""
+        try:
+            return process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"process {process.pid} goes on:\n{self.said()}")
 
     def went_on_from(self) -> int:
         """The step, or 0."""

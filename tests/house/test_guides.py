@@ -14,6 +14,16 @@ import soundfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "add_a_task.md"
 STEPS = 6
+LARGE = "include 'gin_configs/recipes/your_audio_cpu.gin'\n"
+SMALL = f"""
+from speechlm_jax import batch
+from speechlm_jax.models import config as models
+{LARGE}
+batch.Row.audio_seconds = 3.2
+models.Model.width = 32
+models.Model.encoder_layers = 1
+"""
+"""What a recipe includes that takes an evening, and the same for a minute."""
 
 
 def record_commands(folder: pathlib.Path) -> None:
@@ -37,9 +47,11 @@ def follow(guide: pathlib.Path, folder: pathlib.Path) -> list[str]:
     }
     blocks = re.findall(r"```(python|gin|bash)\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
     for kind, text in blocks:
+        text = re.sub(r"(steps ?= ?)600", rf"\g<1>{STEPS}", text)
         if kind != "bash":
             name = re.match(r"# (\S+)\n", text)
-            (folder / name[1]).write_text(text.replace("steps = 600", f"steps = {STEPS}"))
+            (folder / name[1]).parent.mkdir(exist_ok=True)
+            (folder / name[1]).write_text(text.replace(LARGE, SMALL))
             continue
         done = subprocess.run(
             ["bash", "-e", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -55,6 +67,41 @@ def test_the_guide_to_a_new_task_leads_to_scores(tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())
     scores = json.loads((tmp_path / "scores.json").read_text())["scores"]["spoken_commands"]
     assert scores["examples"] == 6 and 0 <= scores["accuracy"] <= 1
+
+
+def record_sentences(folder: pathlib.Path) -> None:
+    """Chords in place of speech, with the words that they stand for."""
+    names = {220: "one", 330: "two", 440: "three", 550: "four"}
+    random = np.random.default_rng(0)
+    (folder / "clips").mkdir()
+    for speaker in ("anna", "ben", "carl", "tom", "maria"):
+        for number in range(1, 5):
+            pitches = random.choice(list(names), 3)
+            time = np.arange(6_000) / 16_000
+            wave = np.concatenate([np.sin(2 * np.pi * pitch * time) for pitch in pitches])
+            soundfile.write(folder / "clips" / f"{speaker}-{number}.wav", 0.2 * wave, 16_000)
+            (folder / "clips" / f"{speaker}-{number}.txt").write_text(
+                " ".join(names[pitch] for pitch in pitches) + "\n"
+            )
+
+
+@pytest.mark.slow
+def test_the_guides_lead_from_a_first_run_to_a_loss_of_ones_own_to_a_finetuned_model_and_to_what_it_left(tmp_path):
+    record_sentences(tmp_path)
+    assert follow(ROOT / "docs" / "first_run.md", tmp_path) == ["python", "gin", "bash", "bash", "bash"]
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"]["manifest_recognition"]["examples"] == 4
+    assert "Rows of audio" in (tmp_path / "data.html").read_text()
+    assert follow(ROOT / "docs" / "add_a_loss.md", tmp_path) == ["python", "bash"]
+    lines = (tmp_path / "runs" / "confident" / "metrics.jsonl").read_text().splitlines()
+    trained = next(line for line in map(json.loads, lines) if line["kind"] == "train")
+    # Negative entropies of a vocabulary of so many pieces.
+    assert -np.log(1024) <= trained["loss/my_losses.confidence"] < 0
+    assert follow(ROOT / "docs" / "finetune.md", tmp_path) == ["gin", "bash"]
+    assert "change" in json.loads((tmp_path / "change.json").read_text())
+    assert follow(ROOT / "docs" / "reading_a_run.md", tmp_path) == ["bash"]
+    assert json.loads((tmp_path / "status.json").read_text())["step"] == STEPS
+    page = (tmp_path / "both.html").read_text()
+    assert "manifest_recognition: least likely" in page and page.count("Where the decoder looks") == 4
 
 
 @pytest.mark.slow
@@ -84,3 +131,11 @@ def test_the_guide_names_functions_that_there_are():
     for room, first, others in named:
         for name in [first, *re.findall(r"\.(\w+)", others)]:
             assert hasattr(rooms[room], name), f"docs/add_a_task.md names {room}.{name}"
+
+
+def test_the_site_of_these_pages_is_built_without_a_warning(tmp_path):
+    """Every page stands in its contents, and every link and anchor leads somewhere."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", f"--site-dir={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} <= {page.stem for page in tmp_path.glob("*.html")}
