@@ -33,7 +33,8 @@ def measured(process: int) -> tuple[int, int, int]:
 def test_nothing_grows(folder, faults, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "")  # One device.
     began = time.monotonic()
-    run = killed_runs.Run(folder, "soak", 1, *BINDINGS)
+    # A new interpreter: one that was forked has a part of its memory only once it touches it.
+    run = killed_runs.Run(folder, "soak", 1, *BINDINGS, inside=["env"])
     (process,) = run.processes
     run.wait_until(lambda: run.done() > 0)
     found = []
