@@ -2,10 +2,14 @@
 
 import argparse
 import dataclasses
+import pathlib
 from typing import Any
 
 from speechlm_jax import runtime, whole_files
 from speechlm_jax.inference import config
+
+_SHOWN = 4
+"""Examples of each task that a page has."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_examples", type=int, help="score at most this many records of each task")
     parser.add_argument("--rows", type=int, help="rows computed at once (default: at most 8)")
     parser.add_argument("--json", help="write the scores here as JSON")
+    parser.add_argument("--html", help="write a page of scores and examples here: what was heard, said and looked at")
+    parser.add_argument("--show", action="append", metavar="ID", help="an example for that page (default: some)")
 
 
 def run(
@@ -44,6 +50,8 @@ def run(
     decoding: config.Search = config.GREEDY,
     beam: int | None = None,
     json: str | None = None,
+    html: str | None = None,
+    show: list[str] | tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Scores each task of `task` on a split with the weights of a checkpoint, and prints a line for each; with
     `before`, of both checkpoints, and prints a table of what has changed.
@@ -63,6 +71,9 @@ def run(
 
     json: what was scored stands beside it until it is whole; the same command, without `before`, goes on behind that.
 
+    html: a page with examples of each task, of which the model is asked where it looks: those whose ids `show` names,
+    or the least likely one, the likeliest and others.
+
     Raises ValueError for a checkpoint, task or split that is not there.
     """
     # The task is only missing where no checkpoint of before says what it learned from.
@@ -75,6 +86,9 @@ def run(
         if path is not None:
             there.check_checkpoint(path)
     whole_files.check_file(json, "--json")
+    whole_files.check_file(html, "--html")
+    if html is not None and before is not None:
+        raise ValueError("scoring: --html shows one checkpoint, and --before names another. Leave one of them out.")
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.inference import forgetting, scoring
 
@@ -88,10 +102,23 @@ def run(
         rows=rows,
         recogniser=recogniser,
         decoding=decoding if beam is None else dataclasses.replace(decoding, beam=beam),
+        shown=0 if html is None else max(len(show), _SHOWN),
+        shown_ids=show,
     )
     if before is None:
-        return scoring.score(checkpoint, examples, out=json)
+        found = scoring.score(checkpoint, examples, out=json)
+        if html is not None:
+            _write_page(html, found)
+        return found
     found = forgetting.compare(checkpoint, before, examples)
     if json is not None:
         whole_files.write_json(json, found)
     return found
+
+
+def _write_page(path: str, found: dict[str, Any]) -> None:
+    """Of what was scored; takes out of it what is for the page alone."""
+    from speechlm_jax.reporting import scored
+
+    whole_files.write_text(pathlib.Path(path), scored.write(found, found.pop("shown")))
+    runtime.say(f"wrote {path}")

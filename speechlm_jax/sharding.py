@@ -251,9 +251,14 @@ def local_rows(mesh: Mesh, num_rows: int) -> np.ndarray:
     return np.unique(np.concatenate([np.arange(num_rows)[index] for index in slices]))
 
 
+def ways_of_rows(mesh: Mesh) -> int:
+    """Into how many parts the rows of a batch are cut."""
+    return math.prod(mesh.shape[place] for place in ROWS)
+
+
 def check_rows(mesh: Mesh, num_rows: int, accumulate: int = 1) -> None:
     """Raises ValueError unless each of `accumulate` microbatches gives every device the same number of rows."""
-    ways = math.prod(mesh.shape[place] for place in ROWS)
+    ways = ways_of_rows(mesh)
     if num_rows % (ways * accumulate):
         raise ValueError(
             f"{num_rows} rows do not divide into {accumulate} microbatches over "

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,7 +23,8 @@ class Evaluator:
 
     heads: loss heads by name. model: what the graph is made of; only one that writes speech needs it. decode_steps:
     tokens that the decoder may write; None: as many as a row's targets. decoding: how its text is looked for.
-    listener: what writes down the speech that is made of texts. shown: how many examples of a task are looked into.
+    listener: what writes down the speech that is made of texts. shown: how many examples of a task are looked into;
+    shown_ids: which, where it is not left to looking.choose.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Evaluator:
         decoding: decoding_config.Search = decoding_config.GREEDY,
         listener: listening.Listener | None = None,
         shown: int = 0,
+        shown_ids: Collection[str] = (),
     ):
         self._vocabulary, self._data, self._mesh, self._heads = vocabulary, data, mesh, heads
         self._listener = listener
@@ -54,6 +56,7 @@ class Evaluator:
             forbidden=hypotheses.Forbidden(vocabulary.forbidden, vocabulary.forbidden_first),
         )
         self._losses = eval_step.make(graphdef, heads, mesh=mesh)
+        self._shown_ids = shown_ids
         self._looker = looking.Looker(graphdef, vocabulary=vocabulary, data=data, mesh=mesh, count=shown)
 
     def score(
@@ -139,7 +142,7 @@ class Evaluator:
         told.sort(key=lambda one: one_pass.text_of(one.example["id"]))
         spoken.sort(key=lambda one: one_pass.text_of(one.example["id"]))
         scores |= self._text_metrics(task, told) | self._speech_metrics(task, spoken)
-        if chosen := looking.choose(told, spoken, self._looker.count):
+        if chosen := looking.choose(told, spoken, self._looker.count, self._shown_ids):
             scores["shown"] = self._looker(params, task.name, chosen)
         return scores
 

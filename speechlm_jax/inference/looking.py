@@ -2,7 +2,7 @@
 is written out for it, whatever kernel the model is trained with."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,9 +23,17 @@ class Chosen(NamedTuple):
     what: kept_batches.Told | speaking.Spoken
 
 
-def choose(told: Sequence[kept_batches.Told], spoken: Sequence[speaking.Spoken], count: int) -> list[Chosen]:
-    """At most so many: of what was written the least likely to have been wanted, the likeliest and others in their
-    order, then of what was spoken."""
+def choose(
+    told: Sequence[kept_batches.Told],
+    spoken: Sequence[speaking.Spoken],
+    count: int,
+    ids: Collection[str] = (),
+) -> list[Chosen]:
+    """At most `count`: those of these ids, where there are any; else of what was written the least likely to have been
+    wanted, the likeliest and others in their order, then of what was spoken."""
+    if ids:
+        asked = [one for one in (*told, *spoken) if one_pass.text_of(one.example["id"]) in ids]
+        return [Chosen("asked for", one) for one in asked[:count]]
     if not count:
         return []
     ranked = sorted((one for one in told if one.log_likelihood is not None), key=_likelihood)
@@ -63,27 +71,28 @@ class Looker:
         mesh: jax.sharding.Mesh,
         count: int,
     ):
-        self.count, self._vocabulary, self._data, self._mesh = count, vocabulary, data, mesh
+        self.count, self._vocabulary, self._shape, self._mesh = count, vocabulary, data.row, mesh
+        # As few as there can be: looks take memory that a step of training has not kept free for them.
+        self._rows = sharding.ways_of_rows(mesh)
         self._see = jax.jit(
-            functools.partial(_see, graphdef, mesh, min(count, data.rows)), out_shardings=sharding.replicated(mesh)
+            functools.partial(_see, graphdef, mesh, min(count, self._rows)), out_shardings=sharding.replicated(mesh)
         )
 
     def __call__(self, params: Any, task: str, chosen: Sequence[Chosen]) -> list[shown.Shown]:
         """What is to be shown of a task's examples, in their order."""
         examples = [{**one.what.example, _NUMBER: number} for number, one in enumerate(chosen)]
         found: dict[int, shown.Shown] = {}
-        for packed in batches.pack(examples, self._data.row, rows=self._data.rows):
+        for packed in batches.pack(examples, self._shape, rows=self._rows):
             seen = jax.device_get(self._see(params, *generate.place(self._mesh, (packed.batch, self._wanted(packed)))))
             for row, members in enumerate(packed.rows):
                 for line, example in enumerate(members):
-                    own = _Own(packed.batch, seen, row, line, self._data.row)
+                    own = _Own(packed.batch, seen, row, line, self._shape)
                     found[example[_NUMBER]] = self._shown(task, chosen[example[_NUMBER]], own)
         return [found[number] for number in sorted(found)]
 
     def _wanted(self, packed: batches.Packed) -> np.ndarray:
         """The tokens that every example is to say, "B E U"."""
-        row = self._data.row
-        tokens = np.zeros((self._data.rows, row.segments, max(row.targets, 1)), np.int32)
+        tokens = np.zeros((self._rows, self._shape.segments, max(self._shape.targets, 1)), np.int32)
         for index, members in enumerate(packed.rows):
             for line, example in enumerate(members):
                 said = _said(example)

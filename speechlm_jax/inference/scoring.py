@@ -32,6 +32,8 @@ class Examples:
     rows: int | None = None
     recogniser: str | None = None
     decoding: decoding_config.Search = decoding_config.GREEDY
+    shown: int = 0
+    shown_ids: Sequence[str] = ()
 
     def __post_init__(self):
         if self.decoding.language_model:
@@ -55,7 +57,8 @@ def score(
 
     registered: the tasks are, by whoever calls. beside_guesses: `guesses` of a task are what `guesses.simple` scores;
     of masked speech it is the commonest code of what is scored. out: they are written there as JSON; where the same was
-    begun before, only what it had not come to is scored.
+    begun before, only what it had not come to is scored. `shown` (shown.Shown) has the examples that were looked into,
+    where some are to be; it stands in no file.
     """
     started, split = time.monotonic(), examples.split
     loaded = loading.load(checkpoint, rows=examples.rows)
@@ -82,11 +85,12 @@ def score(
                 scores[name]["guesses"] = found
             runtime.say(f"{name}/{split}  {in_words(scores[name])}")
     check_scored(checkpoint, scores)
+    shown = [one for found in scores.values() for one in found.pop("shown", ())]
     told = {**described(loaded, examples, scores), "seconds": round(time.monotonic() - started, 1)}
     if out is not None and begun is not None:
         whole_files.write_json(out, told)
         begun.remove()
-    return told
+    return {**told, "shown": shown} if examples.shown else told
 
 
 _SCORED_BY = ("seqio", "jiwer", "sacrebleu", "whisper-normalizer")
@@ -145,6 +149,8 @@ def evaluator_of(
         decode_steps=examples.decode_steps,
         decoding=examples.decoding,
         listener=listener,
+        shown=examples.shown,
+        shown_ids=examples.shown_ids,
     )
 
 

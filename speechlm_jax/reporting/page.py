@@ -57,7 +57,7 @@ def _time(run: run_files.Run, key: str) -> str:
 
 
 def _recipe(run: run_files.Run, key: str) -> str:
-    return f"<pre>{html.escape(run.recipe or '(none)')}</pre>"
+    return sheet.text(run.recipe)
 
 
 def _examples(run: run_files.Run, key: str) -> str:

@@ -89,6 +89,11 @@ def table(name: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return f'<figure><figcaption><h3>{html.escape(name)}</h3></figcaption><div class="wide">{table}</div></figure>'
 
 
+def text(words: str) -> str:
+    """Lines as they are."""
+    return f"<pre>{html.escape(words or '(none)')}</pre>"
+
+
 def nothing(words: str) -> str:
     """Words where there is nothing else."""
     return f'<p class="none">{words}</p>'

@@ -251,7 +251,7 @@ class Monitor:
                 tell(tracker)
             except OSError as error:
                 self._trackers.remove(tracker)
-                name, why = type(tracker).__name__, error.strerror
+                name, why = type(tracker).__name__, error.strerror or error
                 _log.error("telling %s of the run: %s. It is told no more in this life", name, why)
 
     def go_back(self, step: int) -> None:

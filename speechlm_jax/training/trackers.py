@@ -94,18 +94,30 @@ class WeightsAndBiases:
             ) from None
         self._wandb = wandb
         name = folder.absolute().name
-        self._run = wandb.init(
-            dir=str(folder),
-            project=os.environ.get("WANDB_PROJECT", "speechlm_jax"),
-            id=os.environ.get("WANDB_RUN_ID", name),
-            name=name,
-            resume="allow",
-            config=dict(settings),
-        )
+        try:
+            self._run = wandb.init(
+                dir=str(folder),
+                project=os.environ.get("WANDB_PROJECT", "speechlm_jax"),
+                id=os.environ.get("WANDB_RUN_ID", name),
+                name=name,
+                resume="allow",
+                config=dict(settings),
+            )
+        except wandb.Error as error:
+            raise ValueError(
+                f"telling Weights & Biases of the run: {error}. Set WANDB_API_KEY, or WANDB_MODE=offline, or take "
+                "'wandb' out of Recipe.trackers."
+            ) from error
+
+    def _log(self, told: Mapping[str, Any]) -> None:
+        try:
+            self._run.log(dict(told))
+        except self._wandb.Error as error:
+            raise OSError(str(error)) from error
 
     def numbers(self, step: int, numbers: Mapping[str, float]) -> None:
         """In the history of the run."""
-        self._run.log({"step": step, **numbers})
+        self._log({"step": step, **numbers})
 
     def examples(self, step: int, found: Sequence[shown.Shown]) -> None:
         """Their texts in a table, with audio and pictures beside it."""
@@ -117,7 +129,7 @@ class WeightsAndBiases:
                 told[f"{tag}/{name}"] = self._wandb.Audio(samples / 2**15, sample_rate=batch.SAMPLE_RATE)
             for name, picture in pictures_of(one).items():
                 told[f"{tag}/{name}"] = self._wandb.Image(picture)
-        self._run.log({"step": step, "examples": table, **told})
+        self._log({"step": step, "examples": table, **told})
 
     def close(self) -> None:
         """Ends the run there."""
@@ -142,7 +154,7 @@ def speech_of(one: shown.Shown) -> dict[str, np.ndarray]:
 
 def pictures_of(one: shown.Shown) -> dict[str, np.ndarray]:
     """Of each recording its log-mel, low tones at the bottom, and where the decoder looked: uint8 "H W"."""
-    found = {name: _grey(shown.log_mel(samples)[::-1]) for name, samples in speech_of(one).items()}
+    found = {f"{name}_mel": _grey(shown.log_mel(samples)[::-1]) for name, samples in speech_of(one).items()}
     if one.look is not None:
         # Some pixels to a step and a position, so that either can be seen.
         found["looks"] = _grey(np.kron(one.look.shares, np.ones((6, 2))))

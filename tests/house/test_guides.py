@@ -45,7 +45,7 @@ def follow(guide: pathlib.Path, folder: pathlib.Path) -> list[str]:
         "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
-    blocks = re.findall(r"```(python|gin|bash)\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```(python|gin|toml|bash)\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
     for kind, text in blocks:
         text = re.sub(r"(steps ?= ?)600", rf"\g<1>{STEPS}", text)
         if kind != "bash":
@@ -90,6 +90,8 @@ def test_the_guides_lead_from_a_first_run_to_a_loss_of_ones_own_to_a_finetuned_m
     record_sentences(tmp_path)
     assert follow(ROOT / "docs" / "first_run.md", tmp_path) == ["python", "gin", "bash", "bash", "bash"]
     assert json.loads((tmp_path / "scores.json").read_text())["scores"]["manifest_recognition"]["examples"] == 4
+    scored = (tmp_path / "scores.html").read_text()
+    assert "manifest_recognition: likeliest" in scored and "Where the decoder looks" in scored
     assert "Rows of audio" in (tmp_path / "data.html").read_text()
     assert follow(ROOT / "docs" / "add_a_loss.md", tmp_path) == ["python", "bash"]
     lines = (tmp_path / "runs" / "confident" / "metrics.jsonl").read_text().splitlines()
@@ -102,6 +104,25 @@ def test_the_guides_lead_from_a_first_run_to_a_loss_of_ones_own_to_a_finetuned_m
     assert json.loads((tmp_path / "status.json").read_text())["step"] == STEPS
     page = (tmp_path / "both.html").read_text()
     assert "manifest_recognition: least likely" in page and page.count("Where the decoder looks") == 4
+
+
+def test_the_guides_to_pods_and_to_clusters_say_what_would_run(tmp_path):
+    assert follow(ROOT / "docs" / "tpu_pods.md", tmp_path) == ["toml", "bash"]
+    commands = (tmp_path / "commands.txt").read_text()
+    assert "gcloud" in commands and "v5e" in commands and "--gin.Data.rows=256" in commands
+    assert "SPEECHLM_PROCESS_ID=1" in (tmp_path / "here.txt").read_text()
+    assert follow(ROOT / "docs" / "gpus.md", tmp_path) == ["toml", "bash", "toml", "bash"]
+    assert "CUDA_VISIBLE_DEVICES=7" in (tmp_path / "one_machine.txt").read_text()
+    assert "#SBATCH --signal=TERM@300" in (tmp_path / "cluster.sh").read_text()
+
+
+def test_the_pictures_are_those_that_the_script_draws(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / "pictures.py"), f"--into={tmp_path}"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    drawn = sorted(tmp_path.iterdir())
+    assert len(drawn) == 3
+    for picture in drawn:
+        assert picture.read_text() == (ROOT / "docs" / picture.name).read_text(), f"run {command[1]}"
 
 
 @pytest.mark.slow

@@ -24,6 +24,12 @@ def test_the_least_likely_and_the_likeliest_come_first():
     assert [one.what for one in looking.choose([unknown], [spoken], 2)] == [unknown, spoken]
 
 
+def test_examples_that_are_asked_for_are_those_that_are_shown():
+    first, second = told(-1.0), told(-2.0)._replace(example={"id": b"b", "targets": np.zeros(2, np.int32)})
+    (chosen,) = looking.choose([first, second], [], 4, ["b", "c"])
+    assert chosen.what is second and chosen.why == "asked for"
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> list[shown.Shown]:
     path = tmp_path_factory.mktemp("vocabulary") / vocabulary.FILE

@@ -43,7 +43,7 @@ def test_tensorboard_gets_numbers_examples_and_settings(tmp_path):
     (event,) = events.Scalars("train/loss")
     assert (event.step, event.value) == (5, 1.5)
     assert tags["audio"] == ["heard/0/heard", "heard/1/spoken"]
-    assert tags["images"] == ["heard/0/heard", "heard/0/looks", "heard/1/spoken"]
+    assert tags["images"] == ["heard/0/heard_mel", "heard/0/looks", "heard/1/spoken_mel"]
     assert events.Images("heard/0/looks")[0].height == 18 and events.Audio("heard/1/spoken")[0].sample_rate == 16_000
     (text,) = events.Tensors("heard/0/text/text_summary")
     assert b"**wanted** a b" in text.tensor_proto.string_val[0]
