@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import pathlib
 from typing import Any
 
 from speechlm_jax import runtime, whole_files
@@ -84,8 +83,8 @@ def run(
         return report.train_vocabulary(data, train_vocabulary, fields=list(text_field) or None, languages=codes)
     looked = report.report(data, seed=seed, examples=examples, show=show, propose_row=propose_row, json_path=json)
     if html is not None:
-        from speechlm_jax.reporting import mixture
+        from speechlm_jax.reporting import mixture, sheet
 
-        whole_files.write_text(pathlib.Path(html), mixture.write(looked, data))
+        sheet.keep(html, mixture.write(looked, data))
         runtime.say(f"wrote {html}")
     return looked.found

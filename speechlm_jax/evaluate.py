@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import pathlib
 from typing import Any
 
 from speechlm_jax import runtime, whole_files
@@ -118,7 +117,7 @@ def run(
 
 def _write_page(path: str, found: dict[str, Any]) -> None:
     """Of what was scored; takes out of it what is for the page alone."""
-    from speechlm_jax.reporting import scored
+    from speechlm_jax.reporting import scored, sheet
 
-    whole_files.write_text(pathlib.Path(path), scored.write(found, found.pop("shown")))
+    sheet.keep(path, scored.write(found, found.pop("shown")))
     runtime.say(f"wrote {path}")

@@ -21,10 +21,8 @@ def run(*, run_dir: list[str], out: str | None = None) -> str:
     """
     path = pathlib.Path(run_dir[0]) / "report.html" if out is None else pathlib.Path(out)
     whole_files.check_file(out, "--out")
-    from speechlm_jax.reporting import page, run_files
+    from speechlm_jax.reporting import page, run_files, sheet
 
-    text = page.write([run_files.read(folder) for folder in run_dir])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole_files.write_text(path, text)
+    sheet.keep(path, page.write([run_files.read(folder) for folder in run_dir]))
     print(path)
     return str(path)

@@ -67,8 +67,7 @@ def test_a_run_that_is_stopped_from_the_keyboard_saves_too(folder):
 def test_a_run_that_is_stopped_while_it_compiles_ends_at_once_and_can_be_started_again(folder, notice, code):
     run = f"compiling{code}"
     process = warm.Process(words(folder, run, *LONG))
-    assert process.stdout is not None
-    assert any("compiling the step" in line for line in process.stdout)
+    process.wait_until_said("compiling the step")
     process.send_signal(notice)
     told = time.monotonic()
     said = process.communicate(timeout=60)[0]
@@ -97,7 +96,7 @@ def test_processes_of_a_group_train_one_run_and_stop_at_one_step(folder):
     assert step is not None and all(f"stands at step {step} of 30" in text for text in said)
     # One that goes on, and is told while it compiles.
     group = [warm.Process(words(folder, "group", *LONG), **told) for told in process_group.environments(2)]
-    assert group[0].stdout is not None and any("compiling the step" in line for line in group[0].stdout)
+    group[0].wait_until_said("compiling the step")
     group[1].send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=200)[0] for process in group]
     assert [process.returncode for process in group] == [endings.PREEMPTED] * 2, said

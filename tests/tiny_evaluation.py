@@ -31,6 +31,7 @@ from speechlm_jax.data import (
 )
 from speechlm_jax.inference import evaluation, kept_batches
 from speechlm_jax.inference import matching as matchers
+from speechlm_jax.inference import shown as shown_room
 from speechlm_jax.losses import heads
 from speechlm_jax.models import speech_text
 
@@ -136,7 +137,13 @@ def shares(words: vocabulary.Vocabulary) -> list[tuple[Any, float]]:
     return [told for packed in batches.pack(examples, ROW, rows=ROWS) for told in matcher(params, packed)]
 
 
+def looks(found: list[shown_room.Shown]) -> list[Any]:
+    """Examples that were looked into, as JSON: which, with what words, and where in its text each step looks most."""
+    return [[one.id, one.why, one.words, one.look.shares.argmax(-1).tolist()] for one in found if one.look is not None]
+
+
 if __name__ == "__main__":
     runtime.initialize()
     assert jax.process_count() == int(os.environ["SPEECHLM_PROCESSES"]) and jax.device_count() == 4
-    print(json.dumps(scores(vocabulary.Vocabulary.load(pathlib.Path(sys.argv[1])))))
+    found = scores(vocabulary.Vocabulary.load(pathlib.Path(sys.argv[1])), shown=2)
+    print(json.dumps({**found, "shown": looks(found["shown"])}))

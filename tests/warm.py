@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
 _context = multiprocessing.get_context("forkserver")
@@ -24,7 +25,11 @@ class Process:
 
     def __init__(self, words: Sequence[object], said: pathlib.Path | None = None, **environment: str):
         """environment: what differs from that of the test."""
-        self._said = said or pathlib.Path(tempfile.mkstemp(suffix=".txt")[1])
+        self._said, self._is_mine = said, said is None
+        if self._said is None:
+            handle, name = tempfile.mkstemp(suffix=".txt")
+            os.close(handle)
+            self._said = pathlib.Path(name)
         self._said.touch()
         told = {**os.environ, **environment}
         self._process = _context.Process(target=_run, args=([str(word) for word in words], told, str(self._said)))
@@ -51,7 +56,17 @@ class Process:
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
         """What it has written, once it has ended."""
         self.wait(timeout)
-        return self._said.read_text(), None
+        said = self._said.read_text()
+        if self._is_mine:
+            self._said.unlink()
+        return said, None
+
+    def wait_until_said(self, words: str, timeout: float = 240.0) -> None:
+        """Returns once it has written these words. Fails where it ends before."""
+        deadline = time.monotonic() + timeout
+        while words not in (said := self._said.read_text()):
+            assert self.poll() is None and time.monotonic() < deadline, said
+            time.sleep(0.01)
 
     def send_signal(self, notice: signal.Signals) -> None:
         """To the process, if it has not ended."""
@@ -95,8 +110,14 @@ def _read_again(former: Mapping[str, str]) -> None:
     for name, value in os.environ.items():
         key = name.lower()
         if name.startswith("JAX_") and value != former.get(name) and key in jax.config.values:
-            stands = jax.config.values[key]
-            jax.config.update(key, type(stands)(value) if isinstance(stands, int | float) else value)
+            stands: Any = jax.config.values[key]
+            if isinstance(stands, bool):
+                stands = value.lower() in ("1", "true", "yes", "on")
+            elif isinstance(stands, int | float):
+                stands = type(stands)(value)
+            else:
+                stands = value
+            jax.config.update(key, stands)
     runtime._WATCHED = False
     runtime.BEGAN = time.monotonic()
     runtime._beginnings = iter([runtime.BEGAN])

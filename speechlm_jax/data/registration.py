@@ -1,11 +1,9 @@
 """Making the tasks of a run known to SeqIO: its task modules, its manifest, its vocabulary."""
 
 import difflib
-import importlib
-import os
 import pkgutil
-import sys
 
+from speechlm_jax import modules
 from speechlm_jax.data import config, features
 
 
@@ -27,13 +25,7 @@ def register(data: config.Data, *, bind_vocabulary: bool = True) -> None:
 def import_tasks(name: str) -> None:
     """Imports one task module, also from the folder that the command is run in. Raises ValueError with the nearest
     name where it does not exist."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
-            raise
+    if modules.imported(name) is None:
         import tasks
 
         known = [f"tasks.{module.name}" for module in pkgutil.iter_modules(tasks.__path__)]
@@ -41,4 +33,4 @@ def import_tasks(name: str) -> None:
         raise ValueError(
             f"importing task module '{name}': there is no such module. Nearest: '{near[0] if near else ''}'. "
             "Set Data.task_modules to modules that Python can import, such as my_tasks.py in this folder."
-        ) from None
+        )

@@ -57,7 +57,9 @@ class Evaluator:
         )
         self._losses = eval_step.make(graphdef, heads, mesh=mesh)
         self._shown_ids = shown_ids
-        self._looker = looking.Looker(graphdef, vocabulary=vocabulary, data=data, mesh=mesh, count=shown)
+        self._looker = looking.Looker(
+            graphdef, vocabulary=vocabulary, data=data, mesh=mesh, hears="ctc" in heads, count=shown
+        )
 
     def score(
         self,

@@ -50,16 +50,17 @@ def _likelihood(one: kept_batches.Told) -> float:
 
 
 class _Seen(NamedTuple):
-    """Of the first rows of a batch."""
+    """Of the first row of a batch."""
 
     heard: generate.Heard | None
     looks: looks.Looks | None
 
 
 class Looker:
-    """In a run of several processes all of them call it, each with the same examples, and each gets all of it.
+    """Looks into a model at examples. In a run of several processes all of them call it, each with the same examples,
+    and each gets all of it.
 
-    count: of examples of a task.
+    hears: whether its CTC head was trained, and knows when words are said. count: of examples of a task.
     """
 
     def __init__(
@@ -69,34 +70,32 @@ class Looker:
         vocabulary: vocabulary.Vocabulary,
         data: config.Data,
         mesh: jax.sharding.Mesh,
+        hears: bool,
         count: int,
     ):
         self.count, self._vocabulary, self._shape, self._mesh = count, vocabulary, data.row, mesh
         # As few as there can be: looks take memory that a step of training has not kept free for them.
         self._rows = sharding.ways_of_rows(mesh)
-        self._see = jax.jit(
-            functools.partial(_see, graphdef, mesh, min(count, self._rows)), out_shardings=sharding.replicated(mesh)
-        )
+        self._see = jax.jit(functools.partial(_see, graphdef, mesh, hears), out_shardings=sharding.replicated(mesh))
 
     def __call__(self, params: Any, task: str, chosen: Sequence[Chosen]) -> list[shown.Shown]:
         """What is to be shown of a task's examples, in their order."""
-        examples = [{**one.what.example, _NUMBER: number} for number, one in enumerate(chosen)]
-        found: dict[int, shown.Shown] = {}
-        for packed in batches.pack(examples, self._shape, rows=self._rows):
-            seen = jax.device_get(self._see(params, *generate.place(self._mesh, (packed.batch, self._wanted(packed)))))
-            for row, members in enumerate(packed.rows):
-                for line, example in enumerate(members):
-                    own = _Own(packed.batch, seen, row, line, self._shape)
-                    found[example[_NUMBER]] = self._shown(task, chosen[example[_NUMBER]], own)
-        return [found[number] for number in sorted(found)]
+        return [self._of(params, task, one) for one in chosen]
 
-    def _wanted(self, packed: batches.Packed) -> np.ndarray:
-        """The tokens that every example is to say, "B E U"."""
-        tokens = np.zeros((self._rows, self._shape.segments, max(self._shape.targets, 1)), np.int32)
-        for index, members in enumerate(packed.rows):
-            for line, example in enumerate(members):
-                said = _said(example)
-                tokens[index, line, : len(said)] = said
+    def _of(self, params: Any, task: str, chosen: Chosen) -> shown.Shown:
+        """An example in a row of its own: the head that is most decided is so for this one."""
+        (packed,) = batches.pack([dict(chosen.what.example)], self._shape, rows=self._rows)
+        given = generate.place(self._mesh, (packed.batch, self._wanted(chosen.what.example)))
+        seen = jax.device_get(self._see(params, *given))
+        return self._shown(task, chosen, _Own(packed.batch, seen, self._shape))
+
+    def _wanted(self, example: Mapping[str, Any]) -> np.ndarray:
+        """The tokens that it is to say, "B E U"."""
+        tokens, said = (
+            np.zeros((self._rows, self._shape.segments, max(self._shape.targets, 1)), np.int32),
+            _said(example),
+        )
+        tokens[0, 0, : len(said)] = said
         return tokens
 
     def _shown(self, task: str, chosen: Chosen, own: "_Own") -> shown.Shown:
@@ -125,39 +124,30 @@ class Looker:
         return self._vocabulary.decode((example["targets"] if len(example["targets"]) else example["inputs"]).tolist())
 
 
-_NUMBER = "number_of_example"
-
-
 def _said(example: Mapping[str, Any]) -> list[int]:
     """The tokens of what is wanted, without the end."""
     return [int(token) for token in example["targets"] if token != vocabulary.EOS]
 
 
 def _see(
-    graphdef: nnx.GraphDef,
-    mesh: jax.sharding.Mesh,
-    count: int,
-    params: Any,
-    rows: batch.Batch,
-    wanted: jax.Array,
+    graphdef: nnx.GraphDef, mesh: jax.sharding.Mesh, hears: bool, params: Any, rows: batch.Batch, wanted: jax.Array
 ) -> _Seen:
-    """Of the first rows alone, in which a few examples stand: the arrays of looks are large."""
     with sharding.model_on(mesh, graphdef, low_rank.merge(params)) as model:
         encoded = model.encode(rows)
-        logits = model.ctc_logits(encoded)
+        logits = model.ctc_logits(encoded) if hears else None
         heard = None if logits is None else generate.heard(logits, rows, model.choice.subsampling, wanted)
         found = model.looks(rows, encoded)
         if found is not None:
-            found = looks.Looks(found.shares[:, :count].astype(jnp.float16), *(one[:, :count] for one in found[1:]))
-        return _Seen(jax.tree.map(lambda values: values[:count], heard), found)
+            found = looks.Looks(found.shares[:, :1].astype(jnp.float16), *(one[:, :1] for one in found[1:]))
+        return _Seen(jax.tree.map(lambda values: values[:1], heard), found)
 
 
 class _Own:
-    """What belongs to one segment."""
+    """What belongs to the one segment of the first row."""
 
-    def __init__(self, rows: batch.Batch, seen: Any, row: int, line: int, shape: batch.Row):
+    def __init__(self, rows: batch.Batch, seen: Any, shape: batch.Row):
         """`seen`: as _Seen, fetched."""
-        self._rows, self._seen, self._row, self._id, self._shape = rows, seen, row, line + 1, shape
+        self._rows, self._seen, self._shape = rows, seen, shape
 
     @property
     def _seconds(self) -> float:
@@ -166,7 +156,7 @@ class _Own:
 
     def _alive(self, lane: Any, every: int = 1) -> np.ndarray:
         """Which places of a lane are the segment's."""
-        return np.zeros(0, bool) if lane is None else lane.segment_ids[self._row, ::every] == self._id
+        return np.zeros(0, bool) if lane is None else lane.segment_ids[0, ::every] > 0
 
     def words(self, tokens: list[int], vocabulary: vocabulary.Vocabulary) -> list[tuple[str, float, float]]:
         """When the CTC head hears each word; none where it cannot have."""
@@ -174,8 +164,8 @@ class _Own:
         if heard is None or self._rows.audio is None or heard.labels is None or heard.blanks is None:
             return []
         own = self._alive(self._rows.audio, self._shape.subsampling)
-        labels = heard.labels[self._row][own][:, : len(tokens)]
-        times = alignment.spans(tokens, labels, heard.blanks[self._row][own])
+        labels = heard.labels[0][own][:, : len(tokens)]
+        times = alignment.spans(tokens, labels, heard.blanks[0][own])
         found = [] if times is None else alignment.words(tokens, times, vocabulary.decode, self._seconds)
         return [(word.text.strip(), word.start, word.end) for word in found]
 
@@ -187,18 +177,18 @@ class _Own:
         steps, places = np.concatenate([text, speech]), np.concatenate([audio, read])
         if found is None or not steps.any() or not places.any():
             return None
-        shares_LUS = found.shares[:, self._row][:, steps][:, :, places].astype(np.float32)
+        shares_LUS = found.shares[:, 0][:, steps][:, :, places].astype(np.float32)
         layer = int(shares_LUS.max(-1).mean(-1).argmax())
         return shown.Look(
             shares=shares_LUS[layer],
-            steps=list(_each(rows.targets, self._row, text, vocabulary)),
-            places=list(_each(rows.inputs, self._row, read, vocabulary)),
+            steps=list(_each(rows.targets, text, vocabulary)),
+            places=list(_each(rows.inputs, read, vocabulary)),
             seconds=self._seconds,
             layer=layer,
-            head=int(found.heads[layer, self._row]),
+            head=int(found.heads[layer, 0]),
         )
 
 
-def _each(lane: Any, row: int, own: np.ndarray, vocabulary: vocabulary.Vocabulary) -> Iterator[str]:
+def _each(lane: Any, own: np.ndarray, vocabulary: vocabulary.Vocabulary) -> Iterator[str]:
     """The tokens of a lane, for the eye."""
-    return (vocabulary.show([token]) for token in (() if lane is None else lane.tokens[row][own].tolist()))
+    return (vocabulary.show([token]) for token in (() if lane is None else lane.tokens[0][own].tolist()))

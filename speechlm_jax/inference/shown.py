@@ -1,22 +1,18 @@
 """Examples that are kept to be looked at: what was heard, said, written and spoken, and where the model looked. Needs
 no JAX."""
 
-import json
 import os
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int16
+from jaxtyping import Float, Int16, UInt8
 
-from speechlm_jax import batch, whole_files
+from speechlm_jax import array_files, batch
 
 FILE = "examples.npz"
 """Of a run's folder: those of its last evaluation."""
-_ABOUT = "about"
 
 
 class Look(NamedTuple):
@@ -55,6 +51,16 @@ class Shown(NamedTuple):
     wanted_speech: Int16[np.ndarray, "N"] | None = None
     spoken: Int16[np.ndarray, "N"] | None = None
 
+    def texts(self) -> dict[str, str]:
+        """What is said, by who says it."""
+        told = {"wanted": self.wanted, "written": self.written, "by CTC": self.by_ctc, "id": self.id}
+        return {name: text for name, text in told.items() if text is not None}
+
+    def speech(self) -> dict[str, Int16[np.ndarray, "N"]]:
+        """The recordings, by field."""
+        named = {name: getattr(self, name) for name in _SPEECH}
+        return {name: samples for name, samples in named.items() if samples is not None and len(samples)}
+
 
 _SPEECH = ("heard", "wanted_speech", "spoken")
 
@@ -68,31 +74,41 @@ def write(path: pathlib.Path, step: int, found: Sequence[Shown]) -> None:
         if one.look is not None:
             line["look"] = {name: value for name, value in one.look._asdict().items() if name != "shares"}
             arrays[f"{number}/shares"] = one.look.shares.astype(np.float16)
-        arrays |= {f"{number}/{name}": getattr(one, name) for name in _SPEECH if getattr(one, name) is not None}
+        arrays |= {f"{number}/{name}": samples for name, samples in one.speech().items()}
         lines.append(line)
-    about = json.dumps({"step": step, "examples": lines}).encode()
-    with whole_files.whole(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **{_ABOUT: np.frombuffer(about, np.uint8)}, **arrays)
+    array_files.write(path, arrays, {"step": step, "examples": lines})
 
 
 def read(path: str | os.PathLike[str]) -> tuple[int, list[Shown]]:
     """The step and its examples. Raises ValueError for a file that is none of `write`."""
+    doing = "reading the examples of a run"
+    arrays, told = array_files.read(path, doing)
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            about = json.loads(arrays[_ABOUT].tobytes())
-            found = [_read(line, arrays, number) for number, line in enumerate(about["examples"])]
-            return int(about["step"]), found
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"reading the examples of {path}: the file is damaged ({error}).") from None
+        return int(told["step"]), [_read(line, arrays, number) for number, line in enumerate(told["examples"])]
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{doing}: {path} holds none ({error!r}).") from None
 
 
-def _read(line: Mapping[str, Any], arrays: Any, number: int) -> Shown:
-    given: dict[str, Any] = {**line, "words": [(text, start, end) for text, start, end in line["words"]]}
+def _read(line: Mapping[str, Any], arrays: Mapping[str, np.ndarray], number: int) -> Shown:
+    given: dict[str, Any] = {name: str(line[name]) for name in ("task", "id", "why", "wanted")}
+    given |= {name: None if line[name] is None else str(line[name]) for name in ("written", "by_ctc")}
+    given["likelihood"] = None if line["likelihood"] is None else float(line["likelihood"])
+    given["words"] = [(str(text), float(start), float(end)) for text, start, end in line["words"]]
     for name in _SPEECH:
-        given[name] = arrays.get(f"{number}/{name}")
-    told = line.get("look")
-    look = None if told is None else Look(arrays[f"{number}/shares"].astype(np.float32), **told)
-    return Shown(**{**given, "look": look})
+        samples = arrays.get(f"{number}/{name}")
+        given[name] = None if samples is None else _of_rank(samples, 1).astype(np.int16)
+    look, told = None, line.get("look")
+    if told is not None:
+        steps, places = (list(map(str, told[name])) for name in ("steps", "places"))
+        shares = _of_rank(arrays[f"{number}/shares"], 2).astype(np.float32)
+        look = Look(shares, steps, places, float(told["seconds"]), int(told["layer"]), int(told["head"]))
+    return Shown(**given, look=look)
+
+
+def _of_rank(values: np.ndarray, rank: int) -> np.ndarray:
+    if values.ndim != rank or values.dtype.kind not in "iuf":
+        raise ValueError(f"wanted numbers of rank {rank}, found {values.dtype} of rank {values.ndim}")
+    return values
 
 
 _MELS = 80
@@ -108,3 +124,17 @@ def log_mel(samples: Int16[np.ndarray, "N"]) -> Float[np.ndarray, "M T"]:
         y=wave, sr=batch.SAMPLE_RATE, n_fft=batch.WINDOW, hop_length=batch.HOP, n_mels=_MELS
     )
     return librosa.power_to_db(power, ref=np.max, top_db=_RANGE_DB)
+
+
+def as_bytes(values: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    """A picture: from the least to the largest value."""
+    least, most = float(values.min()), float(values.max())
+    return np.round(255 * (values - least) / max(most - least, 1e-9)).astype(np.uint8)
+
+
+def reduced(values: Float[np.ndarray, "H W"], most: int) -> Float[np.ndarray, "H2 W2"]:
+    """At most so many on each side: the largest value of each block, so that no narrow peak is lost."""
+    for axis, size in enumerate(values.shape):
+        edges = np.arange(0, size, max(1, -(-size // most)))
+        values = np.maximum.reduceat(values, edges, axis=axis)
+    return values

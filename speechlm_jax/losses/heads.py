@@ -1,15 +1,13 @@
 """Loss heads by name: every other file of this folder is one, and every module that a recipe names by its dots."""
 
 import importlib
-import os
 import pkgutil
-import sys
 from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from jaxtyping import Array, Float
 
-from speechlm_jax import batch, losses
+from speechlm_jax import batch, losses, modules
 
 
 class Head(Protocol):
@@ -31,9 +29,9 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(losses.__path__) if module.name != "heads")
 
 
-def is_foreign(name: str) -> bool:
+def is_foreign(name: object) -> bool:
     """Whether a head is a module of somebody's own, whose code runs when it is loaded."""
-    return "." in name
+    return "." in str(name)
 
 
 def load(wanted: Iterable[str]) -> dict[str, Head]:
@@ -48,17 +46,12 @@ def load(wanted: Iterable[str]) -> dict[str, Head]:
 
 
 def _foreign(name: str) -> Any:
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
-            raise
+    module = modules.imported(name)
+    if module is None:
         raise ValueError(
-            f"importing the loss head '{name}': there is no module {error.name}. Set Losses.coefficients to modules "
-            f"that Python can import, such as {name.replace('.', '/')}.py in this folder."
-        ) from None
+            f"importing the loss head '{name}': there is no such module. Set Losses.coefficients to modules that "
+            f"Python can import, such as {name.replace('.', '/')}.py in this folder."
+        )
     missing = [part for part in ("weights", "totals") if not hasattr(module, part)]
     if missing:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Pictures of a run, by plotly: each has a name, a caption, and a figure whose colours the page sets."""
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -70,11 +71,11 @@ def reasons(counts: Mapping[str, int]) -> Chart:
     first = sorted(counts, key=lambda reason: -counts[reason])[:12]
     figure = plain_figure("records", "records")
     figure.add_bar(
-        y=[_short(reason) for reason in first],
+        y=[plain(_short(reason)) for reason in first],
         x=[counts[reason] for reason in first],
         orientation="h",
         marker_color=COLOURS[7],
-        hovertext=first,
+        hovertext=[plain(reason) for reason in first],
     )
     figure.update_yaxes(autorange="reversed", title=None)
     return Chart("Records that could not be used", "by reason; each was skipped and counted", figure)
@@ -116,16 +117,21 @@ def _is_of_training(metric: str) -> bool:
 def _scored(run: run_files.Run, metric: str, names: Mapping[str, str]) -> Chart:
     """A metric of several tasks: over steps, or, of one evaluation, one below the other."""
     once = all(len(run.scored[name][0]) == 1 for name in names.values())
-    figure = plain_figure(metric)
+    figure = plain_figure(plain(metric))
     for number, (task, name) in enumerate(names.items()):
         steps, values = run.scored[name]
         colour, bounds = {"color": COLOURS[number % len(COLOURS)]}, _whiskers(run, name, values)
         if once:
             figure.add_scatter(
-                x=values, y=[task], name=task, mode="markers", marker={**colour, "size": 9}, error_x=bounds
+                x=values,
+                y=[plain(task)],
+                name=plain(task),
+                mode="markers",
+                marker={**colour, "size": 9},
+                error_x=bounds,
             )
         else:
-            figure.add_scatter(x=steps, y=values, name=task, mode="lines+markers", line=colour, error_y=bounds)
+            figure.add_scatter(x=steps, y=values, name=plain(task), mode="lines+markers", line=colour, error_y=bounds)
     if once:
         figure.update_layout(height=130 + 28 * len(names), showlegend=False, hovermode="closest")
         figure.update_xaxes(title=None)
@@ -205,7 +211,7 @@ def _curves(
             )
         shown = _smoothed(values) if smooth else values
         figure.add_scatter(
-            x=steps, y=shown, name=label, mode="lines" if smooth else "lines+markers", line={"color": colour}
+            x=steps, y=shown, name=plain(label), mode="lines" if smooth else "lines+markers", line={"color": colour}
         )
     if log:
         figure.update_yaxes(type="log", dtick=1)
@@ -219,7 +225,7 @@ def _stacked(name: str, caption: str, curves: Mapping[str, run_files.Series], un
     figure = plain_figure(unit)
     for number, (label, (steps, values)) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
-        figure.add_scatter(x=steps, y=values, name=label, stackgroup="all", line={"color": colour, "width": 1})
+        figure.add_scatter(x=steps, y=values, name=plain(label), stackgroup="all", line={"color": colour, "width": 1})
     return Chart(name, caption, figure)
 
 
@@ -231,6 +237,11 @@ def _smoothed(values: Sequence[float]) -> list[float]:
         mean, weight = decay * mean + (1 - decay) * value, decay * weight + (1 - decay)
         found.append(mean / weight)
     return found
+
+
+def plain(text: str) -> str:
+    """A text as it is: plotly would read some of it as HTML."""
+    return html.escape(text)
 
 
 def plain_figure(unit: str, across: str = "step") -> graph_objects.Figure:

@@ -1,7 +1,6 @@
 """Examples of a run to look at and to listen to: speech with what was said when, and where the decoder looked."""
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -43,15 +42,18 @@ def of(found: Sequence[shown.Shown]) -> list[Example]:
 
 
 def _texts(one: shown.Shown) -> list[tuple[str, str]]:
-    told = [("wanted", one.wanted), ("written", one.written), ("by CTC", one.by_ctc), ("id", one.id)]
+    told = one.texts()
     if one.likelihood is not None:
-        told.append(("log P of a token", f"{one.likelihood:.3f}"))
-    return [(name, text) for name, text in told if text is not None]
+        told["log P of a token"] = f"{one.likelihood:.3f}"
+    return list(told.items())
+
+
+_NAMES = {"heard": "heard", "wanted_speech": "wanted", "spoken": "spoken"}
+_TITLES = {"heard": "Speech", "wanted_speech": "Speech that is wanted", "spoken": "Speech of the model"}
 
 
 def _sounds(one: shown.Shown) -> list[Sound]:
-    named = [("heard", one.heard), ("wanted", one.wanted_speech), ("spoken", one.spoken)]
-    return [Sound(name, _uri(samples)) for name, samples in named if samples is not None and len(samples)]
+    return [Sound(_NAMES[name], _uri(samples)) for name, samples in one.speech().items()]
 
 
 def _uri(samples: np.ndarray) -> str:
@@ -64,44 +66,38 @@ def _uri(samples: np.ndarray) -> str:
 
 def _pictures(one: shown.Shown) -> list[charts.Chart]:
     found = []
-    if one.heard is not None and len(one.heard):
-        caption = "log-mel; words where the CTC head hears them" if one.words else "log-mel"
-        found.append(_mel("Speech", caption, one.heard, one.words))
-    if one.wanted_speech is not None and len(one.wanted_speech):
-        found.append(_mel("Speech that is wanted", "log-mel", one.wanted_speech))
-    if one.spoken is not None and len(one.spoken):
-        found.append(_mel("Speech of the model", "log-mel", one.spoken))
-    if one.look is not None:
-        found.append(_look(one.look))
-    return found
+    for name, samples in one.speech().items():
+        words = one.words if name == "heard" else ()
+        caption = "log-mel; words where the CTC head hears them" if words else "log-mel"
+        found.append(_mel(_TITLES[name], caption, samples, words))
+    return found if one.look is None else [*found, _look(one.look)]
 
 
 def _mel(name: str, caption: str, samples: np.ndarray, words: Sequence[tuple[str, float, float]] = ()) -> charts.Chart:
-    power = shown.log_mel(samples)
     # A byte for each value: a page of many pictures stays small.
-    bytes_MT = np.round(255 * (power - power.min()) / max(float(np.ptp(power)), 1e-9)).astype(np.uint8)
+    bytes_MT = shown.as_bytes(shown.log_mel(samples))
     figure = charts.plain_figure("mel channel", "seconds")
     seconds = batch.HOP / batch.SAMPLE_RATE
     figure.add_heatmap(z=bytes_MT, x0=0, dx=seconds, colorscale="Magma", showscale=False, hoverinfo="skip")
     if words:
         figure.add_scatter(
             x=[(start + end) / 2 for _, start, end in words],
-            y=[len(power) + 5 + 7 * (number % 2) for number in range(len(words))],
-            text=[html.escape(word) for word, *_ in words],
-            hovertext=[f"{html.escape(word)}: {start:.2f} to {end:.2f} s" for word, start, end in words],
+            y=[len(bytes_MT) + 5 + 7 * (number % 2) for number in range(len(words))],
+            text=[charts.plain(word) for word, *_ in words],
+            hovertext=[f"{charts.plain(word)}: {start:.2f} to {end:.2f} s" for word, start, end in words],
             mode="text",
             hoverinfo="text",
         )
         for _, start, _ in words:
             figure.add_vline(x=start, line={"color": "rgba(255,255,255,0.55)", "width": 1})
     figure.update_layout(height=250, showlegend=False, hovermode="closest")
-    figure.update_yaxes(range=[0, len(power) + (20 if words else 0)], showgrid=False, showticklabels=False)
+    figure.update_yaxes(range=[0, len(bytes_MT) + (20 if words else 0)], showgrid=False, showticklabels=False)
     return charts.Chart(name, caption, figure)
 
 
 def _look(look: shown.Look) -> charts.Chart:
+    shares = shown.reduced(look.shares, _MOST_STEPS)
     every = [max(1, -(-size // _MOST_STEPS)) for size in look.shares.shape]
-    shares = look.shares[:: every[0], :: every[1]]
     # Speech stands at its seconds, text behind it a position each.
     of_position = look.seconds if not look.places else 1.0
     figure = charts.plain_figure("step", "position" if look.places else "seconds")
@@ -109,11 +105,13 @@ def _look(look: shown.Look) -> charts.Chart:
     across = {"x0": of_position / 2, "dx": every[1] * of_position}
     figure.add_heatmap(z=bytes_US, **across, dy=every[0], colorscale="Viridis", showscale=False, hoverinfo="skip")
     if 0 < len(look.steps) <= _FEW:
-        figure.update_yaxes(tickvals=list(range(len(look.steps))), ticktext=[*map(html.escape, look.steps)], title=None)
+        figure.update_yaxes(
+            tickvals=list(range(len(look.steps))), ticktext=[*map(charts.plain, look.steps)], title=None
+        )
     speech = look.shares.shape[1] - len(look.places)
     if 0 < len(look.places) <= _FEW:
         places = [speech + number + 0.5 for number in range(len(look.places))]
-        figure.update_xaxes(tickvals=places, ticktext=[*map(html.escape, look.places)], title=None)
+        figure.update_xaxes(tickvals=places, ticktext=[*map(charts.plain, look.places)], title=None)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(showgrid=False)
     steps = len(look.steps) or look.shares.shape[0]

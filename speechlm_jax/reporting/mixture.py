@@ -77,7 +77,7 @@ def _rates(tasks: Mapping[str, Mapping[str, Any]]) -> list[charts.Chart]:
         shares = [task[kind] for task in tasks.values()]
         label = "asked" if kind == "rate" else kind
         colour = charts.COLOURS[number]
-        figure.add_bar(y=list(tasks), x=shares, orientation="h", name=label, marker_color=colour)
+        figure.add_bar(y=[*map(charts.plain, tasks)], x=shares, orientation="h", name=label, marker_color=colour)
     figure.update_layout(height=150 + 34 * len(tasks), barmode="group", hovermode="closest")
     figure.update_yaxes(autorange="reversed", title=None)
     figure.update_xaxes(tickformat=".0%")
@@ -100,7 +100,7 @@ def _lengths(looked: data_report.Looked, row: batch.Row) -> list[charts.Chart]:
             if len(own):
                 counts = np.histogram(own, edges)[0]
                 middles, colour = (edges[:-1] + edges[1:]) / 2, charts.COLOURS[place % len(charts.COLOURS)]
-                figure.add_bar(x=middles, y=counts, name=name, marker_color=colour)
+                figure.add_bar(x=middles, y=counts, name=charts.plain(name), marker_color=colour)
         figure.update_layout(barmode="stack", bargap=0.02)
         median, most = np.median(lengths[lengths > 0]), lengths.max()
         told = f"median {median:,.0f}, longest {most:,.0f} {data_report.UNITS[lane]}"
@@ -197,7 +197,7 @@ def _packed(looked: data_report.Looked, data: config.Data) -> dict[str, np.ndarr
 
 def _bad(told: Mapping[str, Any]) -> str:
     if not told["skipped"]:
-        return sheet.nothing(f"none of {told['read']:,} that were read")
+        return sheet.note(f"none of {told['read']:,} that were read")
     rows: Sequence[Sequence[str]] = [(one["reason"], one["task"], one["id"]) for one in told["first"]]
     first = sheet.table("The first of them", ("reason", "task", "record"), rows)
     return sheet.plots([charts.reasons(told["reasons"])], "bad") + first

@@ -52,7 +52,7 @@ def _time(run: run_files.Run, key: str) -> str:
         (f"{one.step:,}", f"{one.bytes / 1e6:,.1f} MB", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.written)))
         for one in run.checkpoints
     ]
-    kept = sheet.table("Checkpoints", ("step", "size", "written"), rows) if rows else sheet.nothing("no checkpoint yet")
+    kept = sheet.table("Checkpoints", ("step", "size", "written"), rows) if rows else sheet.note("no checkpoint yet")
     return sheet.plots(charts.speed(run), key) + kept
 
 
@@ -63,8 +63,8 @@ def _recipe(run: run_files.Run, key: str) -> str:
 def _examples(run: run_files.Run, key: str) -> str:
     step, found = run.shown
     if not found:
-        return sheet.nothing("nothing yet: Evaluation.shown examples of each task, at every evaluation")
-    return sheet.nothing(f"at step {step:,}") + sheet.look_at(examples.of(found), key)
+        return sheet.note("nothing yet: Evaluation.shown examples of each task, at every evaluation")
+    return sheet.note(f"at step {step:,}") + sheet.look_at(examples.of(found), key)
 
 
 def _of(made: Callable[[run_files.Run], list[charts.Chart]]) -> Part:

@@ -12,7 +12,7 @@ def write(found: Mapping[str, Any], looked: Sequence[shown.Shown]) -> str:
     nothing = "none: nothing was written or spoken that a metric reads, or none has such an id"
     tabs = {
         "Scores": "".join(_scores(name, scores) for name, scores in found["scores"].items()),
-        "Examples": sheet.look_at(examples.of(looked), "examples") or sheet.nothing(nothing),
+        "Examples": sheet.look_at(examples.of(looked), "examples") or sheet.note(nothing),
         "Recipe": sheet.text(found["recipe"]),
     }
     title = f"{found['checkpoint']} on {found['split']}"

@@ -2,10 +2,13 @@
 
 import html
 import importlib.resources
+import os
+import pathlib
 import string
 import time
 from collections.abc import Mapping, Sequence
 
+from speechlm_jax import whole_files
 from speechlm_jax.reporting import charts, examples
 
 
@@ -34,6 +37,13 @@ def write(title: str, tabs: Mapping[str, Sequence[str]]) -> str:
     )
 
 
+def keep(path: str | os.PathLike[str], page: str) -> None:
+    """Writes a page, and makes the folder that it is to lie in."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole_files.write_text(path, page)
+
+
 def _file(name: str) -> str:
     return importlib.resources.files("speechlm_jax.reporting").joinpath(name).read_text(encoding="utf-8")
 
@@ -41,7 +51,7 @@ def _file(name: str) -> str:
 def plots(found: Sequence[charts.Chart], key: str) -> str:
     """Charts; `key` tells them from others of the page."""
     if not found:
-        return nothing("nothing yet")
+        return note("nothing yet")
     parts = []
     for number, chart in enumerate(found):
         # A text in it may not end the script that holds it.
@@ -94,8 +104,8 @@ def text(words: str) -> str:
     return f"<pre>{html.escape(words or '(none)')}</pre>"
 
 
-def nothing(words: str) -> str:
-    """Words where there is nothing else."""
+def note(words: str) -> str:
+    """Words beside the rest, or where there is nothing else."""
     return f'<p class="none">{words}</p>'
 
 

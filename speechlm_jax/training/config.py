@@ -212,6 +212,11 @@ class Recipe:
     def __post_init__(self):
         limits.at_least(self, 1, "steps", "log_every", "task_slots", "max_skipped_steps", "profile_steps")
         limits.at_least(self, 0, "max_rollbacks")
+        if any(step < 1 for step in self.profile_after):
+            raise ValueError(
+                "reading the recipe: steps are traced behind step 1 or a later one, found Recipe.profile_after = "
+                f"{self.profile_after}. The first step compiles."
+            )
         if "://" in self.run_dir:
             raise ValueError(
                 f"reading the recipe: wanted a local folder for the run, found Recipe.run_dir = '{self.run_dir}'. "

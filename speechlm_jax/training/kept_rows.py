@@ -2,13 +2,11 @@
 
 import os
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
 
-from speechlm_jax import batch, whole_files
+from speechlm_jax import array_files, batch
 
 FILE = "rows.npz"
 _MOST = 8
@@ -25,15 +23,14 @@ def ids(rows: batch.Batch) -> dict[str, np.ndarray]:
 
 def write(path: pathlib.Path, lanes: Mapping[str, np.ndarray]) -> None:
     """Replaces the file."""
-    arrays = {name: lane.astype(np.int32) for name, lane in lanes.items()}
-    with whole_files.whole(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    array_files.write(path, {name: lane.astype(np.int32) for name, lane in lanes.items()})
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """By lane. Raises ValueError for a file that is none of `write`."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: np.atleast_2d(arrays[name]) for name in arrays.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"reading the rows of {path}: the file is damaged ({error}).") from None
+    doing = "reading how rows of a run are laid out"
+    lanes, _ = array_files.read(path, doing)
+    strange = [name for name, lane in lanes.items() if lane.ndim != 2 or lane.dtype.kind not in "iu"]
+    if strange:
+        raise ValueError(f"{doing}: {path} has lanes that are none: {', '.join(strange)}.")
+    return lanes

@@ -50,8 +50,10 @@ def train(recipe: config.Recipe, config_text: str = "") -> dict[str, Any]:
     with preemption.Preemption() as notice, contextlib.ExitStack() as watched, contextlib.ExitStack() as parts:
         if recipe.watchdog is not None:
             watched.enter_context(watchdog.Watchdog(recipe.watchdog, book, recipe.run_dir))
+        # Its signal would end a process that has not begun to listen, as long as it compiles.
+        profiler = watched.enter_context(contextlib.closing(_profiler(recipe)))
         try:
-            return _train(recipe, config_text, parts, notice, beginning, book)
+            return _train(recipe, config_text, parts, notice, beginning, book, profiler)
         except preemption.Preempted:
             raise
         except BaseException as error:
@@ -67,6 +69,7 @@ def _train(
     notice: preemption.Preemption,
     beginning: startup.Startup,
     book: ledger.Ledger,
+    profiler: profiling.Profiler,
 ) -> dict[str, Any]:
     started = time.monotonic()
     peers.meet("looking for devices")
@@ -112,7 +115,7 @@ def _train(
             source=source,
             saved=saved,
             writer=parts.enter_context(contextlib.closing(_monitor(recipe, run, done))),
-            profiler=parts.enter_context(contextlib.closing(_profiler(recipe, run))),
+            profiler=profiler,
             line=line,
             book=book,
             train_step=train_step,
@@ -343,8 +346,9 @@ def _monitor(recipe: config.Recipe, run: _Run, done: int) -> monitor.Monitor:
     return monitor.Monitor(run.folder, start=done, steps=recipe.steps, open_trackers=opened)
 
 
-def _profiler(recipe: config.Recipe, run: _Run) -> profiling.Profiler:
-    return profiling.Profiler(run.folder / trackers.TENSORBOARD, recipe.profile_after, recipe.profile_steps)
+def _profiler(recipe: config.Recipe) -> profiling.Profiler:
+    folder = pathlib.Path(recipe.run_dir) / trackers.TENSORBOARD
+    return profiling.Profiler(folder, recipe.profile_after, recipe.profile_steps)
 
 
 def _vocabulary_of(recipe: config.Recipe) -> vocabulary.Vocabulary:

@@ -1,7 +1,6 @@
 """What a run tells: metrics.jsonl and examples in its folder, trackers, and how far it is on the terminal."""
 
 import collections
-import contextlib
 import json
 import logging
 import math
@@ -20,7 +19,9 @@ from speechlm_jax.training import kept_rows, metric_lines, trackers
 from speechlm_jax.training import step as step_room
 
 ROOM_FOR_EVENTS = 2**20
-"""Bytes that a disk has left where trackers are told."""
+"""Bytes that a disk has left where trackers are told of numbers."""
+ROOM_FOR_EXAMPLES = 2**28
+"""Of recordings and pictures."""
 _log = logging.getLogger(__name__)
 COLLAPSED = 4.0
 """A codebook of which fewer codes than this are in use tells nothing."""
@@ -233,26 +234,26 @@ class Monitor:
             shown.write(self._path.with_name(shown.FILE), step, found)
         except OSError as error:
             _log.error("keeping the examples of step %d: %s. The run goes on without", step, error.strerror)
-        self._track(lambda tracker: tracker.examples(step, found))
+        self._track(lambda tracker: tracker.examples(step, found), ROOM_FOR_EXAMPLES)
 
     def rows(self, rows: batch.Batch) -> None:
         """How a batch of this life is laid out."""
         if self._lines is None:
             return
-        with contextlib.suppress(OSError):  # A picture less.
+        try:
             kept_rows.write(self._path.with_name(kept_rows.FILE), kept_rows.ids(rows))
+        except OSError as error:
+            _log.error("keeping how rows are laid out: %s. The run goes on without", error.strerror)
 
-    def _track(self, tell: Callable[[trackers.Tracker], None]) -> None:
-        # TensorBoard's writer would stand still for ever behind an event that found no room.
-        if shutil.disk_usage(self._path.parent).free < ROOM_FOR_EVENTS:
-            return
+    def _track(self, tell: Callable[[trackers.Tracker], None], room: int = ROOM_FOR_EVENTS) -> None:
         for tracker in list(self._trackers):
             try:
-                tell(tracker)
-            except OSError as error:
+                # TensorBoard's writer would stand still for ever behind an event that found no room.
+                if shutil.disk_usage(self._path.parent).free >= room:
+                    tell(tracker)
+            except Exception as error:  # Of whatever kind a service has. Nothing that a run is for hangs on it.
                 self._trackers.remove(tracker)
-                name, why = type(tracker).__name__, error.strerror or error
-                _log.error("telling %s of the run: %s. It is told no more in this life", name, why)
+                _log.error("telling %s of the run: %s. It is told no more in this life", type(tracker).__name__, error)
 
     def go_back(self, step: int) -> None:
         """Cuts off the lines that tell of later steps."""
@@ -297,9 +298,7 @@ class Monitor:
 
     def close(self) -> None:
         """Closes files and bar; a second call does nothing."""
-        for tracker in self._trackers:
-            with contextlib.suppress(OSError):
-                tracker.close()
+        self._track(lambda tracker: tracker.close(), room=0)
         if self._bar is not None:
             self._bar.close()
         self._lines = self._bar = None

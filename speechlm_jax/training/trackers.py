@@ -2,22 +2,25 @@
 
 import dataclasses
 import importlib
+import logging
 import os
 import pathlib
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from speechlm_jax import batch
+from speechlm_jax import batch, whole_files
 from speechlm_jax.inference import shown
 
+_log = logging.getLogger(__name__)
 TENSORBOARD = "tensorboard"
 """The folder of its events in that of the run."""
 
 
 class Tracker(Protocol):
-    """What is told of a run. Raises OSError where there is no room for it."""
+    """What is told of a run. One that raises anything is told no more."""
 
     def numbers(self, step: int, numbers: Mapping[str, float]) -> None:
         """By name, such as 'train/loss'; all of them finite."""
@@ -30,8 +33,18 @@ class Tracker(Protocol):
 
 
 def open_all(names: Sequence[str], folder: pathlib.Path, settings: Mapping[str, Any]) -> list[Tracker]:
-    """Those of KINDS that are named, for a run in `folder` with these settings, as `settings_of` gives them."""
-    return [KINDS[name](folder, settings) for name in names]
+    """Those of KINDS that are named, for a run in `folder` with these settings, as `settings_of` gives them. One that
+    cannot be opened is told and left out: it is not what a run is for. Raises ValueError where its package is
+    missing."""
+    found: list[Tracker] = []
+    for name in names:
+        try:
+            found.append(KINDS[name](folder, settings))
+        except ValueError:
+            raise
+        except Exception as error:  # Of whatever kind the service's package has.
+            _log.error("telling %s of the run: %s. The run goes on without", name, error)
+    return found
 
 
 def settings_of(part: Any) -> dict[str, bool | int | float | str]:
@@ -55,6 +68,7 @@ class TensorBoard:
         from tensorboardX import summary
 
         self._writer = tensorboardX.SummaryWriter(str(folder / TENSORBOARD))
+        self._told: dict[str, str] = {}
         assert self._writer.file_writer is not None
         for told in summary.hparams(dict(settings), {"train/loss": 0.0}):
             self._writer.file_writer.add_summary(told)
@@ -69,11 +83,20 @@ class TensorBoard:
         """Each under its task and its number there."""
         for tag, one in _tagged(found):
             self._writer.add_text(f"{tag}/text", text_of(one), step)
-            for name, samples in speech_of(one).items():
-                self._writer.add_audio(f"{tag}/{name}", samples / 2**15, step, sample_rate=batch.SAMPLE_RATE)
+            for name, samples in one.speech().items():
+                if self._is_new(tag, name, one):
+                    self._writer.add_audio(f"{tag}/{name}", samples / 2**15, step, sample_rate=batch.SAMPLE_RATE)
             for name, picture in pictures_of(one).items():
-                self._writer.add_image(f"{tag}/{name}", picture, step, dataformats="HW")
-        self._writer.flush()
+                if name == "looks" or self._is_new(tag, name, one):
+                    self._writer.add_image(f"{tag}/{name}", picture, step, dataformats="HW")
+            self._writer.flush()
+
+    def _is_new(self, tag: str, name: str, one: shown.Shown) -> bool:
+        """Whether a recording, or its picture, was not told under this tag before."""
+        if name.startswith(_SAID_AGAIN):
+            return True
+        stands, self._told[f"{tag}/{name}"] = self._told.get(f"{tag}/{name}"), one.id
+        return stands != one.id
 
     def close(self) -> None:
         """Closes the file."""
@@ -93,31 +116,24 @@ class WeightsAndBiases:
                 "'speechlm-jax[wandb]', or take 'wandb' out of Recipe.trackers."
             ) from None
         self._wandb = wandb
-        name = folder.absolute().name
-        try:
-            self._run = wandb.init(
-                dir=str(folder),
-                project=os.environ.get("WANDB_PROJECT", "speechlm_jax"),
-                id=os.environ.get("WANDB_RUN_ID", name),
-                name=name,
-                resume="allow",
-                config=dict(settings),
-            )
-        except wandb.Error as error:
-            raise ValueError(
-                f"telling Weights & Biases of the run: {error}. Set WANDB_API_KEY, or WANDB_MODE=offline, or take "
-                "'wandb' out of Recipe.trackers."
-            ) from error
-
-    def _log(self, told: Mapping[str, Any]) -> None:
-        try:
-            self._run.log(dict(told))
-        except self._wandb.Error as error:
-            raise OSError(str(error)) from error
+        kept = folder / "wandb_id.txt"
+        if not kept.exists():
+            whole_files.write_text(kept, uuid.uuid4().hex)
+        self._run = wandb.init(
+            dir=str(folder),
+            project=os.environ.get("WANDB_PROJECT", "speechlm_jax"),
+            id=os.environ.get("WANDB_RUN_ID", kept.read_text().strip()),
+            name=folder.absolute().name,
+            resume="allow",
+            config=dict(settings),
+        )
+        # Not over the number of the call: a life that goes on counts steps as the one before.
+        self._run.define_metric("step")
+        self._run.define_metric("*", step_metric="step")
 
     def numbers(self, step: int, numbers: Mapping[str, float]) -> None:
         """In the history of the run."""
-        self._log({"step": step, **numbers})
+        self._run.log({"step": step, **numbers})
 
     def examples(self, step: int, found: Sequence[shown.Shown]) -> None:
         """Their texts in a table, with audio and pictures beside it."""
@@ -125,11 +141,11 @@ class WeightsAndBiases:
         told: dict[str, Any] = {}
         for tag, one in _tagged(found):
             table.add_data(tag, one.why, one.wanted, one.written, one.by_ctc)
-            for name, samples in speech_of(one).items():
+            for name, samples in one.speech().items():
                 told[f"{tag}/{name}"] = self._wandb.Audio(samples / 2**15, sample_rate=batch.SAMPLE_RATE)
             for name, picture in pictures_of(one).items():
                 told[f"{tag}/{name}"] = self._wandb.Image(picture)
-        self._log({"step": step, "examples": table, **told})
+        self._run.log({"step": step, "examples": table, **told})
 
     def close(self) -> None:
         """Ends the run there."""
@@ -142,28 +158,23 @@ KINDS = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 def text_of(one: shown.Shown) -> str:
     """An example in words, a Markdown list."""
-    lines = {"wanted": one.wanted, "written": one.written, "by CTC": one.by_ctc, "id": f"{one.id} ({one.why})"}
-    return "\n".join(f"- **{name}** {text}" for name, text in lines.items() if text is not None)
-
-
-def speech_of(one: shown.Shown) -> dict[str, np.ndarray]:
-    """The recordings of an example by name, int16 at 16 kHz."""
-    named = {"heard": one.heard, "wanted_speech": one.wanted_speech, "spoken": one.spoken}
-    return {name: samples for name, samples in named.items() if samples is not None and len(samples)}
+    return "\n".join(f"- **{name}** {text}" for name, text in {**one.texts(), "chosen as": one.why}.items())
 
 
 def pictures_of(one: shown.Shown) -> dict[str, np.ndarray]:
     """Of each recording its log-mel, low tones at the bottom, and where the decoder looked: uint8 "H W"."""
-    found = {f"{name}_mel": _grey(shown.log_mel(samples)[::-1]) for name, samples in speech_of(one).items()}
+    found = {f"{name}_mel": shown.as_bytes(shown.log_mel(samples)[::-1]) for name, samples in one.speech().items()}
     if one.look is not None:
         # Some pixels to a step and a position, so that either can be seen.
-        found["looks"] = _grey(np.kron(one.look.shares, np.ones((6, 2))))
+        small = shown.as_bytes(shown.reduced(one.look.shares, _MOST))
+        found["looks"] = np.kron(small, np.ones((6, 2), np.uint8))
     return found
 
 
-def _grey(values: np.ndarray) -> np.ndarray:
-    least, most = float(values.min()), float(values.max())
-    return np.round(255 * (values - least) / max(most - least, 1e-9)).astype(np.uint8)
+_MOST = 300
+"""Steps, and positions, that a picture of looks has."""
+_SAID_AGAIN = "spoken"
+"""What a model says changes as it learns; what it hears does not, and is told once a life."""
 
 
 def _tagged(found: Sequence[shown.Shown]) -> list[tuple[str, shown.Shown]]:

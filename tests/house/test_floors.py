@@ -77,6 +77,8 @@ FLOORS = [
             "configurables",
             "recipe_text",
             "flags",
+            "modules",
+            "array_files",
         },
         "whole_files",
     },

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import tiny_evaluation
-import tiny_text
 
-from speechlm_jax import vocabulary
+from speechlm_jax import array_files, vocabulary
 from speechlm_jax.inference import kept_batches, looking, shown, speaking
 
 
@@ -31,10 +30,8 @@ def test_examples_that_are_asked_for_are_those_that_are_shown():
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> list[shown.Shown]:
-    path = tmp_path_factory.mktemp("vocabulary") / vocabulary.FILE
-    words = vocabulary.train(tiny_text.corpus(), path, 700)
-    return tiny_evaluation.scores(words, shown=3)["shown"]
+def found(words_path) -> list[shown.Shown]:
+    return tiny_evaluation.scores(vocabulary.Vocabulary.load(words_path), shown=3)["shown"]
 
 
 @pytest.mark.slow
@@ -79,5 +76,49 @@ def test_a_damaged_file_is_told(tmp_path, spoil):
     path = tmp_path / shown.FILE
     shown.write(path, 7, [])
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"examples\.npz: the file is damaged"):
+    with pytest.raises(ValueError, match=r"examples\.npz is damaged"):
         shown.read(path)
+
+
+LINE = {
+    "task": "t",
+    "id": "i",
+    "why": "w",
+    "wanted": "x",
+    "written": None,
+    "by_ctc": None,
+    "likelihood": None,
+    "words": [],
+}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"likelihood": "much"}, {"words": [["a", 0.0]]}, {"words": 3}, {"look": {"steps": []}}], ids=str
+)
+def test_examples_of_a_stranger_that_are_none_are_refused(tmp_path, changes):
+    path = tmp_path / shown.FILE
+    array_files.write(path, {"0/heard": np.zeros(3, np.int16)}, {"step": 1, "examples": [LINE | changes]})
+    with pytest.raises(ValueError, match="reading the examples of a run"):
+        shown.read(path)
+
+
+@pytest.mark.parametrize("heard", [np.zeros((2, 2), np.int16), np.array(["a"])], ids=["rank", "kind"])
+def test_arrays_of_a_stranger_that_are_none_are_refused(tmp_path, heard):
+    path = tmp_path / shown.FILE
+    array_files.write(path, {"0/heard": heard}, {"step": 1, "examples": [LINE]})
+    with pytest.raises(ValueError, match="wanted numbers of rank 1"):
+        shown.read(path)
+
+
+def test_a_small_file_that_would_unpack_to_a_large_one_is_refused(tmp_path):
+    path = tmp_path / shown.FILE
+    array_files.write(path, {"0/heard": np.zeros(2**28, np.int16)}, {"step": 1, "examples": []})
+    assert path.stat().st_size < 2**20
+    with pytest.raises(ValueError, match="at most"):
+        shown.read(path)
+
+
+@pytest.mark.slow
+def test_a_ctc_head_that_was_not_trained_tells_no_times(words_path):
+    (one,) = tiny_evaluation.scores(vocabulary.Vocabulary.load(words_path), ctc=False, shown=1)["shown"]
+    assert one.words == [] and one.by_ctc is None and one.look is not None

@@ -15,7 +15,7 @@ def goes(profiler, first, last):
     under_way = []
     for done in range(first, last + 1):
         profiler.step(done, STEP(jnp.ones((8, 8))))
-        if profiler._until:
+        if profiler.is_tracing:
             under_way.append(done)
     return under_way
 
@@ -29,7 +29,7 @@ def test_steps_that_are_named_and_those_after_a_signal_are_traced(tmp_path, caps
     assert goes(profiler, 1, 6) == [2, 3, 4]
     (first,) = traces(tmp_path)
     assert first.stat().st_size > 100
-    assert f"traced steps 3 to 5: tensorboard --logdir={tmp_path}" in capsys.readouterr().err
+    assert f"process 0 has traced steps 3 to 5: tensorboard --logdir={tmp_path}" in capsys.readouterr().err
     os.kill(os.getpid(), profiling.SIGNAL)
     assert goes(profiler, 7, 11) == [7, 8, 9]
     profiler.close()
@@ -46,3 +46,24 @@ def test_a_trace_under_way_ends_with_the_run(tmp_path):
     again = profiling.Profiler(tmp_path / "again", after=[1], count=1)
     assert goes(again, 1, 2) == [1]
     again.close()
+
+
+def test_a_run_that_goes_back_ends_its_trace_after_as_many_steps(tmp_path):
+    profiler = profiling.Profiler(tmp_path, after=[7], count=3)
+    assert goes(profiler, 7, 8) == [7, 8]
+    # Back to step 4.
+    assert goes(profiler, 5, 7) == [5, 7]
+    profiler.close()
+
+
+def test_a_trace_that_cannot_be_made_is_told_and_the_run_goes_on(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    profiler = profiling.Profiler(tmp_path / "file" / "folder", after=[1], count=1)
+    goes(profiler, 1, 3)
+    profiler.close()
+    jax.profiler.start_trace(str(tmp_path / "taken"))
+    taken = profiling.Profiler(tmp_path / "second", after=[1], count=1)
+    assert goes(taken, 1, 2) == []
+    taken.close()
+    jax.profiler.stop_trace()
+    assert [record.levelname for record in caplog.records if "The run goes on without" in record.getMessage()]

@@ -1,6 +1,7 @@
 """What is told of a run besides its own files."""
 
 import math
+import shutil
 import sys
 
 import numpy as np
@@ -33,6 +34,7 @@ def test_tensorboard_gets_numbers_examples_and_settings(tmp_path):
 
     watcher = monitor.Monitor(tmp_path, start=0, steps=10, open_trackers=opened)
     watcher.write(5, {"loss": 1.5, "wer": math.nan})
+    watcher.examples(4, [example()])
     watcher.examples(5, [example(), example(heard=None, look=None, spoken=np.ones(4000, np.int16))])
     watcher.close()
     limits = {"scalars": 0, "images": 0, "audio": 0, "tensors": 0}
@@ -44,32 +46,65 @@ def test_tensorboard_gets_numbers_examples_and_settings(tmp_path):
     assert (event.step, event.value) == (5, 1.5)
     assert tags["audio"] == ["heard/0/heard", "heard/1/spoken"]
     assert tags["images"] == ["heard/0/heard_mel", "heard/0/looks", "heard/1/spoken_mel"]
+    # What is heard again is told once; where the decoder looks, each time.
+    assert len(events.Audio("heard/0/heard")) == 1 == len(events.Images("heard/0/heard_mel"))
+    assert len(events.Images("heard/0/looks")) == 2
     assert events.Images("heard/0/looks")[0].height == 18 and events.Audio("heard/1/spoken")[0].sample_rate == 16_000
-    (text,) = events.Tensors("heard/0/text/text_summary")
+    text = events.Tensors("heard/0/text/text_summary")[-1]
     assert b"**wanted** a b" in text.tensor_proto.string_val[0]
     plugins = events.PluginTagToContent("hparams")
     assert plugins and b"Recipe.steps" in b"".join(plugins.values())
     assert shown.read(tmp_path / shown.FILE)[0] == 5
 
 
-class Full:
-    """A tracker that has no room."""
+class Failing:
+    """A tracker that fails in whatever it is told, in a way of its own."""
 
     def numbers(self, step, numbers):
-        raise OSError(28, "No space left on device")
+        raise RuntimeError("the service has gone")
 
-    examples = close = numbers
+    def close(self):
+        raise KeyError("nothing to close")
 
 
 def test_a_tracker_that_fails_is_told_no_more_and_the_run_goes_on(tmp_path, caplog):
-    watcher = monitor.Monitor(tmp_path, start=0, steps=10, open_trackers=lambda folder: [Full()])
+    watcher = monitor.Monitor(tmp_path, start=0, steps=10, open_trackers=lambda folder: [Failing()])
     for step in (1, 2):
         watcher.write(step, {"loss": 1.5})
     watcher.close()
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
     assert [record.getMessage() for record in caplog.records] == [
-        "telling Full of the run: No space left on device. It is told no more in this life"
+        "telling Failing of the run: the service has gone. It is told no more in this life"
     ]
+    monitor.Monitor(tmp_path, start=2, steps=10, open_trackers=lambda folder: [Failing()]).close()
+
+
+def test_a_tracker_that_cannot_be_opened_is_told_and_left_out(tmp_path, caplog, monkeypatch):
+    def refuses(folder, settings):
+        raise RuntimeError("no network")
+
+    monkeypatch.setitem(trackers.KINDS, "wandb", refuses)
+    assert trackers.open_all(["wandb"], tmp_path, {}) == []
+    assert caplog.records[0].getMessage() == "telling wandb of the run: no network. The run goes on without"
+
+
+def test_a_disk_without_room_for_pictures_gets_numbers_alone(tmp_path, monkeypatch):
+    told = []
+
+    class Tracker(Failing):
+        def numbers(self, step, numbers):
+            told.append(step)
+
+        def examples(self, step, found):
+            told.append(found)
+
+    room = shutil.disk_usage(tmp_path)._replace(free=monitor.ROOM_FOR_EXAMPLES - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: room)
+    watcher = monitor.Monitor(tmp_path, start=0, steps=10, open_trackers=lambda folder: [Tracker()])
+    watcher.write(1, {"loss": 1.0})
+    watcher.examples(1, [example()])
+    watcher.close()
+    assert told == [1] and shown.read(tmp_path / shown.FILE)[0] == 1
 
 
 def test_a_tracker_whose_package_is_not_there_says_what_to_do(tmp_path, monkeypatch):
