@@ -56,14 +56,21 @@ def test_a_run_that_goes_back_ends_its_trace_after_as_many_steps(tmp_path):
     profiler.close()
 
 
-def test_a_trace_that_cannot_be_made_is_told_and_the_run_goes_on(tmp_path, caplog):
-    (tmp_path / "file").write_text("")
-    profiler = profiling.Profiler(tmp_path / "file" / "folder", after=[1], count=1)
-    goes(profiler, 1, 3)
-    profiler.close()
+def test_a_trace_that_cannot_be_begun_or_written_is_told_and_the_run_goes_on(tmp_path, caplog, monkeypatch):
     jax.profiler.start_trace(str(tmp_path / "taken"))
     taken = profiling.Profiler(tmp_path / "second", after=[1], count=1)
     assert goes(taken, 1, 2) == []
     taken.close()
     jax.profiler.stop_trace()
-    assert [record.levelname for record in caplog.records if "The run goes on without" in record.getMessage()]
+    stop = jax.profiler.stop_trace
+
+    def without_room():
+        stop()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jax.profiler, "stop_trace", without_room)
+    profiler = profiling.Profiler(tmp_path / "third", after=[1], count=1)
+    assert goes(profiler, 1, 3) == [1]
+    profiler.close()
+    begun, written = (record.getMessage() for record in caplog.records)
+    assert "tracing steps from 2 on" in begun and "No space left on device" in written
