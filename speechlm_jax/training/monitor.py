@@ -206,7 +206,13 @@ class Monitor:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / metric_lines.FILE
         self._open(start)
-        self._trackers += open_trackers(folder)
+        # Those that write into the folder may wait for ever behind what found no room there.
+        if shutil.disk_usage(folder).free >= ROOM_FOR_EVENTS:
+            self._trackers += open_trackers(folder)
+        else:
+            _log.error(
+                "telling trackers of the run: there is no room in %s. They are told nothing in this life", folder
+            )
         if runtime.is_terminal():
             import tqdm
 

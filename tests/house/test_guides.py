@@ -85,24 +85,37 @@ def record_sentences(folder: pathlib.Path) -> None:
             )
 
 
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory):
+    """The folder that the guide to a first run leaves, and the kinds of its blocks."""
+    folder = tmp_path_factory.mktemp("first_run")
+    record_sentences(folder)
+    return folder, follow(ROOT / "docs" / "first_run.md", folder)
+
+
 @pytest.mark.slow
-def test_the_guides_lead_from_a_first_run_to_a_loss_of_ones_own_to_a_finetuned_model_and_to_what_it_left(tmp_path):
-    record_sentences(tmp_path)
-    assert follow(ROOT / "docs" / "first_run.md", tmp_path) == ["python", "gin", "bash", "bash", "bash"]
-    assert json.loads((tmp_path / "scores.json").read_text())["scores"]["manifest_recognition"]["examples"] == 4
-    scored = (tmp_path / "scores.html").read_text()
+def test_the_guide_to_a_first_run_leads_to_scores_and_pages(first_run):
+    folder, blocks = first_run
+    assert blocks == ["python", "gin", "bash", "bash", "bash"]
+    assert json.loads((folder / "scores.json").read_text())["scores"]["manifest_recognition"]["examples"] == 4
+    scored = (folder / "scores.html").read_text()
     assert "manifest_recognition: likeliest" in scored and "Where the decoder looks" in scored
-    assert "Rows of audio" in (tmp_path / "data.html").read_text()
-    assert follow(ROOT / "docs" / "add_a_loss.md", tmp_path) == ["python", "bash"]
-    lines = (tmp_path / "runs" / "confident" / "metrics.jsonl").read_text().splitlines()
+    assert "Rows of audio" in (folder / "data.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_guides_behind_it_lead_to_a_loss_of_ones_own_a_finetuned_model_and_what_it_left(first_run):
+    folder, _ = first_run
+    assert follow(ROOT / "docs" / "add_a_loss.md", folder) == ["python", "bash"]
+    lines = (folder / "runs" / "confident" / "metrics.jsonl").read_text().splitlines()
     trained = next(line for line in map(json.loads, lines) if line["kind"] == "train")
     # Negative entropies of a vocabulary of so many pieces.
     assert -np.log(1024) <= trained["loss/my_losses.confidence"] < 0
-    assert follow(ROOT / "docs" / "finetune.md", tmp_path) == ["gin", "bash"]
-    assert "change" in json.loads((tmp_path / "change.json").read_text())
-    assert follow(ROOT / "docs" / "reading_a_run.md", tmp_path) == ["bash"]
-    assert json.loads((tmp_path / "status.json").read_text())["step"] == STEPS
-    page = (tmp_path / "both.html").read_text()
+    assert follow(ROOT / "docs" / "finetune.md", folder) == ["gin", "bash"]
+    assert "change" in json.loads((folder / "change.json").read_text())
+    assert follow(ROOT / "docs" / "reading_a_run.md", folder) == ["bash"]
+    assert json.loads((folder / "status.json").read_text())["step"] == STEPS
+    page = (folder / "both.html").read_text()
     assert "manifest_recognition: least likely" in page and page.count("Where the decoder looks") == 4
 
 

@@ -105,6 +105,10 @@ def test_a_disk_without_room_for_pictures_gets_numbers_alone(tmp_path, monkeypat
     watcher.examples(1, [example()])
     watcher.close()
     assert told == [1] and shown.read(tmp_path / shown.FILE)[0] == 1
+    room = room._replace(free=monitor.ROOM_FOR_EVENTS - 1)
+    watcher = monitor.Monitor(tmp_path, start=1, steps=10, open_trackers=lambda folder: told.append("opened"))
+    watcher.close()
+    assert told == [1]
 
 
 def test_a_tracker_whose_package_is_not_there_says_what_to_do(tmp_path, monkeypatch):
