@@ -77,7 +77,9 @@ class Vocabulary:
             )
         self.size = len(pieces)
         """Pieces, special ones included."""
-        self.learned = range(first_byte + 256, self.size)
+        self.bytes = range(first_byte, first_byte + 256)
+        """The ids of pieces that are a byte each."""
+        self.learned = range(self.bytes.stop, self.size)
         """The ids of learned pieces: neither special nor bytes."""
         self.num_sentinels = sum(name.startswith("<sentinel:") for name in self._controls)
         self.hash = _hash(proto)

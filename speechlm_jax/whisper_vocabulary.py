@@ -80,6 +80,7 @@ class WhisperVocabulary(vocabulary.Vocabulary):
         rest = [name for name in sorted(theirs, key=theirs.__getitem__) if name not in shared.values()]
         self._controls = {name: number for number, name in enumerate(first)}
         self.learned = range(len(first), len(first) + text)
+        self.bytes = range(0)  # Those of its byte pairs are learned, too.
         self._controls |= {name: self.learned.stop + number for number, name in enumerate(rest)}
         self.num_sentinels = 0
         decides = [self.files[TOKENS], rows, self._multilingual, sorted(suppressed), sorted(suppressed_first)]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -72,6 +72,13 @@ class Process:
         """To the process, if it has not ended."""
         if self.poll() is None:
             os.kill(self.pid, notice)
+
+    def kill_once(self, happened: Callable[[], bool]) -> None:
+        """Ends it at once when that has come to pass, unless it has ended before."""
+        while self.poll() is None and not happened():
+            time.sleep(0.01)
+        self.kill()
+        self.wait()
 
     def kill(self) -> None:
         """Ends it at once."""

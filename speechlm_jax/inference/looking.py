@@ -91,10 +91,8 @@ class Looker:
 
     def _wanted(self, example: Mapping[str, Any]) -> np.ndarray:
         """The tokens that it is to say, "B E U"."""
-        tokens, said = (
-            np.zeros((self._rows, self._shape.segments, max(self._shape.targets, 1)), np.int32),
-            _said(example),
-        )
+        tokens = np.zeros((self._rows, self._shape.segments, max(self._shape.targets, 1)), np.int32)
+        said = _said(example)
         tokens[0, 0, : len(said)] = said
         return tokens
 
@@ -178,7 +176,7 @@ class _Own:
         if found is None or not steps.any() or not places.any():
             return None
         shares_LUS = found.shares[:, 0][:, steps][:, :, places].astype(np.float32)
-        layer = int(shares_LUS.max(-1).mean(-1).argmax())
+        layer = int(found.decided[:, 0].argmax())
         return shown.Look(
             shares=shares_LUS[layer],
             steps=list(_each(rows.targets, text, vocabulary)),

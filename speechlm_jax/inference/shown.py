@@ -132,9 +132,14 @@ def as_bytes(values: Float[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
     return np.round(255 * (values - least) / max(most - least, 1e-9)).astype(np.uint8)
 
 
+def block(size: int, most: int) -> int:
+    """Of how many values `reduced` makes one, of so many."""
+    return max(1, -(-size // most))
+
+
 def reduced(values: Float[np.ndarray, "H W"], most: int) -> Float[np.ndarray, "H2 W2"]:
     """At most so many on each side: the largest value of each block, so that no narrow peak is lost."""
     for axis, size in enumerate(values.shape):
-        edges = np.arange(0, size, max(1, -(-size // most)))
+        edges = np.arange(0, size, block(size, most))
         values = np.maximum.reduceat(values, edges, axis=axis)
     return values

@@ -12,9 +12,7 @@ from speechlm_jax.inference import shown
 from speechlm_jax.reporting import charts
 
 _MOST_STEPS = 400
-"""Of a picture of looks, which is made smaller by whole steps and positions where there are more."""
-
-
+"""Of a picture of looks, which is reduced where there are more."""
 _FEW = 60
 """Names of steps, or of places, that are written at an axis."""
 
@@ -97,7 +95,7 @@ def _mel(name: str, caption: str, samples: np.ndarray, words: Sequence[tuple[str
 
 def _look(look: shown.Look) -> charts.Chart:
     shares = shown.reduced(look.shares, _MOST_STEPS)
-    every = [max(1, -(-size // _MOST_STEPS)) for size in look.shares.shape]
+    every = [shown.block(size, _MOST_STEPS) for size in look.shares.shape]
     # Speech stands at its seconds, text behind it a position each.
     of_position = look.seconds if not look.places else 1.0
     figure = charts.plain_figure("step", "position" if look.places else "seconds")

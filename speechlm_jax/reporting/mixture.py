@@ -2,7 +2,7 @@
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +17,6 @@ _OF_EACH = 3
 _ROWS = 8
 """Rows that are packed for the eye."""
 _BINS = 40
-
-
-class Pieces(NamedTuple):
-    """How a vocabulary is used by texts."""
-
-    counts: np.ndarray
-    """Of each piece."""
-    learned: range
-    """The pieces that are neither special nor bytes."""
 
 
 def write(looked: data_report.Looked, data: config.Data) -> str:
@@ -128,25 +119,25 @@ def _languages(looked: data_report.Looked) -> list[charts.Chart]:
 _TEXT = ("inputs", "prompt", "targets")
 
 
-def pieces(drawn: Iterable[Mapping[str, Any]], words: Any) -> Pieces:
-    """How often each piece of a vocabulary stands in the text of examples."""
-    counts = np.zeros(words.size, np.int64)
+def pieces(drawn: Iterable[Mapping[str, Any]], size: int) -> np.ndarray:
+    """How often each piece of a vocabulary of so many stands in the text of examples."""
+    counts = np.zeros(size, np.int64)
     for example in drawn:
         for lane in _TEXT:
-            tokens = example[lane][example[lane] < words.size]
-            np.add.at(counts, tokens, 1)
-    return Pieces(counts, words.learned)
+            np.add.at(counts, example[lane][example[lane] < size], 1)
+    return counts
 
 
 def _vocabulary(looked: data_report.Looked) -> str:
-    used = pieces(looked.drawn, looked.vocabulary)
-    learned = used.counts[used.learned.start : used.learned.stop]
-    written = learned.sum() + used.counts[used.learned.start - 256 : used.learned.start].sum()
+    words = looked.vocabulary
+    counts = pieces(looked.drawn, words.size)
+    learned, as_bytes = counts[words.learned], counts[words.bytes].sum()
+    written = learned.sum() + as_bytes
     cards = {
-        "pieces": f"{looked.vocabulary.size:,}",
+        "pieces": f"{words.size:,}",
         "learned pieces in use": f"{(learned > 0).sum():,} of {len(learned):,}",
-        "tokens": f"{used.counts.sum():,}",
-        "tokens that are bytes": sheet.share(1 - learned.sum() / written if written else 0.0),
+        "tokens": f"{counts.sum():,}",
+        "tokens that are bytes": sheet.share(as_bytes / written if written else 0.0),
     }
     ranked = np.sort(learned[learned > 0])[::-1]
     figure = charts.plain_figure("times", "rank of the piece")
@@ -155,11 +146,7 @@ def _vocabulary(looked: data_report.Looked) -> str:
     figure.update_yaxes(type="log", dtick=1)
     figure.update_layout(showlegend=False)
     often = np.argsort(-learned, kind="stable")[:20]
-    rows = [
-        (looked.vocabulary.show([used.learned.start + int(piece)]), f"{learned[piece]:,}")
-        for piece in often
-        if learned[piece]
-    ]
+    rows = [(words.show([words.learned[piece]]), f"{learned[piece]:,}") for piece in often if learned[piece]]
     chart = charts.Chart("Pieces by how often they are used", "what text is written with", figure)
     return sheet.cards(cards) + sheet.plots([chart], "pieces") + sheet.table("The commonest", ("piece", "times"), rows)
 

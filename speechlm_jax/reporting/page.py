@@ -38,10 +38,7 @@ def _overview(run: run_files.Run, key: str) -> str:
         "bad records": f"{stands.bad_records:,}",
     }
     loss = charts.loss(run)
-    rows = [
-        (name, sheet.number(value), f"{sheet.number(low)} to {sheet.number(high)}")
-        for name, value, low, high in charts.scores(run)
-    ]
+    rows = [(name, sheet.number(value), sheet.interval(low, high)) for name, value, low, high in charts.scores(run)]
     step = stands.evaluations.get("step", 0)
     scores = sheet.table(f"Scores at step {step:,}", ("score", "", "95% interval"), rows) if rows else ""
     return f"{sheet.cards(cards)}{sheet.plots(loss, key) if loss else ''}{scores}"

@@ -26,7 +26,7 @@ def _scores(task: str, scores: Mapping[str, Any]) -> str:
         (
             name,
             sheet.number(value),
-            f"{sheet.number(numbers[f'{name}_low'])} to {sheet.number(numbers[f'{name}_high'])}"
+            sheet.interval(numbers[f"{name}_low"], numbers[f"{name}_high"])
             if f"{name}_low" in numbers and f"{name}_high" in numbers
             else "",
         )

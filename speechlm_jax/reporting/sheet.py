@@ -116,6 +116,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """From and to."""
+    return f"{number(low)} to {number(high)}"
+
+
 def share(value: float | None) -> str:
     """In percent."""
     return "-" if value is None else f"{value:.1%}"

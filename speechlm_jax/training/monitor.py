@@ -236,20 +236,21 @@ class Monitor:
         """Those of an evaluation: in the run's folder, where they replace the ones before, and to the trackers."""
         if self._lines is None or not found:
             return
-        try:
-            shown.write(self._path.with_name(shown.FILE), step, found)
-        except OSError as error:
-            _log.error("keeping the examples of step %d: %s. The run goes on without", step, error.strerror)
+        self._keep(f"the examples of step {step}", shown.FILE, lambda path: shown.write(path, step, found))
         self._track(lambda tracker: tracker.examples(step, found), ROOM_FOR_EXAMPLES)
 
     def rows(self, rows: batch.Batch) -> None:
         """How a batch of this life is laid out."""
         if self._lines is None:
             return
+        self._keep("how rows are laid out", kept_rows.FILE, lambda path: kept_rows.write(path, kept_rows.ids(rows)))
+
+    def _keep(self, what: str, name: str, write: Callable[[pathlib.Path], None]) -> None:
+        """In a file of the run's folder that only pages read."""
         try:
-            kept_rows.write(self._path.with_name(kept_rows.FILE), kept_rows.ids(rows))
+            write(self._path.with_name(name))
         except OSError as error:
-            _log.error("keeping how rows are laid out: %s. The run goes on without", error.strerror)
+            _log.error("keeping %s: %s. The run goes on without", what, error.strerror)
 
     def _track(self, tell: Callable[[trackers.Tracker], None], room: int = ROOM_FOR_EVENTS) -> None:
         for tracker in list(self._trackers):

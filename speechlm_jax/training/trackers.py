@@ -84,19 +84,14 @@ class TensorBoard:
         for tag, one in _tagged(found):
             self._writer.add_text(f"{tag}/text", text_of(one), step)
             for name, samples in one.speech().items():
-                if self._is_new(tag, name, one):
+                # What a model says changes as it learns; what it hears does not, and is told once a life.
+                if name == "spoken" or self._told.get(f"{tag}/{name}") != one.id:
+                    self._told[f"{tag}/{name}"] = one.id
                     self._writer.add_audio(f"{tag}/{name}", samples / 2**15, step, sample_rate=batch.SAMPLE_RATE)
-            for name, picture in pictures_of(one).items():
-                if name == "looks" or self._is_new(tag, name, one):
-                    self._writer.add_image(f"{tag}/{name}", picture, step, dataformats="HW")
+                    self._writer.add_image(f"{tag}/{name}_mel", mel_picture(samples), step, dataformats="HW")
+            if one.look is not None:
+                self._writer.add_image(f"{tag}/looks", look_picture(one.look), step, dataformats="HW")
             self._writer.flush()
-
-    def _is_new(self, tag: str, name: str, one: shown.Shown) -> bool:
-        """Whether a recording, or its picture, was not told under this tag before."""
-        if name.startswith(_SAID_AGAIN):
-            return True
-        stands, self._told[f"{tag}/{name}"] = self._told.get(f"{tag}/{name}"), one.id
-        return stands != one.id
 
     def close(self) -> None:
         """Closes the file."""
@@ -143,8 +138,9 @@ class WeightsAndBiases:
             table.add_data(tag, one.why, one.wanted, one.written, one.by_ctc)
             for name, samples in one.speech().items():
                 told[f"{tag}/{name}"] = self._wandb.Audio(samples / 2**15, sample_rate=batch.SAMPLE_RATE)
-            for name, picture in pictures_of(one).items():
-                told[f"{tag}/{name}"] = self._wandb.Image(picture)
+                told[f"{tag}/{name}_mel"] = self._wandb.Image(mel_picture(samples))
+            if one.look is not None:
+                told[f"{tag}/looks"] = self._wandb.Image(look_picture(one.look))
         self._run.log({"step": step, "examples": table, **told})
 
     def close(self) -> None:
@@ -161,20 +157,19 @@ def text_of(one: shown.Shown) -> str:
     return "\n".join(f"- **{name}** {text}" for name, text in {**one.texts(), "chosen as": one.why}.items())
 
 
-def pictures_of(one: shown.Shown) -> dict[str, np.ndarray]:
-    """Of each recording its log-mel, low tones at the bottom, and where the decoder looked: uint8 "H W"."""
-    found = {f"{name}_mel": shown.as_bytes(shown.log_mel(samples)[::-1]) for name, samples in one.speech().items()}
-    if one.look is not None:
-        # Some pixels to a step and a position, so that either can be seen.
-        small = shown.as_bytes(shown.reduced(one.look.shares, _MOST))
-        found["looks"] = np.kron(small, np.ones((6, 2), np.uint8))
-    return found
+def mel_picture(samples: np.ndarray) -> np.ndarray:
+    """The log-mel of a recording, low tones at the bottom: uint8 "H W"."""
+    return shown.as_bytes(shown.log_mel(samples)[::-1])
+
+
+def look_picture(look: shown.Look) -> np.ndarray:
+    """Where the decoder looked: uint8 "H W"."""
+    # Some pixels to a step and a position, so that either can be seen.
+    return np.kron(shown.as_bytes(shown.reduced(look.shares, _MOST)), np.ones((6, 2), np.uint8))
 
 
 _MOST = 300
 """Steps, and positions, that a picture of looks has."""
-_SAID_AGAIN = "spoken"
-"""What a model says changes as it learns; what it hears does not, and is told once a life."""
 
 
 def _tagged(found: Sequence[shown.Shown]) -> list[tuple[str, shown.Shown]]:

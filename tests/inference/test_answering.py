@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import time
 
 import jax
 import jax.numpy as jnp
@@ -231,10 +230,7 @@ def test_a_command_that_is_killed_goes_on_behind_its_lines(folder, tmp_path, cap
     out, begun = tmp_path / "killed.jsonl", []
     for least in (1, 9):
         process = warm.Process(["infer", f"--out={out}", *words])
-        while process.poll() is None and len(_lines(tmp_path)) < least:
-            time.sleep(0.01)
-        process.kill()
-        process.wait()
+        process.kill_once(lambda least=least: len(_lines(tmp_path)) >= least)
         begun.append(len(_lines(tmp_path)))
     assert 0 < begun[0] < begun[1] < 40 and not out.exists()
     assert cli.main(["infer", f"--out={out}", *words]) == 0

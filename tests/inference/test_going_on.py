@@ -1,7 +1,6 @@
 """A command that was ended goes on behind what it had done, and ends as if it had not been."""
 
 import json
-import time
 
 import pytest
 import small_run
@@ -81,10 +80,7 @@ def test_scores_of_a_command_that_is_killed_are_those_of_one_that_is_not(tmp_pat
     begun = []
     for least in (2, 8):
         process = warm.Process(["evaluate", *words, f"--json={tmp_path}/killed.json"])
-        while process.poll() is None and _done(tmp_path) < least:
-            time.sleep(0.01)
-        process.kill()
-        process.wait()
+        process.kill_once(lambda least=least: _done(tmp_path) >= least)
         begun.append(_done(tmp_path))
     assert 0 < begun[0] < begun[1] and not (tmp_path / "killed.json").exists()
     warm.run("evaluate", *words, f"--json={tmp_path}/killed.json")

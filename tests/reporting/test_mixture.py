@@ -18,8 +18,9 @@ def example(**lanes):
 def test_pieces_are_counted_in_every_lane(words_path):
     words = vocabulary.Vocabulary.load(words_path)
     first = words.learned.start
-    used = mixture.pieces([example(inputs=[first, first], targets=[first + 1]), example(prompt=[first])], words)
-    assert used.counts[first] == 3 and used.counts[first + 1] == 1 and used.counts.sum() == 4
+    drawn = [example(inputs=[first, first], targets=[first + 1]), example(prompt=[first])]
+    counts = mixture.pieces(drawn, words.size)
+    assert counts[first] == 3 and counts[first + 1] == 1 and counts.sum() == 4
 
 
 @pytest.fixture(scope="module")
