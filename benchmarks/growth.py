@@ -6,7 +6,7 @@ what it takes to compile against depth.
 
 Each axis takes 1, 2, 4 and 8 times of a small model whose attention is written out: other kernels pass over what is in
 other segments, so that their time grows with the segments rather than with the row. The time of a step, median of
-rounds in turn, stands beside its operations by planning/flops.py. Along `shards`, weights are cut over so many
+rounds in turn, stands beside its operations by models/flops.py. Along `shards`, weights are cut over so many
 pretended devices (fsdp), which share the cores of this machine: the work stays the same.
 
 --plot writes a picture of all that. The script ends with code 1 where something grows more than the theory, and SPARE

@@ -18,7 +18,7 @@ systems in one process, each would have the memory that another left in pieces.
             --no_peer also padded, and default_packing_ratio tells what packing is worth to it.
 
 The last line is JSON; padded_ratio and useful_ratio are ours over the peer's, higher is better. On a GPU `mfu` is that
-of ours_packed, as one trains, and `mfu_of_each` beside it: operations by planning/flops.py (the backward pass twice the
+of ours_packed, as one trains, and `mfu_of_each` beside it: operations by models/flops.py (the backward pass twice the
 forward one) over the time and the published peak. Memory is not preallocated there, for all are on one device.
 `peak_bytes` is what the device was seen to hold (on a CPU: the process), `bytes` what the compiler says that a step of
 ours needs; `first_step_seconds` is the time to the end of the first step, compiling and the state with it;
@@ -45,10 +45,10 @@ import packing as lengths_like
 import products
 import utterances
 
-from speechlm_jax import batch, layout, memory, provenance, runtime, sharding
+from speechlm_jax import batch, chips, layout, memory, provenance, runtime, sharding
 from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as models
-from speechlm_jax.planning import flops
+from speechlm_jax.models import flops
 from speechlm_jax.training import config, program
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -61,9 +61,6 @@ OURS = ("ours_padded", "ours_packed", "ours_default")
 ALONE = ("ours_default_padded",)
 """Beside them where there is no peer, which would want the memory."""
 PEERS = ("peer_padded_eager", "peer_padded_compiled", "peer_useful_eager", "peer_useful_compiled")
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Products in bfloat16 a second, dense, half of what the maker states for sparse ones:
-https://www.nvidia.com/en-us/data-center/h100, .../h200, .../a100."""
 
 
 class Size(NamedTuple):
@@ -199,7 +196,7 @@ def most_held(*, ours: bool) -> int:
 def told(given: argparse.Namespace, works: dict[str, Work], times: dict[str, float]) -> dict[str, Any]:
     """What is printed as JSON."""
     device = jax.devices()[0]
-    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device.device_kind), None)
+    peak = chips.peak_flops(device.device_kind)
     speeds = {name: work.useful_seconds / times[name] for name, work in works.items()}
     found: dict[str, Any] = {
         "size": given.size,

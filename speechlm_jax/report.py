@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import sys
 
 from speechlm_jax import whole_files
 
@@ -17,12 +18,17 @@ def run(*, run_dir: list[str], out: str | None = None) -> str:
     went, checkpoints, scores with intervals, what was read and what could not be, and the recipe. The run may be going
     on.
 
-    Raises ValueError where there is no run, or the file could not be written.
+    A file that only this page reads, and that is damaged, is left out, and said so. Raises ValueError where there is no
+    run, or the file could not be written.
     """
     path = pathlib.Path(run_dir[0]) / "report.html" if out is None else pathlib.Path(out)
     whole_files.check_file(out, "--out")
     from speechlm_jax.reporting import page, run_files, sheet
 
-    sheet.keep(path, page.write([run_files.read(folder) for folder in run_dir]))
+    runs = [run_files.read(folder) for folder in run_dir]
+    for one in runs:
+        for line in one.damaged:
+            print(f"left out: {line}", file=sys.stderr)
+    sheet.keep(path, page.write(runs))
     print(path)
     return str(path)

@@ -46,6 +46,7 @@ def _lines(found: Any) -> list[str]:
     if found.rates:
         words = {"steps_per_second": "{:.2f} steps/s", "audio_seconds_per_second": "{:,.0f} audio s/s"}
         words |= {"tokens_per_second": "{:,.0f} tokens/s", "data_wait_share": "{:.0%} waiting for data"}
+        words["mfu"] = "{:.1%} of the devices' peak"
         lines.append(
             "  " + "  ".join(text.format(found.rates[name]) for name, text in words.items() if name in found.rates)
         )

@@ -16,7 +16,7 @@ training.config.Schedule:
 """
 TRAIN = {"kind": "train", "loss": 2.5, "loss/ctc": 1.5, "loss/ctc/heard": 1.5, "steps_per_second": 0.5}
 TRAIN |= {"audio_seconds_per_second": 61.5, "tokens_per_second": 754.4, "data_wait_share": 0.25}
-TRAIN |= {"skipped_steps": 1.0, "bad_records": 3.0}
+TRAIN |= {"skipped_steps": 1.0, "bad_records": 3.0, "model_flops_per_second": 7.88e13, "mfu": 0.4}
 
 
 def write(folder, *, step=20, ended=False, wrote=1000.0):

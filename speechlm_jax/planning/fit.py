@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from speechlm_jax import layout, memory, sharding, whole_files
-from speechlm_jax.planning import chips, report
+from speechlm_jax import chips, layout, memory, sharding, whole_files
+from speechlm_jax.planning import report
 from speechlm_jax.training import config, program
 
 REMATS = ("none", "minimal", "full")

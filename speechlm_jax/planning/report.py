@@ -8,8 +8,9 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from speechlm_jax import batch, memory, parameters, sharding
-from speechlm_jax.planning import chips, collectives, flops
+from speechlm_jax import batch, chips, memory, parameters, sharding
+from speechlm_jax.models import flops
+from speechlm_jax.planning import collectives
 from speechlm_jax.training import program
 
 
@@ -87,7 +88,7 @@ def make(planned: program.Program, lowered: Any, chip: chips.Chip | None, room: 
         "parameters": planned.num_parameters,
         "rows": rows,
         "hbm_bytes_there": room,
-        "flops_model": flops.step(*shapes) / devices,
+        "flops_model": planned.flops / devices,
         "flops_again": flops.again(*shapes) / devices,
         "peaks_from": None if chip is None else chip.source,
         "audio_hours_per_step": rows * audio_frames * batch.HOP / batch.SAMPLE_RATE / 3600,

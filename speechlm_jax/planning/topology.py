@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any
 
-from speechlm_jax.planning import chips
+from speechlm_jax import chips
 
 _NAME = re.compile(r"(\w+):(\d+(?:x\d+){1,2})")
 

@@ -47,8 +47,10 @@ def training(run: run_files.Run) -> list[Chart]:
     if "learning_rate" in series:
         charts.append(_curves("Learning rate", "", {"learning rate": series["learning_rate"]}, "learning rate"))
     if "code_perplexity" in series:
-        caption = "as many codes of the least used codebook as if all were used alike"
-        charts.append(_curves("Codes in use", caption, {"codes": series["code_perplexity"]}, "codes"))
+        books = {f"codebook {place}": one for place, one in _named(series, "code_perplexity/").items()}
+        caption = "of each codebook of masked speech: as many as if all were used alike"
+        books = books or {"least used": series["code_perplexity"]}
+        charts.append(_curves("Codes in use", caption, books, "codes", rangemode="tozero"))
     return charts
 
 
@@ -90,6 +92,14 @@ def speed(run: run_files.Run) -> list[Chart]:
             charts.append(
                 _curves(f"Useful {name}", "padding is not counted", {name: series[key]}, name, rangemode="tozero")
             )
+    if "mfu" in series:
+        caption = "operations by the model's shapes, as a share of the devices' published peak in bfloat16"
+        found = {"MFU": series["mfu"]}
+        charts.append(_curves("Model FLOPs utilisation", caption, found, "share", rangemode="tozero", tickformat=".1%"))
+    elif "model_flops_per_second" in series:
+        caption = "of a device, by the model's shapes; no published peak is known of it"
+        found = {"operations/s": series["model_flops_per_second"]}
+        charts.append(_curves("Operations of the model", caption, found, "operations/s", rangemode="tozero"))
     if "data_wait_share" in series:
         waits, caption = {"waiting": series["data_wait_share"]}, "share of the time between lines"
         charts.append(_curves("Waiting for data", caption, waits, "share", rangemode="tozero", tickformat=".1%"))

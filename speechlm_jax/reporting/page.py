@@ -30,6 +30,7 @@ def _overview(run: run_files.Run, key: str) -> str:
         "loss": sheet.number(stands.losses.get("loss")),
         "audio s/s": sheet.number(stands.rates.get("audio_seconds_per_second")),
         "tokens/s": sheet.number(stands.rates.get("tokens_per_second")),
+        **({"MFU": sheet.share(stands.rates["mfu"])} if "mfu" in stands.rates else {}),
         "waiting for data": sheet.share(stands.rates.get("data_wait_share")),
         "goodput": sheet.share(stands.goodput if run.spent else None),
         "lives": f"{stands.lives}",
@@ -41,7 +42,8 @@ def _overview(run: run_files.Run, key: str) -> str:
     rows = [(name, sheet.number(value), sheet.interval(low, high)) for name, value, low, high in charts.scores(run)]
     step = stands.evaluations.get("step", 0)
     scores = sheet.table(f"Scores at step {step:,}", ("score", "", "95% interval"), rows) if rows else ""
-    return f"{sheet.cards(cards)}{sheet.plots(loss, key) if loss else ''}{scores}"
+    damaged = "".join(sheet.note(html.escape(f"left out: {line}")) for line in run.damaged)
+    return f"{sheet.cards(cards)}{damaged}{sheet.plots(loss, key) if loss else ''}{scores}"
 
 
 def _time(run: run_files.Run, key: str) -> str:

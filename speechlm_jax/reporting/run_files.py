@@ -5,7 +5,7 @@ import contextlib
 import json
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +53,8 @@ class Run(NamedTuple):
     """Of some rows of a batch, lane by lane, the segments that stand in them."""
     shown: tuple[int, list[shown.Shown]]
     """The step of the last evaluation that looked into examples, and those."""
+    damaged: list[str]
+    """What could not be read of all this, a line each."""
 
 
 def read(folder: str) -> Run:
@@ -61,6 +63,7 @@ def read(folder: str) -> Run:
     stands = standing.of(path, time.time())
     recipe = path / kept_recipe.FILE
     has_ledger = (path / ledger.FILE).exists()
+    damaged: list[str] = []
     return Run(
         folder=path,
         standing=stands,
@@ -71,9 +74,19 @@ def read(folder: str) -> Run:
         checkpoints=list(_checkpoints(path, stands.checkpoints)),
         recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         bad_records=_reasons(path),
-        rows=kept_rows.read(path / kept_rows.FILE) if (path / kept_rows.FILE).exists() else {},
-        shown=shown.read(path / shown.FILE) if (path / shown.FILE).exists() else (0, []),
+        rows=_kept(path / kept_rows.FILE, kept_rows.read, {}, damaged),
+        shown=_kept(path / shown.FILE, shown.read, (0, []), damaged),
+        damaged=damaged,
     )
+
+
+def _kept(path: pathlib.Path, read: Callable[[pathlib.Path], Any], nothing: Any, damaged: list[str]) -> Any:
+    """What a file has that only pages read; `nothing` where there is none, or it is damaged, which is told."""
+    try:
+        return read(path) if path.exists() else nothing
+    except ValueError as error:
+        damaged.append(str(error))
+        return nothing
 
 
 def _series(lines: Iterator[dict[str, Any]]) -> dict[str, Series]:

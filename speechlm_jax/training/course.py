@@ -129,6 +129,7 @@ class Course:
         numbers = parts.line.end(
             self.done, coefficients=made.coefficients, heads=list(made.heads), tasks=parts.source.tasks
         )
+        numbers |= made.utilisation(numbers["steps_per_second"])
         numbers["bad_records"] = float(peers.sum_over_all(parts.source.bad_records.skipped))
         if every and self.done % every == 0:
             with parts.line.aside("evaluation"):

@@ -40,8 +40,8 @@ def summarise(
 
     'loss', 'loss/<head>', 'loss/<head>/<task>', 'share/<task>' of the examples, 'seconds/<task>' of speech and
     'tokens/<task>', 'gradient_norm', 'parameter_norm', 'learning_rate', 'skipped_steps', 'code_perplexity' (of the
-    least used codebook), 'steps_per_second', 'audio_seconds_per_second' (useful ones), 'tokens_per_second' (likewise),
-    'examples_per_second', 'data_wait_share' of the time.
+    least used codebook) and 'code_perplexity/<codebook>', 'steps_per_second', 'audio_seconds_per_second' (useful ones),
+    'tokens_per_second' (likewise), 'examples_per_second', 'data_wait_share' of the time.
 
     Args:
         heads, tasks: in the order of the sums' axes.
@@ -59,6 +59,8 @@ def summarise(
         named[f"tokens/{task}"] = float(sums.tokens[place])
     if sums.codes is not None and sums.codes.sum() > 0:
         named["code_perplexity"] = metrics.least_perplexity(sums.codes)
+        for place, counts in enumerate(sums.codes):
+            named[f"code_perplexity/{place}"] = metrics.perplexity(counts)
     return named | {
         "gradient_norm": float(sum(float(one.gradient_norm) for one in fetched) / counted),
         "parameter_norm": max((float(one.parameter_norm) for one in fetched), default=0.0),
@@ -282,7 +284,7 @@ class Monitor:
             self._bar.update()
 
     def show(self, step: int, numbers: Mapping[str, float], saved: int | None = None) -> None:
-        """What a person watches, from the numbers of `summarise`: beside the bar on a terminal, else a plain line.
+        """What a person watches, from the numbers of `write`: beside the bar on a terminal, else a plain line.
         saved: the last checkpoint."""
         if self._lines is None:
             return
@@ -292,6 +294,8 @@ class Monitor:
             "tokens/s": f"{numbers['tokens_per_second']:.0f}",
             "waiting": f"{numbers['data_wait_share']:.0%}",
         }
+        if "mfu" in numbers:
+            parts["mfu"] = f"{numbers['mfu']:.1%}"
         if saved:
             parts["saved"] = f"{saved}"
         if numbers["skipped_steps"]:

@@ -9,9 +9,9 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from speechlm_jax import batch, memory, parameters, sharding
+from speechlm_jax import batch, chips, memory, parameters, sharding
 from speechlm_jax.losses import heads
-from speechlm_jax.models import speech_text
+from speechlm_jax.models import flops, speech_text
 from speechlm_jax.training import config, finetune, lora, optimizers, state, step
 
 
@@ -40,6 +40,20 @@ class Program:
     def num_parameters(self) -> int:
         """Of the model, with those of low-rank updates."""
         return sum(parameters.array(leaf).size for leaf in parameters.by_path(self.plan.params).values())
+
+    @functools.cached_property
+    def flops(self) -> int:
+        """Operations of a step, by `models.flops.step`: of all the room of its rows, whatever lies in it."""
+        data = self.recipe.data
+        return flops.step(self.recipe.model, self.plan.params, data.row, data.rows, self.heads)
+
+    def utilisation(self, steps_per_second: float) -> dict[str, float]:
+        """'model_flops_per_second' of a device at that pace; and 'mfu', its share of the device's published peak in
+        bfloat16, where that is known (PaLM, arXiv 2204.02311, appendix B)."""
+        devices = self.mesh.devices
+        done = self.flops * steps_per_second / devices.size
+        peak = chips.peak_flops(devices.flat[0].device_kind)
+        return {"model_flops_per_second": done} | ({} if peak is None else {"mfu": done / peak})
 
     def first_params(self) -> nnx.State:
         """The parameters that a run starts with where it takes none; run it inside jit."""

@@ -27,7 +27,8 @@ class Standing(NamedTuple):
     losses: dict[str, float]
     """The loss, and that of each head, of its last line."""
     rates: dict[str, float]
-    """steps_per_second, audio_seconds_per_second, tokens_per_second, data_wait_share, of its last line."""
+    """Of its last line: steps_per_second, audio_seconds_per_second, tokens_per_second, data_wait_share,
+    model_flops_per_second, mfu."""
     eta_seconds: float | None
     """Until its last step, at the last line's pace; None where that is not known."""
     skipped_steps: int
@@ -42,7 +43,14 @@ class Standing(NamedTuple):
     goodput: float
 
 
-_RATES = ("steps_per_second", "audio_seconds_per_second", "tokens_per_second", "data_wait_share")
+_RATES = (
+    "steps_per_second",
+    "audio_seconds_per_second",
+    "tokens_per_second",
+    "data_wait_share",
+    "model_flops_per_second",
+    "mfu",
+)
 
 
 def of(folder: pathlib.Path, now: float) -> Standing:

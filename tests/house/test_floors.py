@@ -45,6 +45,7 @@ FLOORS = [
             "layout",
             "limits",
             "memory",
+            "chips",
             "audio",
             "vocabulary",
             "vocabularies",

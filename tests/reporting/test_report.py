@@ -26,7 +26,8 @@ def folder(tmp_path):
         line = {**run_folder.TRAIN, "step": step, "loss": 9 / step, "loss/targets": 5 / step, "gradient_norm": 3.0}
         line |= {f"loss/targets/{STRANGE}": 4 / step, "loss/targets/other": 6 / step, "learning_rate": 1e-3}
         line |= {f"share/{STRANGE}": 0.25, "share/other": 0.75, "seconds/other": 9.0, "tokens/other": 20.0}
-        lines.append(line | {"parameter_norm": None, "code_perplexity": 7.5})
+        codes = {"code_perplexity": 7.5, "code_perplexity/0": 7.5, "code_perplexity/1": 60.0}
+        lines.append(line | codes | {"parameter_norm": None})
     for step in (200, 400):
         scores = {"wer": 20 / step, "wer_low": 15 / step, "wer_high": 30 / step, "loss/ctc": 0.5, "wer_words": 40}
         lines.append({"step": step, "kind": "evaluation", **{f"other/{name}": value for name, value in scores.items()}})
@@ -58,8 +59,11 @@ def test_what_a_run_has_left_is_drawn(folder):
         *("Rows of audio", "Rows of targets"),
     ]
     assert names(charts.speed(run)) == [
-        *("Useful audio s/s", "Useful tokens/s", "Waiting for data", "Where the time went", "Lives")
+        *("Useful audio s/s", "Useful tokens/s", "Model FLOPs utilisation", "Waiting for data"),
+        *("Where the time went", "Lives"),
     ]
+    del run.trained["mfu"]
+    assert names(charts.speed(run))[2] == "Operations of the model"
     assert names(charts.evaluation(run)) == ["wer", "loss/ctc"]
     assert charts.scores(run) == [("other/wer", 0.05, 0.0375, 0.075)]
     assert run.bad_records == {f"</script>{STRANGE} of 0": 3, f"</script>{STRANGE} of 1": 2}
@@ -71,6 +75,7 @@ def test_what_a_run_has_left_is_drawn(folder):
     loss = charts.training(run)[0].figure.data
     assert len(loss) == 2 and len(loss[0].y) == 80 and loss[1].y[0] == pytest.approx(loss[0].y[0])
     assert [trace.name for trace in charts.training(run)[3].figure.data if trace.name] == ["gradient_norm"]
+    assert {trace.name for trace in charts.training(run)[5].figure.data if trace.name} == {"codebook 0", "codebook 1"}
     wer = charts.evaluation(run)[0].figure.data[0]
     assert list(wer.y) == [0.1, 0.05] and wer.error_y.array[1] == pytest.approx(0.025)
 
@@ -99,10 +104,12 @@ def test_rows_are_drawn_with_an_example_in_a_colour(folder):
     assert np.isnan(places[0, 8:]).all() and places[0, 0] != places[0, 4] and places[1, 0] == places[1, 7]
 
 
-def test_a_file_of_the_run_that_is_damaged_is_named(folder, capsys):
+def test_a_file_of_the_run_that_is_damaged_is_named_and_left_out(folder, capsys):
     (folder / shown.FILE).write_bytes(b"PK")
-    assert cli.main(["report", str(folder)]) == 2
+    assert cli.main(["report", str(folder)]) == 0
     assert "examples.npz is damaged" in capsys.readouterr().err
+    page = (folder / "report.html").read_text()
+    assert "left out: reading the examples of a run" in page and "Rows of audio" in page
 
 
 def test_a_page_asks_the_network_for_nothing_and_runs_no_name(folder):
@@ -180,7 +187,7 @@ def test_a_browser_shows_every_chart_and_nothing_stands_out(browser, folder, wid
         shown = seen(browser, "[...document.querySelectorAll('[role=tabpanel]:not([hidden])')].map(panel => panel.id)")
         assert shown == [tab.lower()]
         plots = seen(browser, PLOTS)
-        wanted = {"Overview": 1, "Training": 6, "Evaluation": 2, "Examples": 5, "Data": 6, "Time": 5, "Recipe": 0}[tab]
+        wanted = {"Overview": 1, "Training": 6, "Evaluation": 2, "Examples": 5, "Data": 6, "Time": 6, "Recipe": 0}[tab]
         assert len(plots) == wanted * runs
         assert all(marks > 0 and 200 < wide <= width and tall > 100 for marks, wide, tall in plots), (tab, plots)
         assert seen(browser, "document.documentElement.scrollWidth") <= width, tab

@@ -71,6 +71,14 @@ def test_means_over_steps_are_weighted_and_divided_once():
     np.testing.assert_allclose([told[name] for name in wanted], list(wanted.values()), rtol=1e-6)
 
 
+def test_the_use_of_codes_is_told_of_each_codebook_and_of_the_least_used():
+    one = _metrics(np.zeros((2, 3)), np.zeros((2, 3)))
+    one = one._replace(sums=one.sums._replace(codes=jnp.array([[3, 3, 0], [6, 0, 0]], jnp.int32)))
+    told = monitor.summarise([one, one], seconds=1.0, **NAMES)
+    assert told["code_perplexity/0"] == pytest.approx(2.0)
+    assert told["code_perplexity/1"] == told["code_perplexity"] == pytest.approx(1.0)
+
+
 def test_skipped_steps_are_counted_and_weigh_nothing():
     nothing = np.zeros((2, 3))
     steps = [_metrics(nothing, nothing, examples=(0, 0, 0), skipped=1), _metrics([[4, 0, 0]] * 2, [[2, 0, 0]] * 2)]
@@ -125,6 +133,13 @@ def test_away_from_a_terminal_progress_is_a_plain_line(tmp_path, capsys):
     watcher.close()
     line = "step 20/7400  loss 1.2500  audio s/s 12.0  tokens/s 340  waiting 25%  saved 15  left 1:01:30\n"
     assert capsys.readouterr().err == line
+
+
+def test_where_the_peak_of_devices_is_known_the_line_has_their_utilisation(tmp_path, capsys):
+    watcher = monitor.Monitor(tmp_path, start=0, steps=40)
+    watcher.show(20, NUMBERS | {"mfu": 0.4321})
+    watcher.close()
+    assert "waiting 25%  mfu 43.2%  left" in capsys.readouterr().err
 
 
 DRAWN = {"share/asr": 0.5, "share/mt": 0.5, "loss": 1.0, "loss/targets": 1.0, "loss/targets/asr": 1.0}

@@ -102,6 +102,14 @@ def test_a_step_that_the_compiler_of_a_device_refuses_is_told_with_what_to_chang
         made.compile()
 
 
+def test_utilisation_is_of_the_peak_that_a_device_s_maker_publishes():
+    made = program.Program(recipe(), sharding.make_mesh(layout.Layout(), topology.devices("v5e:2x2")))
+    (operations, mfu) = made.utilisation(1000.0).values()
+    assert operations == pytest.approx(made.flops * 1000 / 4) and mfu == pytest.approx(operations / 197e12)
+    here = program.Program(recipe())
+    assert here.flops == made.flops and here.utilisation(1.0) == {"model_flops_per_second": made.flops / 8}
+
+
 def test_a_lane_without_room_is_not_in_the_program():
     whole = program.Program(recipe()).lower().as_text()
     text_only = dataclasses.replace(

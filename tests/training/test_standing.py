@@ -51,6 +51,7 @@ def test_people_and_programs_read_the_same(tmp_path, capsys):
     out = capsys.readouterr().out
     for words in ("is silent: step 20 of 40", "loss 2.5000", "25% waiting for data", "last checkpoint: step 20"):
         assert words in out
+    assert "40.0% of the devices' peak" in out
     assert "steps skipped: 2  bad records: 3" in out and "heard/wer 0.2500" in out and "wer_words" not in out
     assert json.loads((tmp_path / "told.json").read_text())["steps"] == 40
 

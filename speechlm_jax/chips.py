@@ -13,6 +13,8 @@ TERA = 10**12
 class Chip:
     """One device as JAX counts them, from the maker's table at `source`."""
 
+    kind: str
+    """What JAX calls it."""
     flops: float
     """bfloat16 operations a second, multiplications and additions."""
     int8_ops: float
@@ -31,6 +33,7 @@ class Chip:
 
 CHIPS = {
     "v5e": Chip(
+        kind="TPU v5 lite",
         flops=197 * TERA,
         int8_ops=393 * TERA,
         hbm_bytes=16 * GIB,
@@ -41,6 +44,7 @@ CHIPS = {
         source="https://docs.cloud.google.com/tpu/docs/v5e",
     ),
     "v5p": Chip(
+        kind="TPU v5",
         flops=459 * TERA,
         int8_ops=918 * TERA,
         hbm_bytes=95 * GIB,
@@ -51,6 +55,7 @@ CHIPS = {
         source="https://docs.cloud.google.com/tpu/docs/v5p-training",
     ),
     "v6e": Chip(
+        kind="TPU v6 lite",
         flops=918 * TERA,
         int8_ops=1836 * TERA,
         hbm_bytes=32 * GIB,
@@ -62,3 +67,13 @@ CHIPS = {
     ),
 }
 """By the word that a topology begins with."""
+
+_GPU_FLOPS = {"H100": 989 * TERA, "H200": 989 * TERA, "A100": 312 * TERA}
+"""bfloat16 operations a second of dense products, half of what the maker states for sparse ones, by a part of what JAX
+calls them: https://www.nvidia.com/en-us/data-center/h100, .../h200, .../a100."""
+
+
+def peak_flops(kind: str) -> float | None:
+    """bfloat16 operations a second of a device that JAX calls so; None where its maker's figure is not known here."""
+    tpus = (chip.flops for chip in CHIPS.values() if chip.kind == kind)
+    return next(tpus, next((flops for name, flops in _GPU_FLOPS.items() if name in kind), None))

@@ -13,8 +13,7 @@ from jax.extend import core
 
 from speechlm_jax import batch as batches
 from speechlm_jax.losses import heads
-from speechlm_jax.models import log_mel, speech_text
-from speechlm_jax.planning import flops
+from speechlm_jax.models import flops, log_mel, speech_text
 
 TEXT = batches.Row(inputs=24, targets=40, segments=4)
 EVERY_LANE = batches.Row(audio_seconds=8, inputs=24, targets=40, target_audio_seconds=4, segments=4)

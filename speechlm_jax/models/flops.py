@@ -99,7 +99,7 @@ class _Positions:
             found = re.match(pattern, path)
             if found is not None:
                 return self.row.audio_frames / 2 ** (int(found.group(1)) + 1) if positions is None else positions
-        raise AssertionError(f"planning/flops.py does not know where {path} is used: give it a line in its table.")
+        raise AssertionError(f"models/flops.py does not know where {path} is used: give it a line in its table.")
 
     def attention(self) -> Iterator[float]:
         """Products of queries with keys, and of shares with values, over all pairs of a row's positions."""
