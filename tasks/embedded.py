@@ -20,6 +20,7 @@ import seqio
 from speechlm_jax.data import config as data_config
 from speechlm_jax.data import (
     features,
+    joined,
     measures,
     noisy,
     objectives,
@@ -79,6 +80,8 @@ it."""
 
 NOISE = data_config.Augmentation(noise_db=(0.0, 10.0))
 """What denoising takes away again."""
+JOINED_SECONDS = 11.0
+"""Of several sentences in one recording: what a row of the quickstart holds."""
 SENTIMENTS = ("positive", "negative")
 INTENTS = (
     *("set_alarm", "set_timer", "set_temperature", "send_message", "play_music", "call", "turn_on", "turn_off"),
@@ -114,6 +117,12 @@ def _register(suffix: str, source: sources.RecordsSource) -> None:
     _add(
         f"embedded_recognition{suffix}",
         source,
+        objectives.recognition("spoken", "{lang}"),
+        measures.recognition(),
+    )
+    _add(
+        f"embedded_joined_recognition{suffix}",
+        joined.Joined(source, ("spoken",), max_seconds=JOINED_SECONDS, same="lang"),
         objectives.recognition("spoken", "{lang}"),
         measures.recognition(),
     )

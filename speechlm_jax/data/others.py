@@ -44,26 +44,17 @@ class WithOthers(sources.RandomAccessSource):
 
 class _Reader:
     def __init__(self, split: str, inner: sources.Reader, brought: Sequence[str], count: int, same: str | None):
-        for name in (*brought, *([same] if same else [])):
-            if name not in inner.fields:
-                raise ValueError(
-                    f"bringing others along in split '{split}': there is no field '{name}'. "
-                    f"{kinds.nearest(name, inner.fields)}"
-                )
+        check_fields(f"bringing others along in split '{split}'", inner, (*brought, *([same] if same else [])))
         self._inner, self._brought, self._count, self._same = inner, brought, count, same
-        self._key = order.key(0, "others", split)
+        self._choice = Choice(split, inner, same)
         self.fields = {**inner.fields, **{f"other_{name}": self._kind(name) for name in brought}}
-        self._groups: dict[str, list[int]] = collections.defaultdict(list)
-        if same:
-            for index in range(len(inner)):
-                self._groups[str(inner.values(index, (same,))[same])].append(index)
 
     def __len__(self) -> int:
         return len(self._inner)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         example = dict(self._inner[index])
-        others = [self._inner.values(other, self._brought) for other in self._others(index, example)]
+        others = [self._inner.values(other, self._brought) for other in self._choice.of(index, example, self._count)]
         for name in self._brought:
             example[f"other_{name}"] = (
                 others[0][name] if self._count == 1 else np.array([one[name] for one in others], object)
@@ -90,8 +81,23 @@ class _Reader:
             raise ValueError(f"bringing {self._count} others along: field '{name}' is {kind}, wanted text, or count=1.")
         return "texts"
 
-    def _others(self, index: int, example: Mapping[str, Any]) -> list[int]:
-        """Places of others: by a hash, so that every process finds the same."""
+
+class Choice:
+    """Which others each record of a reader has: by a hash, so that every process finds the same.
+
+    same: the field that a record and its others have in common.
+    """
+
+    def __init__(self, split: str, inner: sources.Reader, same: str | None):
+        self._inner, self._same = inner, same
+        self._key = order.key(0, "others", split)
+        self._groups: dict[str, list[int]] = collections.defaultdict(list)
+        if same:
+            for index in range(len(inner)):
+                self._groups[str(inner.values(index, (same,))[same])].append(index)
+
+    def of(self, index: int, example: Mapping[str, Any], count: int) -> list[int]:
+        """Places of so many others; one may come twice. Raises ValueError where there is none."""
         group: Sequence[int] = range(len(self._inner))
         if self._same:
             group = self._groups[str(example[self._same])]
@@ -100,7 +106,12 @@ class _Reader:
                 f"no other example has {self._same} = '{example[self._same]}'." if self._same else "there is no other."
             )
         own = bisect.bisect_left(group, index)  # Groups are in rising order.
-        steps = [
-            1 + int(order.uniform(self._key, index * self._count + n) * (len(group) - 1)) for n in range(self._count)
-        ]
+        steps = [1 + int(order.uniform(self._key, index * count + n) * (len(group) - 1)) for n in range(count)]
         return [group[(own + step) % len(group)] for step in steps]
+
+
+def check_fields(doing: str, reader: sources.Reader, names: Sequence[str]) -> None:
+    """Raises ValueError where one is not there."""
+    for name in names:
+        if name not in reader.fields:
+            raise ValueError(f"{doing}: there is no field '{name}'. {kinds.nearest(name, reader.fields)}")
