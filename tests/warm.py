@@ -1,6 +1,7 @@
 """Processes that run the command line, forked from one that has imported its libraries: real ones, which spare the
 seconds of processor time that TensorFlow, JAX and the rest take to be imported by each."""
 
+import faulthandler
 import multiprocessing
 import os
 import pathlib
@@ -98,6 +99,8 @@ def _run(words: list[str], environment: dict[str, str], said: str) -> None:
     own = os.open(said, os.O_WRONLY | os.O_APPEND)
     sys.stdout.flush(), sys.stderr.flush()
     os.dup2(own, 1), os.dup2(own, 2)
+    # One that is ended by SIGABRT says what it was doing.
+    faulthandler.enable()
     former = dict(os.environ)
     os.environ.clear()
     os.environ.update(environment)

@@ -107,11 +107,19 @@ class Run:
         """By all of them."""
         return "\n".join(self._said(number).read_text() for number in range(len(self.processes)))
 
+    def said_with_stacks(self) -> str:
+        """By all of them, with what those that go on are doing, which ends them."""
+        for process in self.processes:
+            process.send_signal(signal.SIGABRT)
+        for process in self.processes:
+            process.wait(PATIENCE_SECONDS)
+        return self.said()
+
     def wait_until(self, happened: Callable[[], bool]) -> None:
         """Fails where a process ends before, or none of it comes to pass in `PATIENCE_SECONDS`."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not happened():
-            assert time.monotonic() < deadline, self.said()
+            assert time.monotonic() < deadline, self.said_with_stacks()
             assert all(process.poll() is None for process in self.processes), self.said()
             time.sleep(0.002)
 
@@ -165,7 +173,7 @@ class Run:
         try:
             return process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"process {process.pid} goes on:\n{self.said()}")
+            pytest.fail(f"process {process.pid} goes on:\n{self.said_with_stacks()}")
 
     def went_on_from(self) -> int:
         """The step, or 0."""
