@@ -87,7 +87,12 @@ def write_onnx(folder):
 
 def test_a_script_says_what_it_is_to_be_given(folder):
     command = [sys.executable, folder / "stablehlo" / beside.SCRIPT]
-    for words, wrong in ((["xx", "0.wav"], "LANGUAGE is one of de, en, zh"), ([], "LANGUAGE RECORDING.wav")):
+    no_recording = ["de", str(folder / "stablehlo" / "config.json")]
+    for words, wrong in (
+        (["xx", "0.wav"], "LANGUAGE is one of de, en, zh"),
+        ([], "LANGUAGE RECORDING.wav"),
+        (no_recording, "config.json: wanted a recording"),
+    ):
         done = subprocess.run([*command, *words], env=os.environ, capture_output=True, text=True, check=False)
         assert done.returncode == 1 and wrong in done.stderr and "Traceback" not in done.stderr
 

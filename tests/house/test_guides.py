@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 import soundfile
@@ -37,17 +39,24 @@ def record_commands(folder: pathlib.Path) -> None:
                 soundfile.write(folder / "recordings" / command / f"{speaker}-{take}.wav", 0.2 * wave, 16_000)
 
 
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
+
+
+def with_few_steps(text: str) -> str:
+    return re.sub(r"(steps ?= ?)600", rf"\g<1>{STEPS}", text)
+
+
 def follow(guide: pathlib.Path, folder: pathlib.Path) -> list[str]:
     """Runs the blocks of a guide, with few steps; a block that opens with a file's name is that file. Returns the kinds
     of the blocks."""
     environment = {
         **os.environ,
         "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": QUICK_TO_COMPILE,
     }
     blocks = re.findall(r"```(python|gin|toml|bash)\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
     for kind, text in blocks:
-        text = re.sub(r"(steps ?= ?)600", rf"\g<1>{STEPS}", text)
+        text = with_few_steps(text)
         if kind != "bash":
             name = re.match(r"# (\S+)\n", text)
             (folder / name[1]).parent.mkdir(exist_ok=True)
@@ -117,6 +126,32 @@ def test_the_guides_behind_it_lead_to_a_loss_of_ones_own_a_finetuned_model_and_w
     assert json.loads((folder / "status.json").read_text())["step"] == STEPS
     page = (folder / "both.html").read_text()
     assert "manifest_recognition: least likely" in page and page.count("Where the decoder looks") == 4
+
+
+@pytest.mark.slow
+def test_the_guide_to_serving_leads_to_a_server_that_answers_as_the_export_does(first_run):
+    folder, _ = first_run
+    assert follow(ROOT / "docs" / "serve.md", folder) == ["bash", "python", "bash"]
+    heard, answered, refused = (folder / name for name in ("heard.txt", "answer.json", "refused.json"))
+    assert json.loads(answered.read_text()) == {"text": heard.read_text().removesuffix("\n")}
+    assert "wanted a recording" in json.loads(refused.read_text())["error"]
+
+
+@pytest.mark.slow
+def test_the_notebook_is_executed_from_its_first_cell_to_its_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", QUICK_TO_COMPILE)
+    notebook = nbformat.read(ROOT / "docs" / "first_look.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs for cell in cells), "it is kept without what it printed"
+    for cell in cells:
+        cell.source = with_few_steps(cell.source)
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = "".join(output.get("text", "") for output in cells[-1].outputs)
+    players = [output for output in cells[-1].outputs if "<audio" in output.get("data", {}).get("text/html", "")]
+    assert printed.count("said   ") == printed.count("heard  ") == len(players) == 5
+    trained = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert trained["share/my_recognition"] > 0 < trained["share/embedded_masked_language_model_en"]
+    assert "my_recognition" in (tmp_path / "report.html").read_text()
 
 
 def test_the_guides_to_pods_and_to_clusters_say_what_would_run(tmp_path):

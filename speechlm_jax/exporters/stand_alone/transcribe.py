@@ -4,9 +4,12 @@ python transcribe.py LANGUAGE RECORDING.wav ...       (16 kHz, one channel)
 SPDX-License-Identifier: Apache-2.0
 """
 
+import functools
 import json
 import pathlib
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import program
@@ -16,27 +19,64 @@ import soundfile
 HERE = pathlib.Path(__file__).parent
 
 
+class Transcriber:
+    """The program, and what it is to be given."""
+
+    def __init__(self) -> None:
+        self._told = json.loads((HERE / "config.json").read_text())
+        self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(HERE / "vocabulary.model"))
+        self.languages = list(self._told["prompts"])
+
+    def wave(self, file: Any) -> np.ndarray:
+        """The samples of a recording, int16 [N], from its path or an open file. Raises ValueError where the program is
+        not made for it."""
+        rate, most = self._told["sampling_rate"], self._told["samples"]
+        try:
+            wave, found = soundfile.read(file, dtype="int16")
+        except soundfile.SoundFileError as error:
+            raise ValueError(f"wanted a recording, found {error}") from None
+        if found != rate or wave.ndim != 1 or len(wave) > most:
+            raise ValueError(f"wanted one channel at {rate} Hz, {most} samples at most")
+        return wave
+
+    def texts(self, waves: Sequence[np.ndarray], language: str) -> list[str]:
+        """What is said in each of `waves`, all of a language. What is asked of another number of waves is compiled
+        anew."""
+        samples = np.zeros((len(waves), self._told["samples"]), np.int16)
+        for own, wave in zip(samples, waves, strict=True):
+            own[: len(wave)] = wave
+        prompt = self._told["prompts"][language]
+        prompts = np.zeros((len(waves), self._told["prompt_room"]), np.int32)
+        prompts[:, : len(prompt)] = prompt
+        lengths = np.array([len(wave) for wave in waves], np.int32)
+        tokens, counts = self._run(samples, lengths, prompts, np.full(len(waves), len(prompt), np.int32))
+        return [self._text(own[:count]) for own, count in zip(tokens, counts, strict=True)]
+
+    @functools.cached_property
+    def _run(self) -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+        return program.load(HERE)
+
+    def _text(self, tokens: np.ndarray) -> str:
+        pieces = self._pieces
+        return pieces.decode(
+            [int(token) for token in tokens if token < len(pieces) and not pieces.is_control(int(token))]
+        )
+
+
 def main() -> None:
     """Prints a text for each recording."""
-    told = json.loads((HERE / "config.json").read_text())
-    language, *paths = sys.argv[1:] or [""]
-    if language not in told["prompts"] or not paths:
-        sys.exit(f"python transcribe.py LANGUAGE RECORDING.wav ...: LANGUAGE is one of {', '.join(told['prompts'])}")
-    samples = np.zeros((len(paths), told["samples"]), np.int16)
-    lengths = np.zeros(len(paths), np.int32)
-    for number, path in enumerate(paths):
-        wave, rate = soundfile.read(path, dtype="int16")
-        if rate != told["sampling_rate"] or wave.ndim != 1 or len(wave) > told["samples"]:
-            sys.exit(f"{path}: wanted one channel at {told['sampling_rate']} Hz, {told['samples']} samples at most")
-        samples[number, : len(wave)], lengths[number] = wave, len(wave)
-    prompt = told["prompts"][language]
-    prompts = np.zeros((len(paths), told["prompt_room"]), np.int32)
-    prompts[:, : len(prompt)] = prompt
-    tokens, counts = program.load(HERE)(samples, lengths, prompts, np.full(len(paths), len(prompt), np.int32))
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(HERE / "vocabulary.model"))
-    for own, count in zip(tokens, counts, strict=True):
-        kept = [int(token) for token in own[:count] if token < len(pieces) and not pieces.is_control(int(token))]
-        print(pieces.decode(kept))
+    transcriber, (language, *paths) = Transcriber(), sys.argv[1:] or [""]
+    if language not in transcriber.languages or not paths:
+        sys.exit(
+            f"python transcribe.py LANGUAGE RECORDING.wav ...: LANGUAGE is one of {', '.join(transcriber.languages)}"
+        )
+    waves = []
+    for path in paths:
+        try:
+            waves.append(transcriber.wave(path))
+        except ValueError as error:
+            sys.exit(f"{path}: {error}")
+    print("\n".join(transcriber.texts(waves, language)))
 
 
 if __name__ == "__main__":
