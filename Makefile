@@ -6,8 +6,9 @@
 #                     USE=answering, and after it spoken_answering, begin anew
 #   make transfer     does pretraining without labels help where labels are few? with and without, three seeds
 #   make plan-all     every size of model compiled for TPU slices that are not at hand
-#   make test         every test
+#   make test         every test but whole runs that are killed or launched, which the next two have
 #   make test-faults  runs killed, damaged, filled up and held up in every way, against ones that nothing happened to
+#   make test-launching  whole runs by the launcher, on this machine and on a Slurm of its own, where there is one
 #   make check        formatting, lint, types and the quick tests
 #   make golden       renew the texts of what every recipe means (tests/contracts/golden)
 #   make site         the documentation as a site of pages, in site/
@@ -19,7 +20,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart objectives transfer plan-all test test-faults check lint types quick golden site constraints clean
+.PHONY: help quickstart objectives transfer plan-all test test-faults test-launching check lint types quick golden site constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,9 +45,12 @@ test: .venv/ready
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not faults"
 
 test-faults: .venv/ready
-	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest -v -n $(WORKERS) --dist=worksteal -o faulthandler_timeout=900 tests/faults tests/launching/test_slurm.py tests/launching/test_local.py
+	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest -v -n $(WORKERS) --dist=worksteal -o faulthandler_timeout=900 tests/faults
 	$(KEEP_MEMORY) $(BIN)/python benchmarks/safeguards.py --into runs/faults/summary.json
 	$(BIN)/python benchmarks/reliability.py runs/faults/summary.json
+
+test-launching: .venv/ready
+	$(BIN)/python -m pytest -v -n $(WORKERS) --dist=worksteal tests/launching/test_slurm.py tests/launching/test_local.py
 
 check: lint types quick
 

@@ -132,18 +132,20 @@ class Run:
                 self.wait_until(lambda: "compiling the step" in self.said())
                 time.sleep(chance.uniform(0, 1))
             case "step":
-                self.wait_until(lambda: self.done() >= after)
+                self.wait_until(lambda: self.told() >= after)
                 time.sleep(chance.uniform(0, 0.2))
             case "save":
                 # The tables of checksums are made and the step is named only at its end.
                 step = (stands // EVERY + 1) * EVERY
+                # What a former life left half saved is removed before that is said.
+                self.wait_until(lambda: "compiling the step" in self.said())
                 self.wait_until(lambda: any(saved.glob(f"{step}.orbax-checkpoint-tmp*")))
                 time.sleep(chance.uniform(0, 0.02))
             case "evaluation":
                 self.wait_until(lambda: self.said().count("evaluating ") > 0)
                 time.sleep(chance.uniform(0, 0.2))
             case "data":
-                self.wait_until(lambda: self.done() >= after)
+                self.wait_until(lambda: self.told() >= after)
                 self.gate.touch()
                 self._wait_until_still(self.path / "metrics.jsonl")
 
@@ -185,8 +187,13 @@ class Run:
         steps = checkpoint_steps.among(self.path)
         return max((int(step.name) for step in steps if not checkpoint_steps.faults(step)), default=0)
 
+    def told(self) -> int:
+        """The last step that this life has told of, or 0."""
+        steps = re.findall(r"^step (\d+)/", self.said(), re.MULTILINE)
+        return int(steps[-1]) if steps else 0
+
     def done(self) -> int:
-        """The last step that a line of metrics tells of, or 0."""
+        """The last step that a line of metrics tells of, or 0; one that was killed has lines of steps that are lost."""
         shown = self.path / "metrics.jsonl"
         steps = re.findall(r'"step": (\d+)', shown.read_text()) if shown.exists() else []
         return int(steps[-1]) if steps else 0
