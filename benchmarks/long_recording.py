@@ -1,7 +1,9 @@
 """A recording of an hour, transcribed: what has text, when each word was said, and the memory that it takes.
 
     make quickstart
-    python benchmarks/long_recording.py [--checkpoint RUN] [--minutes 60] [--short 10] [--search ctc] [--keep NAME]
+    speechlm train --gin_file=gin_configs/recipes/quickstart_long.gin
+    python benchmarks/long_recording.py [--checkpoint RUN] [--minutes 60] [--short 10] [--search ctc]
+        [--keep NAME]
 
 espeak-ng speaks the held-out sentences of the embedded corpus one after the other, with pauses of 0.1 to 1.2 s between
 them and faint noise throughout; it tells at which sample each word begins. `speechlm infer --times` transcribes the
@@ -92,7 +94,7 @@ class Timed(espeak.Synthesizer):
 def main() -> None:
     """Prints what was heard."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default="runs/quickstart/recognition")
+    parser.add_argument("--checkpoint", default="runs/quickstart/long")
     parser.add_argument("--minutes", type=figures.positive, default=60)
     parser.add_argument("--short", type=figures.positive, default=10)
     parser.add_argument("--search", choices=["decoder", "ctc"], default="ctc")

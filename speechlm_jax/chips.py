@@ -1,6 +1,7 @@
 """Accelerators by their published figures. All are peaks: what is reckoned from them is an estimate at best."""
 
 import dataclasses
+import re
 
 from speechlm_jax import memory
 
@@ -13,7 +14,7 @@ TERA = 10**12
 class Chip:
     """One device as JAX counts them, from the maker's table at `source`."""
 
-    kind: str
+    kinds: tuple[str, ...]
     """What JAX calls it."""
     flops: float
     """bfloat16 operations a second, multiplications and additions."""
@@ -33,7 +34,7 @@ class Chip:
 
 CHIPS = {
     "v5e": Chip(
-        kind="TPU v5 lite",
+        kinds=("TPU v5 lite", "TPU v5e"),
         flops=197 * TERA,
         int8_ops=393 * TERA,
         hbm_bytes=16 * GIB,
@@ -44,7 +45,7 @@ CHIPS = {
         source="https://docs.cloud.google.com/tpu/docs/v5e",
     ),
     "v5p": Chip(
-        kind="TPU v5",
+        kinds=("TPU v5", "TPU v5p"),
         flops=459 * TERA,
         int8_ops=918 * TERA,
         hbm_bytes=95 * GIB,
@@ -55,7 +56,7 @@ CHIPS = {
         source="https://docs.cloud.google.com/tpu/docs/v5p-training",
     ),
     "v6e": Chip(
-        kind="TPU v6 lite",
+        kinds=("TPU v6 lite", "TPU v6e"),
         flops=918 * TERA,
         int8_ops=1836 * TERA,
         hbm_bytes=32 * GIB,
@@ -69,11 +70,16 @@ CHIPS = {
 """By the word that a topology begins with."""
 
 _GPU_FLOPS = {"H100": 989 * TERA, "H200": 989 * TERA, "A100": 312 * TERA}
-"""bfloat16 operations a second of dense products, half of what the maker states for sparse ones, by a part of what JAX
-calls them: https://www.nvidia.com/en-us/data-center/h100, .../h200, .../a100."""
+"""bfloat16 operations a second of dense products, half of what the maker states for sparse ones, in SXM sockets:
+https://www.nvidia.com/en-us/data-center/h100, .../h200, .../a100. By a word of what JAX calls them."""
+_OTHER_GPUS = {"PCIe", "NVL", "MIG"}
+"""Words of cards of these names, and of parts of them, that do less."""
 
 
 def peak_flops(kind: str) -> float | None:
     """bfloat16 operations a second of a device that JAX calls so; None where its maker's figure is not known here."""
-    tpus = (chip.flops for chip in CHIPS.values() if chip.kind == kind)
-    return next(tpus, next((flops for name, flops in _GPU_FLOPS.items() if name in kind), None))
+    for chip in CHIPS.values():
+        if kind in chip.kinds:
+            return chip.flops
+    words = set(re.split(r"[\s-]", kind))
+    return None if words & _OTHER_GPUS else next((_GPU_FLOPS[word] for word in words if word in _GPU_FLOPS), None)

@@ -1,7 +1,7 @@
 """A source whose examples are several of another, said one after the other: for models that are to hear more than
 single sentences, as they stand in the pieces of a long recording."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ class Joined(sources.RandomAccessSource):
     Which ones, and how long the pauses are, is a function of the place of the first; each is the first of one example.
     An example has the recording, the texts, `same`, and nothing else.
 
-    texts: fields that are joined by blanks. same: a field that all of them have in common, such as 'lang'; one whose
-    value no other has is a bad record.
+    texts: fields that are joined by blanks. same: a field that all of them have in common, such as 'lang'. One that
+    lacks a recording or a text stands alone, and is what it was.
     max_seconds: of the whole; what would make it longer is left out. One that is longer by itself stays as it is.
     pause_seconds: the shortest and the longest.
     """
@@ -85,8 +85,7 @@ class _Reader:
         first = self._inner[index]
         random = np.random.default_rng(order.key(self._key, index))
         parts, waves, samples = [first], [first[self._recording]], len(first[self._recording])
-        for other in self._choice.of(index, first, self._most)[: random.integers(self._most)]:
-            part = self._inner.values(other, tuple(self.fields))
+        for part in self._others(index, first, int(random.integers(self._most))):
             pause_N = _pause(random, *self._pauses)
             wave_N = part[self._recording]
             if samples + len(pause_N) + len(wave_N) > self._max_samples:
@@ -96,6 +95,19 @@ class _Reader:
             samples += len(pause_N) + len(wave_N)
         joined = {name: " ".join(part[name] for part in parts) for name in self._texts}
         return {**{name: first[name] for name in self.fields}, **joined, self._recording: np.concatenate(waves)}
+
+    def _others(self, index: int, first: Mapping[str, Any], count: int) -> Iterator[Mapping[str, Any]]:
+        """Those that follow the first: at most so many."""
+        if not self._is_whole(first):
+            return
+        for other in self._choice.of(index, first, self._most - 1)[:count]:
+            part = self._inner.values(other, tuple(self.fields))
+            if self._is_whole(part):
+                yield part
+
+    def _is_whole(self, part: Mapping[str, Any]) -> bool:
+        """Whether what is heard is what is read."""
+        return bool(len(part[self._recording])) and all(part[name].strip() for name in self._texts)
 
     def values(self, index: int, names: Sequence[str]) -> Mapping[str, Any]:
         """Some fields. Those that are joined take the recordings: how long they are says how many there are."""

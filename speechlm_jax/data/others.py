@@ -54,7 +54,12 @@ class _Reader:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         example = dict(self._inner[index])
-        others = [self._inner.values(other, self._brought) for other in self._choice.of(index, example, self._count)]
+        places = self._choice.of(index, example, self._count)
+        if not places:
+            raise ValueError(
+                f"no other example has {self._same} = '{example[self._same]}'." if self._same else "there is no other."
+            )
+        others = [self._inner.values(other, self._brought) for other in places]
         for name in self._brought:
             example[f"other_{name}"] = (
                 others[0][name] if self._count == 1 else np.array([one[name] for one in others], object)
@@ -97,14 +102,12 @@ class Choice:
                 self._groups[str(inner.values(index, (same,))[same])].append(index)
 
     def of(self, index: int, example: Mapping[str, Any], count: int) -> list[int]:
-        """Places of so many others; one may come twice. Raises ValueError where there is none."""
+        """Places of so many others, of which one may come twice; none where there is no other."""
         group: Sequence[int] = range(len(self._inner))
         if self._same:
             group = self._groups[str(example[self._same])]
         if len(group) < 2:
-            raise ValueError(
-                f"no other example has {self._same} = '{example[self._same]}'." if self._same else "there is no other."
-            )
+            return []
         own = bisect.bisect_left(group, index)  # Groups are in rising order.
         steps = [1 + int(order.uniform(self._key, index * count + n) * (len(group) - 1)) for n in range(count)]
         return [group[(own + step) % len(group)] for step in steps]

@@ -15,6 +15,10 @@ _WORD = re.compile(rf"[{metrics.IDEOGRAPHS}][^\s\w]*|[^\s{metrics.IDEOGRAPHS}]+"
 """What has a time of its own, with the punctuation behind it."""
 Span = tuple[int, int]
 """From a position to one behind another."""
+SILENCE_SECONDS = 0.1
+"""Near silence that parts two words; within one there is less."""
+EARLY_SECONDS = 0.1
+"""By which a word that follows a pause is told before it begins, at most."""
 
 
 class Word(NamedTuple):
@@ -102,19 +106,33 @@ def words(
     return [Word(one.text, one.first * seconds, one.behind * seconds) for one in found]
 
 
-def settled(found: Sequence[Word], onsets: Sequence[float]) -> list[Word]:
+def settled(found: Sequence[Word], speech: Sequence[tuple[float, float]]) -> list[Word]:
     """The words from where each of them begins.
 
-    A CTC head tells a token once, and mostly where it ends. So a word begins where the one before it ended, or, behind
-    a pause, where speech set in again before it was told.
+    A CTC head tells a token once, mostly near its end, behind a pause also a little before it begins. So a word belongs
+    to the last run of speech between pauses that begins before the word is told, or by EARLY_SECONDS later. The first
+    one of a run begins with it; any other where the one before it ended, or where speech set in again in between.
 
-    onsets: when speech begins after a moment of near silence, ascending.
+    speech: from when to when there is some between moments of near silence, ascending.
     """
-    settled: list[Word] = []
+    runs = [
+        start
+        for number, (start, _) in enumerate(speech)
+        if not number or start - speech[number - 1][1] >= SILENCE_SECONDS
+    ]
+    settled, last = [], -1
     for number, word in enumerate(found):
-        place = bisect.bisect_right(onsets, word.start)
-        began = [*onsets[max(place - 1, 0) : place], *(other.end for other in found[max(number - 1, 0) : number])]
-        settled.append(word._replace(start=min(max(began, default=word.start), word.start)))
+        run = bisect.bisect_right(runs, word.end + EARLY_SECONDS) - 1
+        if run > last:
+            start = runs[run]
+        elif number:
+            before = found[number - 1].end
+            again = (start for start, _ in speech if before < start <= word.start)
+            start = min(max(again, default=before), word.start)
+        else:
+            start = word.start
+        last = max(run, last)
+        settled.append(word._replace(start=start, end=max(start, word.end)))
     return settled
 
 

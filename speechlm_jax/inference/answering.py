@@ -173,7 +173,7 @@ def _of_piece(
             word._replace(start=at + word.start, end=at + word.end)
             for word in alignment.words(tokens, times, words.decode, position)
         ]
-        found = alignment.settled(told_at, pieces.onsets(piece))
+        found = alignment.settled(told_at, pieces.speech(piece))
     told_of = {"loops": loops, "fell_back": fell_back}
     line = told.of_piece(decoded.example["id"], piece, words.decode(tokens), found, decoded.example["sound"], **told_of)
     return {**line, "cut": True} if decoded.cut and not fell_back else line

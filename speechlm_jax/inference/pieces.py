@@ -99,11 +99,12 @@ def sound(piece: Piece) -> list[tuple[float, float]]:
     return _stretches(piece, power_T, power_T.max(initial=0) * _HEARD, _PAUSE_FRAMES, first, behind)
 
 
-def onsets(piece: Piece) -> list[float]:
-    """When speech begins after a moment of near silence, in seconds of the recording, in all of the piece."""
+def speech(piece: Piece) -> list[tuple[float, float]]:
+    """From when to when there is speech between moments of near silence, in seconds of the recording, in all of the
+    piece."""
     power_T = _frame_power(piece.samples)
     loud = float(np.percentile(power_T, 95)) if len(power_T) else 0.0
-    return [start for start, _ in _stretches(piece, power_T, loud * _SPEECH, _MOMENT_FRAMES, 0, len(power_T))]
+    return _stretches(piece, power_T, loud * _SPEECH, _MOMENT_FRAMES, 0, len(power_T))
 
 
 def _stretches(

@@ -49,7 +49,8 @@ def training(run: run_files.Run) -> list[Chart]:
     if "code_perplexity" in series:
         books = {f"codebook {place}": one for place, one in _named(series, "code_perplexity/").items()}
         caption = "of each codebook of masked speech: as many as if all were used alike"
-        books = books or {"least used": series["code_perplexity"]}
+        if len(books) != 1:  # Lines of a run that began before they were told apart have this alone.
+            books = {"least used": series["code_perplexity"], **books}
         charts.append(_curves("Codes in use", caption, books, "codes", rangemode="tozero"))
     return charts
 
@@ -97,7 +98,7 @@ def speed(run: run_files.Run) -> list[Chart]:
         found = {"MFU": series["mfu"]}
         charts.append(_curves("Model FLOPs utilisation", caption, found, "share", rangemode="tozero", tickformat=".1%"))
     elif "model_flops_per_second" in series:
-        caption = "of a device, by the model's shapes; no published peak is known of it"
+        caption = "of a device, by the model's shapes; its peak is not known here"
         found = {"operations/s": series["model_flops_per_second"]}
         charts.append(_curves("Operations of the model", caption, found, "operations/s", rangemode="tozero"))
     if "data_wait_share" in series:

@@ -72,7 +72,7 @@ def read(folder: str) -> Run:
         lives=_lives(path) if has_ledger else [],
         spent=ledger.read(path) if has_ledger else None,
         checkpoints=list(_checkpoints(path, stands.checkpoints)),
-        recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
+        recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.exists() else "",
         bad_records=_reasons(path),
         rows=_kept(path / kept_rows.FILE, kept_rows.read, {}, damaged),
         shown=_kept(path / shown.FILE, shown.read, (0, []), damaged),
@@ -122,7 +122,7 @@ def _checkpoints(run: pathlib.Path, steps: list[int]) -> Iterator[Checkpoint]:
 def _reasons(folder: pathlib.Path) -> dict[str, int]:
     reasons: collections.Counter[str] = collections.Counter()
     for path in sorted(folder.glob("bad_records*.jsonl")):
-        for text in path.read_text(encoding="utf-8").splitlines():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 reasons[str(json.loads(text).get("reason", "(none told)"))] += 1
             except (ValueError, AttributeError):

@@ -35,17 +35,13 @@ class Program:
         sharding.check_cut(self.mesh, params)
         self.plan = state.abstract(params, self.optimizer, self.mesh)
         """The state as shapes, each with where it lies."""
+        self.flops = flops.step(recipe.model, self.plan.params, recipe.data.row, recipe.data.rows, self.heads)
+        """Operations of a step, by `models.flops.step`: of all the room of its rows, whatever lies in it."""
 
     @property
     def num_parameters(self) -> int:
         """Of the model, with those of low-rank updates."""
         return sum(parameters.array(leaf).size for leaf in parameters.by_path(self.plan.params).values())
-
-    @functools.cached_property
-    def flops(self) -> int:
-        """Operations of a step, by `models.flops.step`: of all the room of its rows, whatever lies in it."""
-        data = self.recipe.data
-        return flops.step(self.recipe.model, self.plan.params, data.row, data.rows, self.heads)
 
     def utilisation(self, steps_per_second: float) -> dict[str, float]:
         """'model_flops_per_second' of a device at that pace; and 'mfu', its share of the device's published peak in

@@ -1,5 +1,6 @@
 """Runs of real processes that are killed at a point, and go on: on what the fault suite stands."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -75,6 +76,7 @@ class Run:
         tests = str(pathlib.Path(__file__).parents[1])
         told = {
             "PYTHONPATH": tests,
+            "PYTHONFAULTHANDLER": "1",
             "FAULTS_FOLDER": str(folder),
             "FAULTS_RUN": str(self.path),
             "FAULTS_GATE": str(self.gate),
@@ -111,8 +113,10 @@ class Run:
         """By all of them, with what those that go on are doing, which ends them."""
         for process in self.processes:
             process.send_signal(signal.SIGABRT)
-        for process in self.processes:
-            process.wait(PATIENCE_SECONDS)
+            process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            for process in self.processes:
+                process.wait(10.0)
         return self.said()
 
     def wait_until(self, happened: Callable[[], bool]) -> None:

@@ -10,6 +10,8 @@ import figures
 import plans
 from house.rooms import ROOT
 
+from speechlm_jax import cli
+
 README = (ROOT / "README.md").read_text()
 FIGURES = (ROOT / "docs" / "figures.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -36,8 +38,9 @@ def test_the_figures_are_those_that_the_scripts_kept():
     for cell in cells():
         assert f" | {cell} | `python benchmarks/" in FIGURES, cell
     packing = figures.kept("packing")
-    told = f"{packing['packed_60s']:.2f} is speech where padding to 30 s leaves {packing['pad_30s']:.2f}"
-    assert told in README
+    share = {name: f"{packing[name]:.2f}" for name in ("packed", "packed_60s", "pad_30s", "buckets_16")}
+    told = f"{share['packed']} is speech in rows of 35 s, {share['packed_60s']} in rows of 60 s"
+    assert f"{told};\n  padding to 30 s leaves {share['pad_30s']}, 16 buckets {share['buckets_16']} (`bench" in README
     planned = json.loads((plans.GOLDEN / "large_v5e_256.json").read_text())
     assert figures.kept("input_cpu")["host_audio_s_per_s_needed"] == round(planned["host_audio_seconds_per_second"])
 
@@ -76,6 +79,14 @@ def test_the_guide_to_scale_tells_what_was_kept():
         assert f"{step['share_of_products'][name]:.0%}" in guide
 
 
+def test_the_guide_to_decoding_tells_what_was_kept():
+    guide = " ".join((ROOT / "docs" / "decoding.md").read_text().split())
+    kept = figures.kept("long_recording")
+    assert f"has a share of {kept['share']}, a word error rate of {kept['wer']:.1%}" in guide
+    told = f"half begin within {kept['start_error_ms'][0]:.0f} ms of where the synthesiser said them"
+    assert f"{told}, and {kept['within_100_ms']:.0%} within 100 ms" in guide
+
+
 def test_the_two_commands_are_in_the_readme_and_can_be_made():
     for target in ("quickstart", "test"):
         assert f"make {target}" in README
@@ -85,16 +96,21 @@ def test_the_two_commands_are_in_the_readme_and_can_be_made():
 
 def test_every_target_that_the_documents_name_exists():
     targets = set(re.findall(r"^([\w-]+):", MAKEFILE, re.MULTILINE))
-    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.ipynb")]
     command = re.compile(r"(?:`|^    )make ([a-z-]+)", re.MULTILINE)
     named = {target for path in documents for target in command.findall(path.read_text())}
     assert named <= targets, f"not in the Makefile: {sorted(named - targets)}"
 
 
 def test_every_file_that_the_documents_link_to_exists():
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.ipynb")]:
         for link in re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", path.read_text()):
             assert (path.parent / link).exists(), f"{path.name} links to {link}"
+
+
+def test_every_verb_has_its_line():
+    page = (ROOT / "docs" / "verbs.md").read_text()
+    assert not [verb for verb in cli.VERBS if f"`speechlm {verb} " not in page]
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():

@@ -70,11 +70,20 @@ def test_a_word_takes_the_time_of_its_tokens(tokens, words):
 
 def test_a_word_begins_where_the_one_before_ended_or_speech_set_in():
     told = [alignment.Word("a", 0.5, 0.6), alignment.Word(" b", 1.0, 1.1), alignment.Word(" c", 3.0, 3.2)]
-    starts = [word.start for word in alignment.settled(told, [0.2, 2.7, 3.1])]
-    assert starts == [0.2, 0.6, 2.7]
+    speech = [(0.2, 0.7), (0.75, 1.5), (2.7, 3.05), (3.1, 3.6)]
+    assert [word.start for word in alignment.settled(told, speech)] == [0.2, 0.75, 2.7]
     # Nothing is known of what was before the first one.
-    assert alignment.settled(told, [])[0] == told[0] == alignment.settled(told, [0.55])[0]
+    assert alignment.settled(told, [])[0] == told[0]
+    assert [word.start for word in alignment.settled(told, [(0.75, 1.5)])] == [0.5, 0.75, 1.1]
     assert [word.end for word in alignment.settled(told, [])] == [0.6, 1.1, 3.2]
     # Words that share a token were told at one time.
     shared = [alignment.Word("a", 0.5, 0.6), alignment.Word(" b", 0.5, 0.6)]
-    assert [word.start for word in alignment.settled(shared, [0.4])] == [0.4, 0.5]
+    assert [word.start for word in alignment.settled(shared, [(0.4, 0.9)])] == [0.4, 0.5]
+
+
+def test_a_word_that_is_told_in_a_pause_begins_behind_it():
+    told = [alignment.Word("a", 0.5, 0.6), alignment.Word(" b", 1.86, 1.9), alignment.Word(" c", 2.2, 2.3)]
+    found = alignment.settled(told, [(0.2, 0.7), (1.95, 2.6)])
+    assert [(word.start, word.end) for word in found] == [(0.2, 0.6), (1.95, 1.95), (1.95, 2.3)]
+    late = alignment.settled(told, [(0.2, 0.7), (2.05, 2.6)])
+    assert [word.start for word in late] == [0.2, 0.6, 2.05], "one is told too long before speech sets in"

@@ -73,8 +73,8 @@ def test_a_piece_that_holds_little_beside_its_margins_is_refused():
         next(pieces.cut([speech(1.0)], longest=15_000, margin=2_000))
 
 
-def test_speech_sets_in_behind_every_moment_of_silence():
+def test_speech_is_parted_by_every_moment_of_silence():
     samples = speech(1.0, 0.1, 0.5, 0.03, 0.5)
     piece = pieces.Piece(samples, 2 * SECOND, (2 * SECOND, 2 * SECOND + len(samples)), last=True)
-    assert pieces.onsets(piece) == [2.0, 3.1]
-    assert pieces.onsets(piece._replace(samples=samples[:0])) == []
+    assert pieces.speech(piece) == [(2.0, 3.0), (3.1, 4.13)]
+    assert pieces.speech(piece._replace(samples=samples[:0])) == []

@@ -41,7 +41,7 @@ def test_a_slice_has_its_devices_on_a_machine_without_any(name, slices, count):
 def test_a_chip_names_where_its_figures_stand(name):
     """And they are of one order: more operations a second than bytes, more bytes to its memory than over wires."""
     chip = chips.CHIPS[name]
-    assert topology.devices(f"{name}:2x2{'x1' * (name == 'v5p')}")[0].device_kind == chip.kind
+    assert topology.devices(f"{name}:2x2{'x1' * (name == 'v5p')}")[0].device_kind in chip.kinds
     assert chip.source.startswith("https://docs.cloud.google.com/tpu/docs/")
     assert chip.flops > chip.hbm_bytes_per_s > chip.link_bytes_per_s > chip.network_bytes_per_s > 0
 
@@ -53,7 +53,12 @@ def test_a_process_that_has_begun_with_fewer_devices_says_so():
 
 
 @pytest.mark.parametrize(
-    ("kind", "peak"), [("TPU v5 lite", 197e12), ("NVIDIA H100 80GB HBM3", 989e12), ("cpu", None), ("TPU v9", None)]
+    ("kind", "peak"),
+    [
+        *[("TPU v5 lite", 197e12), ("TPU v5p", 459e12), ("TPU v9", None), ("cpu", None)],
+        *[("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA A100-SXM4-80GB", 312e12), ("NVIDIA H100 PCIe", None)],
+        *[("NVIDIA RTX A1000", None), ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None)],
+    ],
 )
 def test_a_device_has_its_peak_by_what_jax_calls_it(kind, peak):
     assert chips.peak_flops(kind) == peak

@@ -32,11 +32,16 @@ class Transcriber:
         not made for it."""
         rate, most = self._told["sampling_rate"], self._told["samples"]
         try:
-            wave, found = soundfile.read(file, dtype="int16")
-        except soundfile.SoundFileError as error:
-            raise ValueError(f"wanted a recording, found {error}") from None
-        if found != rate or wave.ndim != 1 or len(wave) > most:
-            raise ValueError(f"wanted one channel at {rate} Hz, {most} samples at most")
+            with soundfile.SoundFile(file) as sound:
+                found, channels = sound.samplerate, sound.channels
+                # No more is decoded than would be heard.
+                wave = sound.read(most + 1, dtype="int16")
+        except (soundfile.SoundFileError, TypeError) as error:  # TypeError: of a name that ends in .raw.
+            raise ValueError(f"wanted a recording, found none: {error}") from None
+        if found != rate or channels != 1:
+            raise ValueError(f"wanted one channel at {rate} Hz, found {channels} at {found} Hz")
+        if len(wave) > most:
+            raise ValueError(f"wanted {most} samples at most, found more")
         return wave
 
     def texts(self, waves: Sequence[np.ndarray], language: str) -> list[str]:
