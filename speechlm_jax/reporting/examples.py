@@ -13,6 +13,8 @@ from speechlm_jax.reporting import charts
 
 _MOST_STEPS = 400
 """Of a picture of looks, which is reduced where there are more."""
+_LETTERS = 50
+"""That stand side by side above a picture."""
 _FEW = 60
 """Names of steps, or of places, that are written at an axis."""
 
@@ -77,10 +79,12 @@ def _mel(name: str, caption: str, samples: np.ndarray, words: Sequence[tuple[str
     figure = charts.plain_figure("mel channel", "seconds")
     seconds = batch.HOP / batch.SAMPLE_RATE
     figure.add_heatmap(z=bytes_MT, x0=0, dx=seconds, colorscale="Magma", showscale=False, hoverinfo="skip")
+    lines = _lines(words, len(samples) / batch.SAMPLE_RATE)
+    above = 7 * (max(lines) + 1) + 6 if words else 0
     if words:
         figure.add_scatter(
             x=[(start + end) / 2 for _, start, end in words],
-            y=[len(bytes_MT) + 5 + 7 * (number % 2) for number in range(len(words))],
+            y=[len(bytes_MT) + 5 + 7 * line for line in lines],
             text=[charts.plain(word) for word, *_ in words],
             hovertext=[f"{charts.plain(word)}: {start:.2f} to {end:.2f} s" for word, start, end in words],
             mode="text",
@@ -88,9 +92,22 @@ def _mel(name: str, caption: str, samples: np.ndarray, words: Sequence[tuple[str
         )
         for _, start, _ in words:
             figure.add_vline(x=start, line={"color": "rgba(255,255,255,0.55)", "width": 1})
-    figure.update_layout(height=250, showlegend=False, hovermode="closest")
-    figure.update_yaxes(range=[0, len(bytes_MT) + (20 if words else 0)], showgrid=False, showticklabels=False)
+    figure.update_layout(height=round(210 + 2 * above), showlegend=False, hovermode="closest")
+    figure.update_yaxes(range=[0, len(bytes_MT) + above], showgrid=False, showticklabels=False)
     return charts.Chart(name, caption, figure)
+
+
+def _lines(words: Sequence[tuple[str, float, float]], seconds: float) -> list[int]:
+    """Of each word the line that it is written on above a picture so long: the first one that has room for it."""
+    letter = seconds / _LETTERS
+    written: list[float] = []
+    found = []
+    for word, start, end in words:
+        middle, half = (start + end) / 2, letter * (len(word) + 1) / 2
+        line = next((line for line, until in enumerate(written) if until <= middle - half), len(written))
+        written[line : line + 1] = [middle + half]
+        found.append(line)
+    return found
 
 
 def _look(look: shown.Look) -> charts.Chart:

@@ -1,5 +1,6 @@
 """The page of a run: what stands in it, and what a real browser shows of it."""
 
+import itertools
 import json
 import pathlib
 import re
@@ -98,6 +99,17 @@ def test_examples_are_shown_with_what_was_heard_when_and_where_the_decoder_looke
     assert look.data[0].z.tolist() == (255 * np.eye(4, 25)).tolist() and look.data[0].dx == pytest.approx(0.04)
     assert look.layout.yaxis.ticktext[1] == "&lt;b id=strange&gt;" and "layer 1, head 2" in heard.pictures[1].caption
     assert spoken.pictures[2].figure.layout.xaxis.ticktext == ("x", "y", "z")
+
+
+def test_words_are_written_where_none_covers_another():
+    words = [(f"word{number}", number / 4, number / 4 + 0.2) for number in range(16)]
+    (spoken,) = examples.of([shown.Shown("t", "i", "w", "", "", "", None, np.ones(64_000, np.int16), words, None)])
+    (labels,) = (trace for trace in spoken.pictures[0].figure.data if trace.type == "scatter")
+    letter = 4 / 50
+    for line in set(labels.y):
+        middles = [x for x, y in zip(labels.x, labels.y, strict=True) if y == line]
+        assert all(b - a >= 6 * letter for a, b in itertools.pairwise(middles))
+    assert 2 <= len(set(labels.y)) <= 4
 
 
 def test_rows_are_drawn_with_an_example_in_a_colour(folder):
