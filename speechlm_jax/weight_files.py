@@ -27,7 +27,11 @@ def write(folder: pathlib.Path, arrays: Mapping[str, np.ndarray], *, shard_bytes
         names = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
     for name, shard in zip(names, shards, strict=True):
         with whole_files.whole(folder / name) as part:
+            part.touch()
+            mode = part.stat().st_mode
             safetensors.save_file(shard, part, metadata={"format": "pt"})
+            # The library leaves what its owner alone may read, and what is exported is for others.
+            part.chmod(mode)
     if len(shards) > 1:
         places = {weight: name for name, shard in zip(names, shards, strict=True) for weight in shard}
         size = sum(array.nbytes for array in arrays.values())

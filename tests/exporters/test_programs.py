@@ -97,6 +97,11 @@ def test_a_script_says_what_it_is_to_be_given(folder):
         assert done.returncode == 1 and wrong in done.stderr and "Traceback" not in done.stderr
 
 
+def test_whoever_may_read_what_lies_beside_the_weights_may_read_them(folder):
+    modes = {path.stat().st_mode for path in (folder / "stablehlo").iterdir()}
+    assert len(modes) == 1, modes
+
+
 def test_what_was_altered_is_seen(folder):
     loaded, out = loading.load(str(folder / "run"), rows=1), folder / "stablehlo"
     # Another search, without what is forbidden: it writes another text.
