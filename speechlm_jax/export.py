@@ -48,7 +48,7 @@ def run(
 
     loaded = loading.load(checkpoint, rows=1)
     if lost := member.left_out(loaded):
-        runtime.say(f"exporting {loaded.folder}: the format has no room for {', '.join(lost)}, which are left out.")
+        runtime.say(f"exporting {loaded.folder}: left out, for the format has no room: {', '.join(lost)}.")
     member.write(loaded, folder, dtype=dtype)
     whole_files.write_text(folder / "README.md", card(loaded, exporter, dtype, license))
     member.check(loaded, folder, dtype=dtype)

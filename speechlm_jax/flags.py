@@ -45,19 +45,27 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[Binding]]:
 class _Parser(argparse.ArgumentParser):
     """Says its errors as the rest of the house does."""
 
+    names: Sequence[str] = ()
+    """Of the verb's settings, whole."""
+
     def error(self, message: str) -> NoReturn:
-        options = [option for action in self._actions for option in action.option_strings]
+        raise ValueError(f"{message}.{self._hint(message)} See {self.prog} --help.")
+
+    def _hint(self, message: str) -> str:
         unknown = re.search(r"unrecognized arguments: ([^\s=]+)", message)
-        hint = settings.nearest(unknown[1], options) if unknown else ""
-        hint += " A setting is given as --gin.NAME=VALUE." if unknown else ""
-        raise ValueError(f"{message}.{hint} See {self.prog} --help.")
+        if unknown is None:
+            return ""
+        word = unknown[1].lstrip("-")
+        if meant := [f"--gin.{name}" for name in self.names if name.rpartition(".")[2] == word]:
+            return f" It is a setting: {' or '.join(meant)}=VALUE."
+        options = [option for action in self._actions for option in action.option_strings]
+        return f"{settings.nearest(unknown[1], options)} A setting is given as --gin.NAME=VALUE."
 
 
 def parser(verb: str, line: str, module: ModuleType) -> argparse.ArgumentParser:
     """Reads the options of every verb and those that the verb's module adds; what is not given is not in the result."""
     words = _Parser(
         prog=f"speechlm {verb}",
-        usage=f"speechlm {verb} --gin_file=PATH ... --gin.NAME=VALUE ...",
         description=f"{line}\n\n{settings.summary(module.run)}",
         epilog=f"{settings.help_text(module.run, run_name(module), hidden=(CONFIG_TEXT,))}\n\n{HELP_TAIL}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -68,6 +76,11 @@ def parser(verb: str, line: str, module: ModuleType) -> argparse.ArgumentParser:
     words.add_argument("--gin_search_paths", help=argparse.SUPPRESS)
     if hasattr(module, "add_arguments"):
         module.add_arguments(words)
+    named = [action for action in words._actions if not action.option_strings]
+    # Optional ones are told below, by what they are for.
+    told = "".join(f" {words_for(words)[action.dest]}" for action in named if action.nargs != "?")
+    words.usage = f"speechlm {verb}{told} --gin_file=PATH ... --gin.NAME=VALUE ..."
+    words.names = [name for name, _ in settings.all_of(module.run, run_name(module), hidden=(CONFIG_TEXT,))]
     return words
 
 

@@ -120,6 +120,7 @@ class Progress:
     def __init__(self, what: str, *, total: int | None = None, unit: str = "steps", every_seconds: float = 30.0):
         self.what, self.total, self.unit, self.every_seconds = what, total, unit, every_seconds
         self.count = 0
+        self._told = -1
         self._bar: Any = None
         self._started = self._spoken = time.monotonic()
 
@@ -148,10 +149,11 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        else:
+        elif self._told < self.count:
             self._say()
 
     def _say(self) -> None:
+        self._told = self.count
         of = f" of {self.total:,}" if self.total is not None else ""
         say(f"{self.what}: {self.count:,}{of} {self.unit}, {time.monotonic() - self._started:.0f} s")
 

@@ -97,6 +97,16 @@ def nearest(word: str, words: Iterable[str]) -> str:
 def help_text(run: Callable[..., Any], path: str, hidden: tuple[str, ...] = ()) -> str:
     """A line for each setting of a verb's run(), and for each field of the dataclasses that these are made of."""
     lines = ["settings, in a gin file or as --gin.NAME=VALUE:"]
+    for name, setting in all_of(run, path, hidden):
+        default = "" if setting.default is ABSENT else f" = {_default_text(setting.default)}"
+        lines.append(f"  {name}: {type_text(setting.annotation)}{default}")
+        lines.extend(textwrap.wrap(setting.meaning, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
+    return "\n".join(lines)
+
+
+def all_of(run: Callable[..., Any], path: str, hidden: tuple[str, ...] = ()) -> Iterator[tuple[str, Setting]]:
+    """The settings of a verb's run(), and the fields of the dataclasses that these are made of, each with its whole
+    name."""
     owners: list[tuple[str, Callable[..., Any]]] = [(path, run)]
     seen: set[Any] = set()
     while owners:
@@ -104,14 +114,11 @@ def help_text(run: Callable[..., Any], path: str, hidden: tuple[str, ...] = ()) 
         for setting in of(owner).values():
             if owner is run and setting.name in hidden:
                 continue
-            default = "" if setting.default is ABSENT else f" = {_default_text(setting.default)}"
-            lines.append(f"  {prefix}.{setting.name}: {type_text(setting.annotation)}{default}")
-            lines.extend(textwrap.wrap(setting.meaning, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
+            yield f"{prefix}.{setting.name}", setting
             for inner in dataclasses_in(setting.annotation):
                 if inner not in seen:
                     seen.add(inner)
                     owners.append((inner.__name__, inner))
-    return "\n".join(lines)
 
 
 def reference(owners: Iterable[type]) -> str:

@@ -171,6 +171,10 @@ def test_a_misspelt_name_is_told_the_nearest(capsys, argument, wrong, near):
     assert f"Nearest: {near}" in told
 
 
+def test_a_setting_that_is_given_as_a_flag_is_told_how_it_is_given(capsys):
+    assert "It is a setting: --gin.Whole.steps=VALUE." in refused(capsys, "try", "--steps=3")
+
+
 @pytest.mark.parametrize("misspelt", ["STPES", "STEP"])
 def test_a_misspelt_macro_is_told_the_nearest(capsys, tmp_path, misspelt):
     file = write(tmp_path, "a.gin", "STEPS = 1\ncli_verb.Whole.steps = %STEPS\n")

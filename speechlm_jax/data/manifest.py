@@ -177,7 +177,9 @@ class Manifest:
 
         parents: dict[str, int] = {}
         for index, path in self._paths():
-            if os.path.isabs(path) or "\0" in path or ".." in path.split("/"):
+            if os.path.isabs(path):
+                raise self._table.error(index, f"the path {path!r} is absolute: paths are relative to the manifest")
+            if "\0" in path or ".." in path.split("/"):
                 raise self._table.error(index, f"the path {path!r} is not one below the manifest's folder")
             parents.setdefault(os.path.dirname(os.path.normpath(path)), index)
         links = set()

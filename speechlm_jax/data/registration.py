@@ -29,6 +29,7 @@ def import_tasks(name: str) -> None:
         import tasks
 
         known = [f"tasks.{module.name}" for module in pkgutil.iter_modules(tasks.__path__)]
+        known += [module.name for module in pkgutil.iter_modules(["."])]
         near = difflib.get_close_matches(name, known, 1, 0.0)
         raise ValueError(
             f"importing task module '{name}': there is no such module. Nearest: '{near[0] if near else ''}'. "

@@ -73,6 +73,8 @@ def answer(
         asker.ask(found, out, lambda number, line: progress.advance(out.add(number, line)))
     if not out.answered:
         raise ValueError(f"{doing}: none of the {len(found)} {unit} could be used; each line says why.")
+    if failed := out.entries - out.answered:
+        runtime.say(f"{doing}: {failed:,} of {len(found):,} {unit} could not be used; each line says why.")
 
 
 def _does(

@@ -103,7 +103,10 @@ def speed(run: run_files.Run) -> list[Chart]:
         charts.append(_curves("Operations of the model", caption, found, "operations/s", rangemode="tozero"))
     if "data_wait_share" in series:
         waits, caption = {"waiting": series["data_wait_share"]}, "share of the time between lines"
-        charts.append(_curves("Waiting for data", caption, waits, "share", rangemode="tozero", tickformat=".1%"))
+        # A run that never waits has an axis, too.
+        most = max(series["data_wait_share"][1], default=0.0)
+        axis = {"range": [0, max(1.1 * most, 0.01)], "tickformat": ".1%"}
+        charts.append(_curves("Waiting for data", caption, waits, "share", **axis))
     if run.spent is not None:
         charts += [_spent(run.spent), _lives(run)]
     return charts

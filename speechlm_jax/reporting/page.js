@@ -31,17 +31,24 @@ function show(tab) {
   }
   draw(document.getElementById(tab.getAttribute("aria-controls")));
 }
+const link = (tab) => "#" + tab.getAttribute("aria-controls");
+function choose(tab) {
+  show(tab);
+  history.replaceState(null, "", link(tab));  // The address can be sent on.
+}
 tabs.forEach((tab, number) => {
-  tab.addEventListener("click", () => show(tab));
+  tab.addEventListener("click", () => choose(tab));
   tab.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     const next = tabs[(number + step + tabs.length) % tabs.length];
     next.focus();
-    show(next);
+    choose(next);
   });
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const id of drawn) Plotly.relayout(id, colours());
 });
-show(tabs[0]);
+const asked = () => tabs.find((tab) => link(tab) === location.hash) || tabs[0];
+addEventListener("hashchange", () => show(asked()));
+show(asked());

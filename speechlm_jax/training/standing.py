@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from etils import epath
@@ -64,7 +65,8 @@ def of(folder: pathlib.Path, now: float) -> Standing:
     book = ledger.read(folder) if (folder / ledger.FILE).exists() else None
     last = trained[-1] if trained else {}
     step = max(int(last.get("step", 0)), book.step if book else 0)
-    steps = _steps(folder)
+    recipe = _recipe(folder)
+    steps = _steps(recipe)
     rates = {name: last[name] for name in _RATES if last.get(name) is not None}
     pace = rates.get("steps_per_second", 0.0)
     files = (kept_recipe.FILE, ledger.FILE, metric_lines.FILE)
@@ -73,7 +75,7 @@ def of(folder: pathlib.Path, now: float) -> Standing:
     saved = _checkpoints(folder / "checkpoints")
     return Standing(
         run=str(folder),
-        state=_state(folder, step, steps, silent),
+        state=_state(folder, step, steps, silent, owes_scores=_owes_scores(folder, recipe)),
         silent_seconds=silent,
         step=step,
         steps=steps,
@@ -95,11 +97,22 @@ def _is_of_a_head(name: str) -> bool:
     return name == "loss" or (name.startswith("loss/") and name.count("/") == 1)
 
 
-def _steps(folder: pathlib.Path) -> int | None:
+def _recipe(folder: pathlib.Path) -> dict[str, str]:
+    """The bindings of the recipe that trains, or trained last."""
     path = folder / kept_recipe.FILE
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    steps = kept_recipe.bindings(text).get("Recipe.steps", "")
+    return kept_recipe.bindings(path.read_text(encoding="utf-8", errors="replace") if path.exists() else "")
+
+
+def _steps(recipe: Mapping[str, str]) -> int | None:
+    steps = recipe.get("Recipe.steps", "")
     return int(steps) if steps.isdigit() else None
+
+
+def _owes_scores(folder: pathlib.Path, recipe: Mapping[str, str]) -> bool:
+    """Whether nothing is told of the evaluation behind the last step."""
+    steps = _steps(recipe)
+    is_asked = recipe.get("Recipe.evaluation", "None") != "None"
+    return is_asked and steps is not None and not metric_lines.is_scored(folder, steps)
 
 
 def _checkpoints(folder: pathlib.Path) -> dict[int, float]:
@@ -112,9 +125,9 @@ def _checkpoints(folder: pathlib.Path) -> dict[int, float]:
     return found
 
 
-def _state(folder: pathlib.Path, step: int, steps: int | None, silent: float) -> State:
+def _state(folder: pathlib.Path, step: int, steps: int | None, silent: float, *, owes_scores: bool) -> State:
     is_over = ledger.has_ended(folder)
-    if steps is not None and step >= steps and is_over:
+    if steps is not None and step >= steps and is_over and not owes_scores:
         return "is done"
     if is_over:
         return "stopped"

@@ -182,6 +182,7 @@ PLOTS = """[...document.querySelectorAll('[role=tabpanel]:not([hidden]) .plot')]
 
 
 # How long each recording is that can be listened to, in seconds.
+PANELS = "[...document.querySelectorAll('[role=tabpanel]:not([hidden])')].map(panel => panel.id)"
 PLAYERS = "[...document.querySelectorAll('[role=tabpanel]:not([hidden]) audio')].map(sound => sound.duration)"
 
 
@@ -199,8 +200,7 @@ def test_a_browser_shows_every_chart_and_nothing_stands_out(browser, folder, wid
     assert tabs == ["Overview", "Training", "Evaluation", "Examples", "Data", "Time", "Recipe"]
     for number, tab in enumerate(tabs):
         browser.execute_script(f"document.querySelectorAll('[role=tab]')[{number}].click()")
-        shown = seen(browser, "[...document.querySelectorAll('[role=tabpanel]:not([hidden])')].map(panel => panel.id)")
-        assert shown == [tab.lower()]
+        assert seen(browser, PANELS) == [tab.lower()]
         plots = seen(browser, PLOTS)
         wanted = {"Overview": 1, "Training": 6, "Evaluation": 2, "Examples": 5, "Data": 6, "Time": 6, "Recipe": 0}[tab]
         assert len(plots) == wanted * runs
@@ -214,6 +214,8 @@ def test_a_browser_shows_every_chart_and_nothing_stands_out(browser, folder, wid
     assert [url for url in urls if not url.startswith("data:")] == [out.as_uri()]
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     assert seen(browser, "document.getElementById('strange')") is None
+    browser.get(f"{out.as_uri()}#examples")
+    assert seen(browser, PANELS) == ["examples"]
 
 
 def test_what_the_page_is_made_of_goes_into_the_package():

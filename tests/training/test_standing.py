@@ -34,6 +34,18 @@ def test_what_a_run_does_is_seen_by_what_it_wrote(tmp_path, told, now, state):
     assert standing.of(tmp_path, now).state == state
 
 
+def test_a_run_that_was_stopped_before_its_last_scores_is_not_done(tmp_path):
+    run_folder.write(tmp_path, step=40, ended=True)
+    recipe = (tmp_path / "recipe.gin").read_text()
+    (tmp_path / "recipe.gin").write_text(
+        recipe.replace("  steps = 40\n", "  steps = 40\n  evaluation = @Evaluation()\n")
+    )
+    assert standing.of(tmp_path, 9000.0).state == "is done"
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_text("".join(line for line in lines if '"evaluation"' not in line))
+    assert standing.of(tmp_path, 9000.0).state == "stopped"
+
+
 def test_a_run_that_has_just_begun_has_little_to_tell(tmp_path, capsys):
     (tmp_path / "recipe.gin").write_text(run_folder.RECIPE)
     found = standing.of(tmp_path, now=5.0)
