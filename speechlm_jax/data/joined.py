@@ -2,7 +2,7 @@
 single sentences, as they stand in the pieces of a long recording."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,40 +43,40 @@ class Joined(sources.RandomAccessSource):
                 f"joining examples of {source!r}: wanted 2 or more at most, seconds above 0 and pauses from a shortest "
                 f"to a longest, found most={most}, max_seconds={max_seconds}, pause_seconds={pause_seconds}."
             )
-        self.source, self._told = source, (tuple(texts), max_seconds, most, (low, high), same, recording)
+        self.source, self._how = source, _How(tuple(texts), max_seconds, most, (low, high), same, recording)
         super().__init__(source.splits)
 
     def open(self, split: str) -> sources.Reader:
         """The examples of a split. Raises ValueError where a field is not there, or is not of its kind."""
-        return _Reader(split, self.source.reader(split), *self._told)
+        return _Reader(split, self.source.reader(split), self._how)
 
     def __repr__(self) -> str:
-        return f"Joined({self.source!r}, {self._told})"
+        return f"Joined({self.source!r}, {tuple(self._how)})"
+
+
+class _How(NamedTuple):
+    """What `Joined` was told."""
+
+    texts: tuple[str, ...]
+    max_seconds: float
+    most: int
+    pause_seconds: tuple[float, float]
+    same: str | None
+    recording: str
 
 
 class _Reader:
-    def __init__(
-        self,
-        split: str,
-        inner: sources.Reader,
-        texts: tuple[str, ...],
-        max_seconds: float,
-        most: int,
-        pause_seconds: tuple[float, float],
-        same: str | None,
-        recording: str,
-    ):
-        doing, common = f"joining examples of split '{split}'", [same] if same else []
-        others.check_fields(doing, inner, (recording, *texts, *common))
-        for name, kind in {recording: kinds.AUDIO, **dict.fromkeys(texts, "text")}.items():
+    def __init__(self, split: str, inner: sources.Reader, how: _How):
+        doing, common = f"joining examples of split '{split}'", [how.same] if how.same else []
+        others.check_fields(doing, inner, (how.recording, *how.texts, *common))
+        for name, kind in {how.recording: kinds.AUDIO, **dict.fromkeys(how.texts, "text")}.items():
             if inner.fields[name] != kind:
                 raise ValueError(f"{doing}: wanted field '{name}' to be {kind}, found {inner.fields[name]}.")
-        self._inner, self._texts, self._same, self._recording = inner, texts, same, recording
-        self._most, self._max_samples = most, int(max_seconds * batch.SAMPLE_RATE)
-        self._pauses = [int(seconds * batch.SAMPLE_RATE) for seconds in pause_seconds]
-        self._told = (texts, max_seconds, most, pause_seconds, same, recording)
-        self._choice, self._key = others.Choice(split, inner, same), order.key(0, "joined", split)
-        self.fields = {name: inner.fields[name] for name in (recording, *texts, *common)}
+        self._inner, self._how = inner, how
+        self._max_samples = int(how.max_seconds * batch.SAMPLE_RATE)
+        self._pauses = [int(seconds * batch.SAMPLE_RATE) for seconds in how.pause_seconds]
+        self._choice, self._key = others.Choice(split, inner, how.same), order.key(0, "joined", split)
+        self.fields = {name: inner.fields[name] for name in (how.recording, *how.texts, *common)}
 
     def __len__(self) -> int:
         return len(self._inner)
@@ -84,34 +84,34 @@ class _Reader:
     def __getitem__(self, index: int) -> dict[str, Any]:
         first = self._inner[index]
         random = np.random.default_rng(order.key(self._key, index))
-        parts, waves, samples = [first], [first[self._recording]], len(first[self._recording])
-        for part in self._others(index, first, int(random.integers(self._most))):
+        parts, waves, samples = [first], [first[self._how.recording]], len(first[self._how.recording])
+        for part in self._others(index, first, int(random.integers(self._how.most))):
             pause_N = _pause(random, *self._pauses)
-            wave_N = part[self._recording]
+            wave_N = part[self._how.recording]
             if samples + len(pause_N) + len(wave_N) > self._max_samples:
                 break
             parts.append(part)
             waves += [pause_N, wave_N]
             samples += len(pause_N) + len(wave_N)
-        joined = {name: " ".join(part[name] for part in parts) for name in self._texts}
-        return {**{name: first[name] for name in self.fields}, **joined, self._recording: np.concatenate(waves)}
+        joined = {name: " ".join(part[name] for part in parts) for name in self._how.texts}
+        return {**{name: first[name] for name in self.fields}, **joined, self._how.recording: np.concatenate(waves)}
 
     def _others(self, index: int, first: Mapping[str, Any], count: int) -> Iterator[Mapping[str, Any]]:
         """Those that follow the first: at most so many."""
         if not self._is_whole(first):
             return
-        for other in self._choice.of(index, first, self._most - 1)[:count]:
+        for other in self._choice.of(index, first, self._how.most - 1)[:count]:
             part = self._inner.values(other, tuple(self.fields))
             if self._is_whole(part):
                 yield part
 
     def _is_whole(self, part: Mapping[str, Any]) -> bool:
         """Whether what is heard is what is read."""
-        return bool(len(part[self._recording])) and all(part[name].strip() for name in self._texts)
+        return bool(len(part[self._how.recording])) and all(part[name].strip() for name in self._how.texts)
 
     def values(self, index: int, names: Sequence[str]) -> Mapping[str, Any]:
         """Some fields. Those that are joined take the recordings: how long they are says how many there are."""
-        if set(names) <= {"id", self._same}:
+        if set(names) <= {"id", self._how.same}:
             return self._inner.values(index, names)
         found = self[index]
         return {name: found[name] for name in names}
@@ -122,7 +122,7 @@ class _Reader:
 
     def fingerprint(self) -> str:
         """Changes when the records do, or how they are joined."""
-        return f"{self._inner.fingerprint()}-joined-{self._told}"
+        return f"{self._inner.fingerprint()}-joined-{tuple(self._how)}"
 
 
 def _pause(random: np.random.Generator, shortest: int, longest: int) -> np.ndarray:

@@ -58,9 +58,9 @@ def summarise(
         named[f"seconds/{task}"] = float(sums.audio_frames[place] / frames_per_second)
         named[f"tokens/{task}"] = float(sums.tokens[place])
     if sums.codes is not None and sums.codes.sum() > 0:
-        named["code_perplexity"] = metrics.least_perplexity(sums.codes)
-        for place, counts in enumerate(sums.codes):
-            named[f"code_perplexity/{place}"] = metrics.perplexity(counts)
+        used = [metrics.perplexity(counts) for counts in sums.codes]
+        named["code_perplexity"] = min(used)
+        named |= {f"code_perplexity/{place}": codes for place, codes in enumerate(used)}
     return named | {
         "gradient_norm": float(sum(float(one.gradient_norm) for one in fetched) / counted),
         "parameter_norm": max((float(one.parameter_norm) for one in fetched), default=0.0),

@@ -75,7 +75,7 @@ def of(folder: pathlib.Path, now: float) -> Standing:
     saved = _checkpoints(folder / "checkpoints")
     return Standing(
         run=str(folder),
-        state=_state(folder, step, steps, silent, owes_scores=_owes_scores(folder, recipe)),
+        state=_state(folder, step, recipe, silent),
         silent_seconds=silent,
         step=step,
         steps=steps,
@@ -108,11 +108,9 @@ def _steps(recipe: Mapping[str, str]) -> int | None:
     return int(steps) if steps.isdigit() else None
 
 
-def _owes_scores(folder: pathlib.Path, recipe: Mapping[str, str]) -> bool:
-    """Whether nothing is told of the evaluation behind the last step."""
-    steps = _steps(recipe)
-    is_asked = recipe.get("Recipe.evaluation", "None") != "None"
-    return is_asked and steps is not None and not metric_lines.is_scored(folder, steps)
+def _has_scores(folder: pathlib.Path, recipe: Mapping[str, str], steps: int) -> bool:
+    """Whether all is told of the evaluation behind the last step, if one is asked for."""
+    return recipe.get("Recipe.evaluation", "None") == "None" or metric_lines.is_scored(folder, steps)
 
 
 def _checkpoints(folder: pathlib.Path) -> dict[int, float]:
@@ -125,9 +123,9 @@ def _checkpoints(folder: pathlib.Path) -> dict[int, float]:
     return found
 
 
-def _state(folder: pathlib.Path, step: int, steps: int | None, silent: float, *, owes_scores: bool) -> State:
-    is_over = ledger.has_ended(folder)
-    if steps is not None and step >= steps and is_over and not owes_scores:
+def _state(folder: pathlib.Path, step: int, recipe: Mapping[str, str], silent: float) -> State:
+    is_over, steps = ledger.has_ended(folder), _steps(recipe)
+    if steps is not None and step >= steps and is_over and _has_scores(folder, recipe, steps):
         return "is done"
     if is_over:
         return "stopped"

@@ -47,9 +47,11 @@ def with_few_steps(text: str) -> str:
     return re.sub(r"(steps ?= ?)600", rf"\g<1>{STEPS}", text)
 
 
-def follow(guide: pathlib.Path, folder: pathlib.Path, *, port: int | None = None) -> list[str]:
-    """Runs the blocks of a guide, with few steps; a block that opens with a file's name is that file. Returns the kinds
-    of the blocks. port: in place of 8765."""
+def follow(guide: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    """Runs the blocks of a guide, with few steps and a port that is free in place of 8765; a block that opens with a
+    file's name is that file. Returns the kinds of the blocks."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     environment = {
         **os.environ,
         "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -132,9 +134,7 @@ def test_the_guides_behind_it_lead_to_a_loss_of_ones_own_a_finetuned_model_and_w
 @pytest.mark.slow
 def test_the_guide_to_serving_leads_to_a_server_that_answers_as_the_export_does(first_run):
     folder, _ = first_run
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert follow(ROOT / "docs" / "serve.md", folder, port=port) == ["bash", "python", "bash"]
+    assert follow(ROOT / "docs" / "serve.md", folder) == ["bash", "python", "bash"]
     heard, answered, refused = (folder / name for name in ("heard.txt", "answer.json", "refused.json"))
     assert json.loads(answered.read_text()) == {"text": heard.read_text().removesuffix("\n")}
     assert "wanted a recording" in json.loads(refused.read_text())["error"]

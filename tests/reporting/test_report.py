@@ -181,8 +181,8 @@ PLOTS = """[...document.querySelectorAll('[role=tabpanel]:not([hidden]) .plot')]
 })"""
 
 
-# How long each recording is that can be listened to, in seconds.
 PANELS = "[...document.querySelectorAll('[role=tabpanel]:not([hidden])')].map(panel => panel.id)"
+# How long each recording is that can be listened to, in seconds.
 PLAYERS = "[...document.querySelectorAll('[role=tabpanel]:not([hidden]) audio')].map(sound => sound.duration)"
 
 
