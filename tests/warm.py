@@ -17,7 +17,16 @@ from typing import Any
 ROOT = pathlib.Path(__file__).parents[1]
 _context = multiprocessing.get_context("forkserver")
 # Nothing here makes a device, whose threads no fork would have.
-_context.set_forkserver_preload(["tensorflow", "seqio", "librosa", "speechlm_jax.train", "speechlm_jax.evaluate"])
+_context.set_forkserver_preload(
+    [
+        "librosa.filters",
+        "tensorboardX",
+        "speechlm_jax.cli",
+        "speechlm_jax.data.manifest_tasks",
+        "speechlm_jax.training.loop",
+        "speechlm_jax.training.validation",
+    ]
+)
 
 
 class Process:

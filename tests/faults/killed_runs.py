@@ -37,6 +37,7 @@ BINDINGS = (
     f"--gin.Recipe.steps={STEPS}",
     f"--gin.Checkpoints.every={EVERY}",
     "--gin.Evaluation.every=8",
+    "--gin.Evaluation.tasks=('gated_recognition',)",
     "--gin.Evaluation.max_examples=2",
     "--gin.Optimizer.ema_decay=0.9",
 )

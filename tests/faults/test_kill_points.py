@@ -28,10 +28,9 @@ LIVES = {
     "one-of-2-killed": (2, one_of_several(KILL)),
     "alone-and-told": (1, all_there_are(TERM)),
     "alone-and-killed": (1, all_there_are(KILL)),
-    "all-of-2-told-and-killed": (2, [Point("step", TERM, "all"), Point("evaluation", KILL, "all")]),
-    "first-of-4-killed": (4, [Point("data", KILL, "first")]),
 }
-"""Of a run: its processes, and how all its lives but the last end, one after the other."""
+"""Of a run: its processes, and how all its lives but the last end, one after the other. All of two and of four are told
+to stop, and one of four is killed, where a run goes on over other numbers of processes."""
 CORE = "each-of-2-killed"
 """What `make test` tries; `make test-faults` tries all."""
 

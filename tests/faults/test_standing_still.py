@@ -19,14 +19,14 @@ STEPS_BEFORE = 6
 @pytest.fixture(scope="module")
 def whole(folder):
     """The run that nothing happened to, of two processes."""
-    run = killed_runs.Run(folder, "whole", 2)
+    run = killed_runs.Run(folder, "whole", 2, *killed_runs.SHORT)
     run.end()
     return run
 
 
 def after_some_steps(folder, name, processes, *bindings):
     """A run that has done a few."""
-    run = killed_runs.Run(folder, name, processes, *bindings)
+    run = killed_runs.Run(folder, name, processes, *killed_runs.SHORT, *bindings)
     run.wait_until(lambda: run.done() >= STEPS_BEFORE)
     return run
 
@@ -53,7 +53,7 @@ def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, 
     # The thread that makes batches ahead waits for the readers.
     assert all("prefetch" in (run.path / f"stacks-{number}.txt").read_text() for number in range(2))
     run.gate.unlink()
-    again = killed_runs.Run(folder, "blocked", 2, "--gin.Evaluation.every=8")
+    again = killed_runs.Run(folder, "blocked", 2, *killed_runs.SHORT)
     goes_on_like(whole, again, faults, seconds)
     assert again.went_on_from() >= 4
 
@@ -69,7 +69,7 @@ def test_a_process_whose_reader_fails_ends_the_others_with_its_code_and_its_word
     assert codes == [2, 2] and seconds < BOUND_SECONDS, run.said()
     assert "process 0 has ended: reading task 'gated_recognition'" in run.said()
     broken.unlink()
-    goes_on_like(whole, killed_runs.Run(folder, "failed", 2), faults, seconds)
+    goes_on_like(whole, killed_runs.Run(folder, "failed", 2, *killed_runs.SHORT), faults, seconds)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monk
     seconds = time.monotonic() - began
     assert seconds < BOUND_SECONDS
     assert f"process {other} stands still at step" in run.said() and named in run.said()
-    goes_on_like(whole, killed_runs.Run(folder, f"hung{hangs}", 2), faults, seconds)
+    goes_on_like(whole, killed_runs.Run(folder, f"hung{hangs}", 2, *killed_runs.SHORT), faults, seconds)
 
 
 def test_a_source_that_shrank_is_told_before_a_step_is_done(folder):
@@ -105,7 +105,7 @@ def test_a_source_that_shrank_is_told_before_a_step_is_done(folder):
     dropped = next(number for number, line in enumerate(lines) if json.loads(line)["split"] == "train")
     path.write_text("".join(lines[:dropped] + lines[dropped + 1 :]))
     try:
-        again = killed_runs.Run(folder, "shrunk", 1)
+        again = killed_runs.Run(folder, "shrunk", 1, *killed_runs.SHORT)
         assert again.processes[0].wait(killed_runs.PATIENCE_SECONDS) == 2
         said = again.said()
     finally:
