@@ -4,8 +4,10 @@ Neither JAX nor speechlm_jax is imported, so that it runs wherever Python does.
 """
 
 import argparse
+import difflib
 import importlib
 import os
+import pathlib
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -58,8 +60,11 @@ def _do(given: argparse.Namespace, member: ModuleType) -> int:
         raise mistakes.Mistake(f"--action={asked.action} is of tpu_vm; {target} has commands of its own for it.")
     if asked.by_xpk and target != "gke":
         raise mistakes.Mistake("--xpk is of gke.")
+    if asked.action == "start":
+        _check_recipe(job)
     # What is missing is said before the plan, which takes minutes.
-    shown, plan = member.told(job, asked), fits.command(job, target) if asked.action == "start" else None
+    shown = member.told(job, asked)
+    plan = fits.command(job, target) if asked.action == "start" and not given.no_plan else None
     if given.dry_run:
         print((f"# does it fit?\n{jobs.shell(plan)}\n\n" if plan else "") + shown, end="")
         return 0
@@ -71,6 +76,22 @@ def _do(given: argparse.Namespace, member: ModuleType) -> int:
     return member.start(job, asked)
 
 
+def _check_recipe(job: jobs.Job) -> None:
+    """Raises Mistake for a gin file that is neither here nor one of this code base, with the one that was meant. One
+    that is named by its whole path may lie where the run will be."""
+    folders = (pathlib.Path(), _ROOT, pathlib.Path(job.tpu_vm.code))
+    for path in job.recipe:
+        if pathlib.Path(path).is_absolute() or any((folder / path).is_file() for folder in folders):
+            continue
+        there = [str(file.relative_to(_ROOT)) for file in sorted((_ROOT / "gin_configs").rglob("*.gin"))]
+        near = difflib.get_close_matches(path, there, n=1)
+        raise mistakes.Mistake(
+            f"starting {job.name}: wanted the gin file recipe = '{path}', found none here."
+            + (f" Did you mean {near[0]}?" if near else " A recipe that lies elsewhere is named by its whole path.")
+        )
+
+
+_ROOT = pathlib.Path(__file__).parents[1]
 _TAKES_SECRETS_FROM_HERE = ("local", "slurm", "skypilot")
 
 if __name__ == "__main__":

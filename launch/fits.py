@@ -27,7 +27,9 @@ def check(job: jobs.Job, target: str) -> None:
     """Raises Mistake for a job that cannot fit; says so where it is not known."""
     words = command(job, target, sys.executable)
     if words is None:
-        if target != "local":
+        if target == "skypilot":
+            jobs.say(f"launch: whether {job.name} fits is not known: on what SkyPilot will run it is not, either")
+        elif target != "local":
             jobs.say(f"launch: whether {job.name} fits is not known: the job names no topology, or no gpu_memory_gb")
         return
     if importlib.util.find_spec("speechlm_jax") is None:

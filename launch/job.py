@@ -20,9 +20,19 @@ RESTARTED = (42, 43)
 """Exit codes of a process that was told to stop and of one that stood still: it has saved, and goes on when started
 again. So do processes that a signal ended (128 and on)."""
 
+LONG_LIFE_SECONDS = 3600
+"""A life that lasts so long before a signal ends it is none of several in a row that crash."""
+
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY|PRIVATE_KEY)($|_)", re.IGNORECASE)
+
+
+ENVIRONMENT = (
+    "(command -v uv || curl -LsSf https://astral.sh/uv/install.sh | env UV_INSTALL_DIR=$HOME/.local/bin sh)",
+    "PATH=$HOME/.local/bin:$PATH uv venv --seed --python 3.12 .venv",
+)
+"""Commands that make a virtual environment in .venv: the Python of cloud images may be older than is wanted here."""
 
 
 class Asked(NamedTuple):
@@ -57,7 +67,7 @@ class TpuVm:
     service_account: str = ""
     code: str = "."
     """A folder in git, of which the committed files are sent to each worker."""
-    setup: tuple[str, ...] = ("python3 -m venv .venv", ".venv/bin/pip install -q -c constraints.txt -e '.[tpu]'")
+    setup: tuple[str, ...] = (*ENVIRONMENT, ".venv/bin/pip install -q -c constraints.txt -e '.[tpu]'")
     """Commands in the folder of the code, once on each worker; what mounts the bucket of run_dir is one of them."""
     poll_seconds: float = 60.0
 
@@ -105,7 +115,8 @@ class Slurm:
     account: str = ""
     notice_seconds: int = 120
     """Before the time is over, processes are told to save and end."""
-    port: int = 29_400
+    port: int = 0
+    """Where processes meet, on the first node; 0: by the job's number, so that jobs which share a node do not."""
     setup: tuple[str, ...] = ()
     """Lines of shell before the processes are started, such as "source .venv/bin/activate"."""
     options: tuple[str, ...] = ()
@@ -199,6 +210,8 @@ class Job:
         """Gin files and bindings, as flags of a verb."""
         flags = [f"--gin_file={path}" for path in self.recipe]
         flags += [f"--gin.{binding}" for binding in self.bindings]
+        # Of each slice a copy of the weights, as the plan has it.
+        flags += [f"--gin.Layout.slices={self.slices}"] * (self.slices > 1)
         return flags + ([f"--gin.Recipe.run_dir={self.run_dir}"] if self.run_dir else [])
 
     def tpu_slice(self, target: str) -> topologies.Slice:

@@ -25,10 +25,10 @@ def quiet() -> None:
     imported; what the environment says already stands."""
     for name, value in {
         **({} if _may_have_tpu() else _NO_TPU),
+        **({} if _is_of_google() else _NO_CLOUD),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "GRPC_VERBOSITY": "ERROR",
         "TF_ENABLE_ONEDNN_OPTS": "0",  # Its notice, and sums that depend on the number of threads.
-        "NO_GCE_CHECK": "true",  # TFDS asks a cloud's metadata server when it is imported, and waits for the answer.
     }.items():
         os.environ.setdefault(name, value)
 
@@ -42,6 +42,16 @@ _NO_TPU = {
 }
 """Where libtpu is installed to compile alone, it would ask the cloud what machine this is, complain, and keep other
 processes from using it."""
+
+
+_NO_CLOUD = {"NO_GCE_CHECK": "true"}
+"""TFDS asks a cloud's metadata server when it is imported, and waits for an answer. On Google's machines that is whom
+TensorFlow asks, too, in whose name it reads a bucket."""
+
+
+def _is_of_google() -> bool:
+    product = pathlib.Path("/sys/class/dmi/id/product_name")
+    return product.exists() and product.read_text(errors="replace").startswith("Google")
 
 
 def _may_have_tpu() -> bool:

@@ -1,5 +1,6 @@
 """A JobSet of Kubernetes, ready for Kueue, and the same as a command of xpk."""
 
+import signal
 from typing import Any
 
 import yaml
@@ -12,6 +13,8 @@ MISTAKE = 2
 """The exit code of a run whose settings are wrong: the same command would end in the same way."""
 _CONTAINER = "speechlm"
 _PORT = 8_476
+_SIGNALS = (signal.SIGABRT, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)
+"""That end a host whose run goes on: a pod that had no time to save, or a process that misses another."""
 
 
 def told(job: jobs.Job, asked: jobs.Asked) -> str:
@@ -132,11 +135,12 @@ def xpk(job: jobs.Job) -> list[str]:
         )
     optional = {"--project": gke.project, "--zone": gke.zone}
     variables = {"SPEECHLM_COORDINATOR": "auto", **job.environment}
+    again = (*jobs.RESTARTED, *(128 + number for number in _SIGNALS))
     return [
         *("xpk", "workload", "create", f"--cluster={gke.cluster}", f"--workload={job.name}"),
         *(f"{flag}={value}" for flag, value in optional.items() if value),
         *(f"--tpu-type={slice_.accelerator_type}", f"--num-slices={job.slices}", f"--docker-image={gke.image}"),
-        *(f"--max-restarts={job.retries}", f"--restart-on-exit-codes={','.join(map(str, jobs.RESTARTED))}"),
+        *(f"--max-restarts={job.retries}", f"--restart-on-exit-codes={','.join(map(str, again))}"),
         f"--termination-grace-period-seconds={gke.grace_seconds}",
         *(word for name, value in variables.items() for word in ("--env", f"{name}={value}")),
         f"--command={jobs.shell(job.command())}",

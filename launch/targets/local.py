@@ -45,12 +45,17 @@ def start(job: jobs.Job, asked: jobs.Asked) -> int:
     life, killed = 0, 0
     with _Notices() as notices:
         while True:
+            began = time.monotonic()
             with contextlib.closing(Group(environments(job, os.environ), job.local.grace_seconds)) as group:
                 group.start(job.command(sys.executable))
                 code = group.wait(notices)
-            killed = killed + 1 if code >= 128 else 0
+            before = killed if time.monotonic() - began < jobs.LONG_LIFE_SECONDS else 0
+            killed = before + 1 if code >= 128 else 0
             goes_on = code in jobs.RESTARTED or 0 < killed < _MOST_KILLED
-            if not goes_on or notices.count or life == job.retries:
+            if not goes_on or notices.count:
+                return code
+            if life == job.retries:
+                jobs.say(f"launch: the run ended with code {code}, and is not started again: retries = {job.retries}")
                 return code
             life += 1
             jobs.say(f"launch: the run ended with code {code}; starting it again, {life} of {job.retries}")
@@ -70,6 +75,7 @@ class Group:
     def __init__(self, environments: Sequence[Mapping[str, str]], grace_seconds: float):
         self._environments, self._grace_seconds = environments, grace_seconds
         self._deadline: float | None = None
+        self._killed = False
         self._processes: list[subprocess.Popen[bytes]] = []
         self._printing: list[threading.Thread] = []
 
@@ -109,6 +115,12 @@ class Group:
                         # What has been told to stop ends by itself, with the others; of what fails, they may not know.
                         self._end(signal.SIGTERM)
             if self._deadline is not None and time.monotonic() > self._deadline:
+                if not self._killed:
+                    jobs.say(
+                        f"launch: {len(running)} processes go on after {self._grace_seconds:g} s and are killed; "
+                        "local.grace_seconds gives them longer"
+                    )
+                self._killed = True
                 self._end(signal.SIGKILL)
             time.sleep(_POLL_SECONDS)
         for thread in self._printing:

@@ -56,7 +56,7 @@ def script(job: jobs.Job) -> str:
 
 def _setup(accelerators: str) -> list[str]:
     extra = "tpu" if accelerators.startswith("tpu") else "cuda"
-    return ["python3 -m venv .venv", f".venv/bin/pip install -q -c constraints.txt -e '.[{extra}]'"]
+    return [*jobs.ENVIRONMENT, f".venv/bin/pip install -q -c constraints.txt -e '.[{extra}]'"]
 
 
 def _command(job: jobs.Job, path: str) -> list[str]:

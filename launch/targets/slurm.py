@@ -4,6 +4,7 @@ from launch import job as jobs
 from launch import mistakes
 
 ABOUT = "a batch job of Slurm"
+_PORT = "$((20000 + SLURM_JOB_ID % 10000))"
 _LEFT_OPEN = ("PATH", "HOME", "USER", "LANG")
 """Variables that a job takes over from whoever submits it, beside its secrets."""
 
@@ -27,14 +28,16 @@ def script(job: jobs.Job) -> str:
             f"nodes = {slurm.nodes}, per = {slurm.per!r}, gpus_per_node = {slurm.gpus_per_node}."
         )
     head = "\n".join(f"#SBATCH {option}" for option in _options(job))
-    before = "\n".join(
-        [*slurm.setup, *(f"export {name}={jobs.shell([job.environment[name]])}" for name in job.environment)]
-    )
+    assigned = [f"export {name}={jobs.shell([job.environment[name]])}" for name in job.environment]
+    if slurm.cpus_per_task:
+        # srun does not take that over from sbatch.
+        assigned.append(f"export SRUN_CPUS_PER_TASK={slurm.cpus_per_task}")
+    before = "\n".join([*slurm.setup, *assigned])
     return f"""#!/bin/bash
 {head}
 
 {before}
-export SPEECHLM_COORDINATOR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):{slurm.port}"
+export SPEECHLM_COORDINATOR="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):{slurm.port or _PORT}"
 # A notice reaches this shell, too, which has to see how the others end.
 trap : TERM
 srun --export=ALL --kill-on-bad-exit=0 bash -c {jobs.shell([_task(job)])} &

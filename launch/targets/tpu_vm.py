@@ -15,6 +15,10 @@ ABOUT = "TPU VMs of Google Cloud; --action=watch, status, logs and delete, too"
 _LOST = ("SUSPENDED", "SUSPENDING", "FAILED")
 _ENDED = "ended "
 _EVERYWHERE = ("--worker=all", "--node=all")
+_MISSED_SECONDS = 130
+"""What a signal has ended begins again once the other workers have missed it (100 s) and ended, too."""
+_TRIES = 3
+"""Of a command that has to succeed: a VM that was just made may not answer yet, nor the cloud."""
 _MOST_UNHEARD = 10
 """Times in a row that nobody answers, as while a VM is taken away: then it is more than that."""
 
@@ -50,6 +54,9 @@ def start(job: jobs.Job, asked: jobs.Asked) -> int:
         pathlib.Path(folder, f"{job.name}.sh").write_text(script(job))
         for step in _packed(job, folder):
             _do(step)
+        for path in job.recipe:
+            if not pathlib.Path(path).is_absolute():
+                _check_sent(job.tpu_vm.code, path)
         if left := _ask(["git", "-C", job.tpu_vm.code, "status", "--porcelain", "--untracked-files=no"]):
             jobs.say(
                 f"launch: {len(left.splitlines())} files of {job.tpu_vm.code} are changed and not committed: not sent"
@@ -72,14 +79,16 @@ cd ~/{job.name}
 {lines}
 killed=0
 for life in $(seq 0 {job.retries}); do
+    began=$SECONDS
     {jobs.shell(job.command(".venv/bin/python"))}
     code=$?
+    [ $((SECONDS - began)) -lt {jobs.LONG_LIFE_SECONDS} ] || killed=0
     case $code in
-        {restarted}) killed=0 ;;
-        12[89]|1[3-9]?|2??) killed=$((killed + 1)); [ $killed -lt 3 ] || break ;;
+        {restarted}) killed=0; pause=10 ;;
+        12[89]|1[3-9]?|2??) killed=$((killed + 1)); [ $killed -lt 3 ] || break; pause={_MISSED_SECONDS} ;;
         *) break ;;
     esac
-    sleep 10
+    sleep $pause
 done
 echo "{_ENDED}$code" > ~/{job.name}.ended
 """
@@ -134,6 +143,10 @@ def _state(job: jobs.Job) -> Step:
     return Step("state of the TPUs", _gcloud(job, "describe", job.name, "--format=value(state.state)"))
 
 
+def _why(job: jobs.Job) -> Step:
+    return Step("what the cloud says of the TPUs", _gcloud(job, "describe", job.name, "--format=value(state)"))
+
+
 def _line(job: jobs.Job) -> Step:
     """Of the first worker: its last line, or how its run ended."""
     return Step(
@@ -145,11 +158,21 @@ def _deleted(job: jobs.Job) -> Step:
     return Step("give the TPUs back", _gcloud(job, "delete", job.name, "--force", "--quiet"))
 
 
+def _check_sent(code: str, path: str) -> None:
+    """Raises Mistake for a recipe that is not committed, so that no worker would have it."""
+    known = ["git", "-C", code, "cat-file", "-e", f"HEAD:./{path}"]
+    if subprocess.run(known, stderr=subprocess.DEVNULL, check=False).returncode:
+        raise mistakes.Mistake(
+            f"tpu_vm: wanted the recipe {path} among what is committed in {code}, which workers are sent, found none. "
+            "Commit it, or name its whole path on the workers."
+        )
+
+
 def _watch(job: jobs.Job, folder: str, is_up: bool) -> int:
     life = 0
     while True:
         if not is_up:
-            _do(_created(job))
+            _do(_created(job), tries=1 if life == 0 else _TRIES, pause=job.tpu_vm.poll_seconds)
         code = _life(job, folder, is_up)
         is_up = False
         if code is not None:
@@ -162,18 +185,25 @@ def _watch(job: jobs.Job, folder: str, is_up: bool) -> int:
         life += 1
         jobs.say(f"launch: the TPUs were taken away; asking again, {life} of {job.retries}")
         time.sleep(job.tpu_vm.poll_seconds)
-        _do(_deleted(job))
+        _do(_deleted(job), tries=_TRIES, pause=job.tpu_vm.poll_seconds)
 
 
 def _life(job: jobs.Job, folder: str, is_up: bool) -> int | None:
     """The exit code of the run; None where its TPUs are taken away before it ends."""
     while (found := _heard(job, _state(job))) != "ACTIVE":
         if found in _LOST:
+            jobs.say(f"launch: the TPUs are {found}: {' '.join(_heard(job, _why(job)).split())}")
             return None
         jobs.say(f"launch: the TPUs are {found or 'not known yet'}")
         time.sleep(job.tpu_vm.poll_seconds)
     for step in [] if is_up else _brought(job, folder):
-        _do(step)
+        try:
+            _do(step, tries=_TRIES, pause=job.tpu_vm.poll_seconds)
+        except mistakes.Mistake:
+            # They may have been taken away meanwhile.
+            if _heard(job, _state(job)) not in _LOST:
+                raise
+            return None
     while _heard(job, _state(job)) not in _LOST:
         # A VM that is being taken away does not answer, while the cloud still calls it active.
         line = _heard(job, _line(job), unless=_LOST)
@@ -200,9 +230,18 @@ def _heard(job: jobs.Job, step: Step, unless: Sequence[str] = ()) -> str:
     raise AssertionError
 
 
-def _do(step: Step) -> None:
+def _do(step: Step, tries: int = 1, pause: float = 0.0) -> None:
+    """Raises Mistake where a command has failed so many times, with a pause between."""
     jobs.say(f"launch: {step.what}")
-    _ask(step.words)
+    for left in reversed(range(tries)):
+        try:
+            _ask(step.words)
+            return
+        except mistakes.Mistake as error:
+            if not left:
+                raise
+            jobs.say(f"launch: {error} Once more")
+            time.sleep(pause)
 
 
 def _ask(words: Sequence[str]) -> str:

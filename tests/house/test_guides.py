@@ -167,7 +167,7 @@ def test_the_guides_to_pods_and_to_clusters_say_what_would_run(tmp_path):
     assert "SPEECHLM_PROCESS_ID=1" in (tmp_path / "here.txt").read_text()
     assert follow(ROOT / "docs" / "gpus.md", tmp_path) == ["toml", "bash", "toml", "bash"]
     assert "CUDA_VISIBLE_DEVICES=7" in (tmp_path / "one_machine.txt").read_text()
-    assert "#SBATCH --signal=TERM@300" in (tmp_path / "cluster.sh").read_text()
+    assert "#SBATCH --signal=TERM@300" in (tmp_path / "cluster.txt").read_text()
 
 
 def test_the_pictures_are_those_that_the_script_draws(tmp_path):

@@ -32,6 +32,8 @@ def test_a_job_says_what_every_process_runs(tmp_path):
         (["retries=true"], "retries: wanted int, found True"),
         (["recipe=3"], "recipe: wanted a list of texts, found 3"),
         (["recipe=[]"], "recipe: wanted a gin file or more"),
+        (["recipe=gin_configs/recipes/objectivs.gin"], "Did you mean gin_configs/recipes/objectives.gin?"),
+        (["recipe=mine.gin"], "wanted the gin file recipe = 'mine.gin', found none here. A recipe that lies elsewhere"),
         (["name=Base"], "name = 'Base': wanted up to 40 lower-case letters"),
         (["topology=v9:2x2"], "one of v5e, v5p, v6e"),
         (["topology=v5p:4x4"], "and its sides"),

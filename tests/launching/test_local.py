@@ -84,7 +84,7 @@ def started(tmp_path, codes, retries=5, grace_seconds=60, **told):
     (tmp_path / "speechlm_jax" / "__init__.py").touch()
     (tmp_path / "speechlm_jax" / "__main__.py").write_text(LIVES)
     path = tmp_path / "job.toml"
-    text = f'name = "lives"\nrecipe = "none.gin"\nretries = {retries}\n[local]\ngrace_seconds = {grace_seconds}\n'
+    text = f'name = "lives"\nrecipe = "/none.gin"\nretries = {retries}\n[local]\ngrace_seconds = {grace_seconds}\n'
     path.write_text(text)
     root = pathlib.Path(__file__).parents[2]
     told |= {"LIVES": str(tmp_path), "CODES": codes, "PYTHONPATH": f"{tmp_path}:{root}"}

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -26,6 +27,10 @@ if verb == "ssh" and "cat" in " ".join(sys.argv):
     line = next_of("lines")
     # It does not answer.
     sys.exit(255) if line == "unheard" else print(line)
+fails = folder / (verb + "-fails")
+if fails.exists():
+    fails.unlink()
+    sys.exit(1)
 sys.exit(int((folder / "code").read_text()) if (folder / "code").exists() and verb == "create" else 0)
 """
 
@@ -101,7 +106,8 @@ def test_there_is_an_end_to_asking_again(cloud, capsys):
     play(folder, ["FAILED"], ["none"])
     assert front.main([*words, "--set", "retries=2"]) == 2
     assert (folder / "asked").read_text().split().count("create") == 3
-    assert "taken away 3 times, and retries = 2" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "taken away 3 times, and retries = 2" in said and said.count("the TPUs are FAILED: FAILED") == 3
 
 
 def test_a_command_that_fails_is_named(cloud, capsys):
@@ -110,6 +116,32 @@ def test_a_command_that_fails_is_named(cloud, capsys):
     (folder / "code").write_text("1")
     assert front.main(words) == 2
     assert "queued-resources create base" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["scp", "ssh"])
+def test_what_fails_once_while_a_job_is_brought_up_is_done_once_more(cloud, capsys, verb):
+    folder, words = cloud
+    play(folder, ["ACTIVE"], ["ended 0"])
+    (folder / f"{verb}-fails").touch()
+    assert front.main(words) == 0
+    assert "ended with code 1. Once more" in capsys.readouterr().err
+
+
+def test_a_recipe_that_is_not_committed_is_told_before_anything_is_asked_for(cloud, capsys):
+    folder, words = cloud
+    code = folder / "code_here"
+    code.mkdir()
+    git = ["git", "-C", str(code), "-c", "user.name=x", "-c", "user.email=x@y.z"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "empty"]):
+        subprocess.run([*git, *command], check=True)
+    (code / "mine.gin").touch()
+    more = ["--set", f"tpu_vm.code={code}", "--set", "recipe=mine.gin"]
+    assert front.main([*words, *more]) == 2
+    assert not (folder / "asked").exists() and "wanted the recipe mine.gin among what is" in capsys.readouterr().err
+    subprocess.run([*git, "add", "mine.gin"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "mine"], check=True)
+    play(folder, ["ACTIVE"], ["ended 0"])
+    assert front.main([*words, *more]) == 0
 
 
 def test_where_there_is_no_gcloud_it_is_said(cloud, capsys, monkeypatch):
