@@ -38,7 +38,10 @@ def run(*, run_dir: str, json: str | None = None) -> dict[str, Any]:
 def _lines(found: Any) -> list[str]:
     """For people."""
     of = "" if found.steps is None else f" of {found.steps:,}"
-    lines = [f"{found.run} {found.state}: step {found.step:,}{of}, last heard of {_clock(found.silent_seconds)} ago"]
+    doing = f" ({found.phase})" if found.state in ("begins", "goes on", "is silent") and found.phase else ""
+    lines = [
+        f"{found.run} {found.state}{doing}: step {found.step:,}{of}, last heard of {_clock(found.silent_seconds)} ago"
+    ]
     if found.eta_seconds is not None and found.state == "goes on":
         lines[0] += f", {_clock(found.eta_seconds)} left"
     if found.losses:

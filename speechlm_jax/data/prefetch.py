@@ -48,6 +48,10 @@ class Prefetch:
             raise error
         return element
 
+    def is_ready(self) -> bool:
+        """Whether `next` would not wait."""
+        return not self._queue.empty()
+
     def check(self) -> None:
         """Raises the error that the thread has come upon, if there is no element before it. Waits for nothing."""
         with self._queue.mutex:

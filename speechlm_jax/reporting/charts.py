@@ -219,13 +219,14 @@ def _curves(
     for number, (label, (steps, values)) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
         smooth = len(values) > _SMOOTHED
+        at, told = _thinned(steps), _thinned(values)
         if smooth:
             figure.add_scatter(
-                x=steps, y=values, line={"color": colour, "width": 1}, opacity=0.25, showlegend=False, hoverinfo="skip"
+                x=at, y=told, line={"color": colour, "width": 1}, opacity=0.25, showlegend=False, hoverinfo="skip"
             )
-        shown = _smoothed(values) if smooth else values
+        shown = _thinned(_smoothed(values)) if smooth else told
         figure.add_scatter(
-            x=steps, y=shown, name=plain(label), mode="lines" if smooth else "lines+markers", line={"color": colour}
+            x=at, y=shown, name=plain(label), mode="lines" if smooth else "lines+markers", line={"color": colour}
         )
     if log:
         figure.update_yaxes(type="log", dtick=1)
@@ -239,8 +240,20 @@ def _stacked(name: str, caption: str, curves: Mapping[str, run_files.Series], un
     figure = plain_figure(unit)
     for number, (label, (steps, values)) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
-        figure.add_scatter(x=steps, y=values, name=plain(label), stackgroup="all", line={"color": colour, "width": 1})
+        at, told = _thinned(steps), _thinned(values)
+        figure.add_scatter(x=at, y=told, name=plain(label), stackgroup="all", line={"color": colour, "width": 1})
     return Chart(name, caption, figure)
+
+
+_MOST_POINTS = 1_000
+"""Of a curve: more than a screen shows, and few enough for a page of a run of any length."""
+
+
+def _thinned(values: Sequence[float]) -> Sequence[float]:
+    """At most so many, evenly spread, the first and the last among them."""
+    if len(values) <= _MOST_POINTS:
+        return values
+    return [values[round(place * (len(values) - 1) / (_MOST_POINTS - 1))] for place in range(_MOST_POINTS)]
 
 
 def _smoothed(values: Sequence[float]) -> list[float]:
@@ -255,7 +268,8 @@ def _smoothed(values: Sequence[float]) -> list[float]:
 
 def plain(text: str) -> str:
     """A text as it is: plotly would read some of it as HTML."""
-    return html.escape(text)
+    # Quotation marks mean nothing there, and stand as they are.
+    return html.escape(text, quote=False)
 
 
 def plain_figure(unit: str, across: str = "step") -> graph_objects.Figure:

@@ -18,7 +18,7 @@ def write(runs: Sequence[run_files.Run]) -> str:
         return head + part(run, f"{name.lower()}-{index}")
 
     tabs = {name: [column(name, part, index, run) for index, run in enumerate(runs)] for name, part in _TABS.items()}
-    return sheet.write(", ".join(run.folder.name for run in runs), tabs)
+    return sheet.write(", ".join(run.folder.absolute().name for run in runs), tabs)
 
 
 def _overview(run: run_files.Run, key: str) -> str:

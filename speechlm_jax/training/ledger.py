@@ -6,7 +6,7 @@ import json
 import pathlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from speechlm_jax import runtime, whole_files
@@ -53,22 +53,25 @@ class Ledger:
         """From now on lines are written to a run's folder."""
         self._lines = whole_files.Lines(folder / FILE)
 
-    def enter(self, phase: Phase, *, spent_on: Phase | None = None) -> None:
-        """From now on time belongs to `phase`; what passed belongs to the phase that ends, or to `spent_on`."""
-        now, before = self._clock(), spent_on or self.phase
+    def enter(self, phase: Phase) -> None:
+        """From now on time belongs to `phase`; what passed belongs to the phase that ends."""
+        now, before = self._clock(), self.phase
         self._spent[before] = self._spent.get(before, 0.0) + now - self._mark
         self._mark = self.since = now
         self.phase = phase
 
     @contextlib.contextmanager
     def within(self, phase: Phase) -> Iterator[None]:
-        """Time in here belongs to `phase`, and then again to what it belonged to before."""
+        """Time in here belongs to `phase`, and then again to what it belonged to before. It may be long: a line of no
+        time says that it begins, and one that it is over."""
         before = self.phase
         self.enter(phase)
+        self._write(self._written, {})
         try:
             yield
         finally:
             self.enter(before)
+            self._write(self._written, {})
 
     def lap(self) -> None:
         """A step was begun. A line is written now and then, so that of a life that is killed little is missing."""
@@ -87,14 +90,18 @@ class Ledger:
         """Writes the time since the last line; where that cannot be written, it is told."""
         self.enter(self.phase)
         until = self._written + sum(self._spent.values())
+        self._write(until, {phase: round(seconds, 4) for phase, seconds in self._spent.items()})
+        self._written, self._spent = until, {}
+
+    def _write(self, until: float, seconds: Mapping[str, float]) -> None:
         line = {
             "life": round(self._began, 3),
             "from": round(self._written, 3),
             "to": round(until, 3),
             "step": self.stands,
-            "seconds": {phase: round(seconds, 4) for phase, seconds in self._spent.items()},
+            "phase": self.phase,
+            "seconds": seconds,
         }
-        self._written, self._spent = until, {}
         if self._lines is not None:
             self._lines.add(json.dumps(line))
 
@@ -144,6 +151,11 @@ def read(folder: pathlib.Path) -> Report:
             stretches.append((stands, step, line["seconds"].get("step", 0.0)))
         until, stands = line["to"], step
     return Report(seconds, len({line["life"] for line in told}), stands)
+
+
+def phase(folder: pathlib.Path) -> str:
+    """That a run was in when it wrote its last line; empty where it has written none that says so."""
+    return lines(folder)[-1].get("phase", "") if (folder / FILE).exists() else ""
 
 
 def has_ended(folder: pathlib.Path) -> bool:

@@ -342,7 +342,7 @@ def _ahead(
 
 def _monitor(recipe: config.Recipe, run: _Run, done: int) -> monitor.Monitor:
     settings = trackers.settings_of(recipe)
-    opened = functools.partial(trackers.open_all, recipe.trackers, settings=settings)
+    opened = functools.partial(trackers.open_all, recipe.trackers, settings=settings, done=done)
     return monitor.Monitor(run.folder, start=done, steps=recipe.steps, open_trackers=opened)
 
 

@@ -1,17 +1,20 @@
 """Where a run stands, from the files in its folder: it may be going on elsewhere, or be over."""
 
 import contextlib
+import itertools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from etils import epath
 
 from speechlm_jax import checkpoint_steps
-from speechlm_jax.training import kept_recipe, ledger, metric_lines
+from speechlm_jax.training import config, kept_recipe, ledger, metric_lines
 
 QUIET_SECONDS = 120.0
 """For so long a run that goes on may write nothing, while there are steps."""
+_OF_STEPS = ("", "step", "data_wait")
+"""Phases in which there are; others may be as long as the watchdog lets them."""
 State = Literal["begins", "goes on", "is silent", "stopped", "is done"]
 
 
@@ -20,6 +23,8 @@ class Standing(NamedTuple):
 
     run: str
     state: State
+    phase: str
+    """That it was in when it last told of its time, such as compile or evaluation; empty where that is not known."""
     silent_seconds: float
     """Since a file of it was written."""
     step: int
@@ -65,6 +70,7 @@ def of(folder: pathlib.Path, now: float) -> Standing:
     book = ledger.read(folder) if (folder / ledger.FILE).exists() else None
     last = trained[-1] if trained else {}
     step = max(int(last.get("step", 0)), book.step if book else 0)
+    phase = ledger.phase(folder)
     recipe = _recipe(folder)
     steps = _steps(recipe)
     rates = {name: last[name] for name in _RATES if last.get(name) is not None}
@@ -75,7 +81,8 @@ def of(folder: pathlib.Path, now: float) -> Standing:
     saved = _checkpoints(folder / "checkpoints")
     return Standing(
         run=str(folder),
-        state=_state(folder, step, recipe, silent),
+        state=_state(folder, step, recipe, silent, phase),
+        phase=phase,
         silent_seconds=silent,
         step=step,
         steps=steps,
@@ -83,7 +90,7 @@ def of(folder: pathlib.Path, now: float) -> Standing:
         rates=rates,
         eta_seconds=(steps - step) / pace if pace and steps is not None and step < steps else None,
         skipped_steps=sum(int(line.get("skipped_steps") or 0) for line in trained),
-        bad_records=int(last.get("bad_records") or 0),
+        bad_records=_over_lives([int(line.get("bad_records") or 0) for line in trained]),
         rollbacks=sum(line["kind"] == "rollback" for line in told),
         checkpoints=sorted(saved),
         checkpoint_seconds=now - saved[max(saved)] if saved else None,
@@ -91,6 +98,12 @@ def of(folder: pathlib.Path, now: float) -> Standing:
         lives=book.lives if book else 1,
         goodput=book.goodput if book else 0.0,
     )
+
+
+def _over_lives(counts: Sequence[int]) -> int:
+    """What was counted in all, by counts that begin anew with every life."""
+    ends = [one for one, then in itertools.pairwise(counts) if then < one]
+    return sum(ends) + sum(counts[-1:])
 
 
 def _is_of_a_head(name: str) -> bool:
@@ -123,12 +136,12 @@ def _checkpoints(folder: pathlib.Path) -> dict[int, float]:
     return found
 
 
-def _state(folder: pathlib.Path, step: int, recipe: Mapping[str, str], silent: float) -> State:
+def _state(folder: pathlib.Path, step: int, recipe: Mapping[str, str], silent: float, phase: str) -> State:
     is_over, steps = ledger.has_ended(folder), _steps(recipe)
     if steps is not None and step >= steps and is_over and _has_scores(folder, recipe, steps):
         return "is done"
     if is_over:
         return "stopped"
-    if silent > QUIET_SECONDS:
+    if silent > (QUIET_SECONDS if phase in _OF_STEPS else config.Watchdog.other_seconds):
         return "is silent"
     return "goes on" if step else "begins"

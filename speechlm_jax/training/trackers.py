@@ -32,14 +32,15 @@ class Tracker(Protocol):
         """Writes what is left."""
 
 
-def open_all(names: Sequence[str], folder: pathlib.Path, settings: Mapping[str, Any]) -> list[Tracker]:
-    """Those of KINDS that are named, for a run in `folder` with these settings, as `settings_of` gives them. One that
+def open_all(names: Sequence[str], folder: pathlib.Path, settings: Mapping[str, Any], done: int = 0) -> list[Tracker]:
+    """Those of KINDS that are named, for a run in `folder` with these settings, as `settings_of` gives them, that has
+    done so many steps. One that
     cannot be opened is told and left out: it is not what a run is for. Raises ValueError where its package is
     missing."""
     found: list[Tracker] = []
     for name in names:
         try:
-            found.append(KINDS[name](folder, settings))
+            found.append(KINDS[name](folder, settings, done))
         except ValueError:
             raise
         except Exception as error:  # Of whatever kind the service's package has.
@@ -61,13 +62,14 @@ def settings_of(part: Any) -> dict[str, bool | int | float | str]:
 
 
 class TensorBoard:
-    """Events in the run's folder: scalars, examples with their audio and pictures, and the settings."""
+    """Events in the run's folder: scalars, examples with their audio and pictures, and the settings. What a former life
+    told of steps that are done again is taken back."""
 
-    def __init__(self, folder: pathlib.Path, settings: Mapping[str, Any]):
+    def __init__(self, folder: pathlib.Path, settings: Mapping[str, Any], done: int = 0):
         import tensorboardX
         from tensorboardX import summary
 
-        self._writer = tensorboardX.SummaryWriter(str(folder / TENSORBOARD))
+        self._writer = tensorboardX.SummaryWriter(str(folder / TENSORBOARD), purge_step=done + 1 if done else None)
         self._told: dict[str, str] = {}
         assert self._writer.file_writer is not None
         for told in summary.hparams(dict(settings), {"train/loss": 0.0}):
@@ -102,7 +104,7 @@ class WeightsAndBiases:
     """A run of Weights & Biases; a life that goes on goes on there, too. Its own environment variables say where to:
     WANDB_PROJECT, WANDB_ENTITY, WANDB_API_KEY, WANDB_MODE=offline."""
 
-    def __init__(self, folder: pathlib.Path, settings: Mapping[str, Any]):
+    def __init__(self, folder: pathlib.Path, settings: Mapping[str, Any], done: int = 0):
         try:
             wandb: Any = importlib.import_module("wandb")
         except ImportError:

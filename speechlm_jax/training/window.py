@@ -9,7 +9,15 @@ import jax
 import numpy as np
 
 from speechlm_jax import peers
+from speechlm_jax.data import prefetch
 from speechlm_jax.training import ledger, monitor, startup, step
+
+_POLL_SECONDS = 0.001
+
+
+def _is_ready(ahead: Iterator[Any]) -> bool:
+    """Whether the next batch is there; not, where that is not known."""
+    return isinstance(ahead, prefetch.Prefetch) and ahead.is_ready()
 
 
 class Window:
@@ -35,15 +43,17 @@ class Window:
         """Whether the weights were not finite after it."""
 
     def fetch(self, ahead: Iterator[Any]) -> Any:
-        """The next batch. Its time counts as waiting where the device has finished the step before it comes."""
+        """The next batch. What it comes too late counts as waiting: from where the device has finished the step before
+        it."""
+        while not self._is_idle() and not _is_ready(ahead):
+            time.sleep(_POLL_SECONDS)
         asked = self._clock()
         self._book.enter("data_wait")
         element = next(ahead)
         if not self._started:
             self._beginning.end("first batch")
-        idle = self._last is None or self._last.skipped.is_ready()
-        self._book.enter("step", spent_on=None if idle else "step")
-        if self._started and idle:
+        self._book.enter("step")
+        if self._started:
             self._waited += self._clock() - asked
         # `add` has waited for the step before the last, so that a device has the next one before it is done, and no
         # more. Processors that pretend to be devices may come to the collectives of both at once, and wait for ever.
@@ -119,6 +129,9 @@ class Window:
         numbers["loss_spikes"] = float(len(spikes))
         self._began, self._metrics, self._waited = now, [], 0.0
         return numbers
+
+    def _is_idle(self) -> bool:
+        return self._last is None or self._last.skipped.is_ready()
 
     def _finish(self) -> None:
         """Returns when the device has finished the last step."""

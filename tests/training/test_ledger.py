@@ -51,14 +51,14 @@ def test_phases_sum_to_the_time_that_passed(clock, tmp_path):
     assert (report.lives, report.step, report.goodput) == (1, 4, pytest.approx(8 / 26))
 
 
-def test_time_while_the_device_works_is_no_wait(clock, tmp_path):
+def test_what_may_be_long_is_told_when_it_begins_and_when_it_is_over(clock, tmp_path):
     book = life(clock, tmp_path, first=0, last=1)
-    book.enter("data_wait")
-    clock.now += 3
-    book.enter("step", spent_on="step")
+    with book.within("evaluation"):
+        clock.now += 3
+        assert ledger.phase(tmp_path) == "evaluation"
+    assert ledger.phase(tmp_path) == "step"
     book.write()
-    assert ledger.read(tmp_path).seconds["data_wait"] == pytest.approx(0.25)
-    assert ledger.read(tmp_path).seconds["step"] == pytest.approx(5)
+    assert ledger.read(tmp_path).seconds["evaluation"] == pytest.approx(3)
 
 
 def test_work_behind_the_step_that_a_life_goes_on_from_is_lost(clock, tmp_path, monkeypatch):

@@ -34,6 +34,26 @@ def test_what_a_run_does_is_seen_by_what_it_wrote(tmp_path, told, now, state):
     assert standing.of(tmp_path, now).state == state
 
 
+def test_what_takes_long_without_a_step_is_no_silence(tmp_path, capsys):
+    run_folder.write(tmp_path)
+    book = tmp_path / "ledger.jsonl"
+    line = {"life": 100.0, "from": 150.0, "to": 150.0, "step": 20, "phase": "evaluation", "seconds": {}}
+    book.write_text(book.read_text() + json.dumps(line) + "\n")
+    now = book.stat().st_mtime
+    found = standing.of(tmp_path, now + 10 * standing.QUIET_SECONDS)
+    assert (found.state, found.phase) == ("goes on", "evaluation")
+    assert standing.of(tmp_path, now + 7300).state == "is silent"
+    assert cli.main(["status", str(tmp_path)]) == 0
+    assert "goes on (evaluation): step 20 of 40" in capsys.readouterr().out
+
+
+def test_bad_records_of_all_lives_are_counted(tmp_path):
+    run_folder.write(tmp_path)
+    lines = [{"step": at, "kind": "train", "bad_records": float(bad)} for at, bad in ((1, 4), (2, 6), (3, 0), (4, 5))]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert standing.of(tmp_path, 1001.0).bad_records == 11
+
+
 def test_a_run_that_was_stopped_before_its_last_scores_is_not_done(tmp_path):
     run_folder.write(tmp_path, step=40, ended=True)
     recipe = (tmp_path / "recipe.gin").read_text()

@@ -1,6 +1,7 @@
 """What the steps between two lines of metrics told, how long the device waited, and how many steps in a row failed."""
 
 import itertools
+import time
 from collections.abc import Iterator
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from speechlm_jax.data import prefetch
 from speechlm_jax.training import ledger, startup, step, window
 
 NAMES = {"coefficients": {"targets": 1.0}, "heads": ["targets"], "tasks": ["asr"]}
@@ -54,6 +56,44 @@ def test_the_wait_for_the_first_batch_of_a_window_is_counted():
         clock.sleep(1.0)
         shares.append(line.end(1, **NAMES)["data_wait_share"])
     assert shares == [0, 0.75, 0.75]  # Nothing was trained before the first batch: that is the start of the run.
+
+
+class _Busy:
+    """A number on a device that is at work on it until it was asked so often."""
+
+    def __init__(self, clock, times):
+        self._clock, self._left = clock, times
+
+    def is_ready(self):
+        self._clock.sleep(1.0)
+        self._left -= 1
+        return self._left <= 0
+
+
+def test_data_are_waited_for_only_where_the_device_stands_still():
+    clock = Clock()
+    book = ledger.Ledger(clock, began=0.0)
+    line, ahead = window.Window(startup.Startup(), book, clock), clock.slow(0.5)
+    line.fetch(ahead)
+    line.add(_metrics())
+    line.end(1, **NAMES)
+    line._last = line._last._replace(skipped=_Busy(clock, 3))
+    line.fetch(ahead)
+    line.add(_metrics())
+    assert line.end(1, **NAMES)["data_wait_share"] == pytest.approx(0.5 / 3.5)
+
+
+def test_a_batch_that_is_there_is_taken_while_the_device_works():
+    clock = Clock()
+    line = window.Window(startup.Startup(), ledger.Ledger(clock, began=0.0), clock)
+    ahead = prefetch.Prefetch(itertools.repeat(0), 1)
+    line.fetch(ahead)
+    line.add(_metrics())
+    while not ahead.is_ready():
+        time.sleep(0.001)
+    line._last = line._last._replace(skipped=_Busy(clock, 1_000_000))
+    assert line.fetch(ahead) == 0
+    ahead.close()
 
 
 def test_an_evaluation_between_two_lines_loses_no_step_and_takes_no_time():
