@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from speechlm_jax import runtime, whole_files
@@ -86,8 +87,7 @@ def run(
             there.check_checkpoint(path)
     whole_files.check_file(json, "--json")
     whole_files.check_file(html, "--html")
-    if html is not None and before is not None:
-        raise ValueError("scoring: --html shows one checkpoint, and --before names another. Leave one of them out.")
+    _check_page(html, before, show)
     runtime.hide_accelerators_from_tensorflow()
     from speechlm_jax.inference import forgetting, scoring
 
@@ -107,7 +107,7 @@ def run(
     if before is None:
         found = scoring.score(checkpoint, examples, out=json)
         if html is not None:
-            _write_page(html, found)
+            _write_page(html, found, show)
         return found
     found = forgetting.compare(checkpoint, before, examples)
     if json is not None:
@@ -115,9 +115,22 @@ def run(
     return found
 
 
-def _write_page(path: str, found: dict[str, Any]) -> None:
-    """Of what was scored; takes out of it what is for the page alone."""
+def _check_page(html: str | None, before: str | None, show: Sequence[str]) -> None:
+    """Raises ValueError where flags ask for a page that there is not."""
+    if html is not None and before is not None:
+        raise ValueError("scoring: --html shows one checkpoint, and --before names another. Leave one of them out.")
+    if show and html is None:
+        raise ValueError(
+            "scoring: --show names examples of a page, found no --html. Name its file, or leave --show out."
+        )
+
+
+def _write_page(path: str, found: dict[str, Any], asked: Sequence[str]) -> None:
+    """Of what was scored; takes out of it what is for the page alone. asked: the ids that are to be on it."""
     from speechlm_jax.reporting import scored, sheet
 
-    sheet.keep(path, scored.write(found, found.pop("shown")))
+    shown = found.pop("shown")
+    if missing := sorted({*asked} - {one.id for one in shown}):
+        runtime.say(f"--show: no example that was scored is called {', '.join(map(repr, missing))}")
+    sheet.keep(path, scored.write(found, shown))
     runtime.say(f"wrote {path}")

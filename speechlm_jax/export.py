@@ -83,10 +83,6 @@ def new_folder(out: str) -> pathlib.Path:
     return folder
 
 
-_LIBRARIES = {"stablehlo": "jax", "savedmodel": "tensorflow", "onnx": "onnxruntime"}
-"""What reads a format, as model cards name it."""
-
-
 def card(loaded: Any, exporter: str, dtype: str, license: str) -> str:
     """What a model card says of a checkpoint: what it is, what made it, and on what."""
     import dataclasses
@@ -99,7 +95,7 @@ def card(loaded: Any, exporter: str, dtype: str, license: str) -> str:
     recipe = loaded.recipe.strip() or "(the checkpoint has none)"
     return f"""---
 license: {license}
-library_name: {_LIBRARIES.get(exporter, "transformers")}
+library_name: {find(exporter).LIBRARY}
 language: [{", ".join(f"'{code}'" for code in loaded.vocabulary.languages)}]
 ---
 

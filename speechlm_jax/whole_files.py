@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 """The name of a file that is being written; what bears it when nobody writes is left over from one who was killed."""
+_KEPT_BYTES = 200
+"""Of a file's name, in that."""
 
 
 @contextlib.contextmanager
@@ -24,7 +26,9 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields another path to write a file to; it bears its own name once it is whole and on the disk, or never."""
     if _is_special(path):
         raise ValueError(f"writing {path}: it is a device or a pipe, which a file would replace. Name a file.")
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    # A name may be as long as file systems take, and this one is longer.
+    kept = os.fsdecode(os.fsencode(path.name)[:_KEPT_BYTES])
+    part = path.with_name(f".{kept}.{uuid.uuid4().hex}.part")
     try:
         yield part
         with open(part, "rb+") as file:
@@ -135,16 +139,20 @@ def alone(folder: pathlib.Path, doing: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(
-                    f"{doing} {folder}: another command is writing there. Wait for its end, or name another folder."
-                ) from None
+        hold(handle, f"{doing} {folder}: another command is writing there. Wait for its end, or name another folder.")
         yield
     finally:
         os.close(handle)
+
+
+def hold(handle: int, taken: str) -> None:
+    """Holds an open file or folder, until it is closed. Raises ValueError(taken) where another holds it. Where the file
+    system has no locks, nothing is held."""
+    with contextlib.suppress(OSError):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(taken) from None
 
 
 def write_json(path: str | os.PathLike[str], found: Mapping[str, Any]) -> None:

@@ -69,3 +69,15 @@ def test_a_device_is_not_replaced_by_a_file(path):
     with pytest.raises(ValueError, match=f"writing {path}: it is a device or a pipe"):
         whole_files.write_json(path, {})
     assert os.lstat(path).st_mode == kind
+
+
+def test_a_name_may_be_as_long_as_file_systems_take(tmp_path):
+    path = tmp_path / ("\u5b57" * 83 + ".json")
+    whole_files.write_text(path, "whole")
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
+
+
+def test_whoever_comes_second_is_told(tmp_path):
+    taken = pytest.raises(ValueError, match="another command is writing there")
+    with whole_files.alone(tmp_path, "writing to"), taken, whole_files.alone(tmp_path, "writing to"):
+        pass

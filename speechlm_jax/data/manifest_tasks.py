@@ -99,9 +99,10 @@ def _check_fields(opened: manifest.Manifest, choices: config.Manifest, objective
             )
         texts = [name for name, kind in opened.fields.items() if kind == "text"]
         own = f"'{field}' is {kind}, and text is" if kind is not None else "text"
-        code = f", such as Manifest.{binding} = 'en'" if binding in known.LANGUAGES else ""
+        code = f", or a language itself, such as --gin.Manifest.{binding}=en" if binding in known.LANGUAGES else ""
         raise ValueError(
-            f"{doing} wants a field '{field}' of text, found {own} in {texts}. Set Manifest.{binding}{code}."
+            f"{doing} wants text in the field '{field}', found {own} in {texts}. Name the field that holds it: "
+            f"--gin.Manifest.{binding}=FIELD{code}."
         )
 
 

@@ -9,6 +9,9 @@ from speechlm_jax.exporters import transformers
 from speechlm_jax.exporters.stand_alone import beside
 from speechlm_jax.inference import loading, one_program
 
+LIBRARY = "onnxruntime"
+"""What reads it, as model cards name it."""
+
 
 def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
     """Writes the programs, with the vocabulary, what they are to be given, and a script that runs them. Raises

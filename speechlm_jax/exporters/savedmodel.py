@@ -3,12 +3,17 @@
 import pathlib
 from typing import Any
 
+from speechlm_jax import runtime
 from speechlm_jax.exporters.stand_alone import beside
 from speechlm_jax.inference import loading, one_program
+
+LIBRARY = "tensorflow"
+"""What reads it, as model cards name it."""
 
 
 def write(loaded: loading.Loaded, folder: pathlib.Path, *, dtype: str = "float32") -> None:
     """Writes the SavedModel, with the vocabulary and what the program is to be given beside it."""
+    runtime.hide_accelerators_from_tensorflow()
     import tensorflow as tf
     from jax.experimental import jax2tf
 

@@ -13,6 +13,8 @@ from speechlm_jax import weight_files, whole_files
 from speechlm_jax.exporters.stand_alone import beside
 from speechlm_jax.inference import loading, one_program
 
+LIBRARY = "jax"
+"""What reads it, as model cards name it."""
 PROGRAM = "transcribe.stablehlo"
 
 

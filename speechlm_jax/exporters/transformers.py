@@ -18,6 +18,8 @@ from speechlm_jax.inference import loading
 from speechlm_jax.losses import heads as loss_heads
 from speechlm_jax.models import config, speech_text
 
+LIBRARY = "transformers"
+"""What reads it, as model cards name it."""
 CODE = pathlib.Path(__file__).with_name("pytorch")
 FILES = ("modeling_speechlm.py", "processing_speechlm.py")
 CONFIG = "config.json"

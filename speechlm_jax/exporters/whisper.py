@@ -16,6 +16,8 @@ from speechlm_jax.inference import loading
 from speechlm_jax.models import config, speech_text, whisper_weights
 
 CONFIG, GIN = "config.json", "model.gin"
+LIBRARY = "transformers"
+"""What reads it, as model cards name it."""
 _SMALL = re.compile(
     r"(config|generation_config|preprocessor_config|processor_config|tokenizer|tokenizer_config|"
     r"special_tokens_map|added_tokens|normalizer)\.json"

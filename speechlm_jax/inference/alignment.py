@@ -126,13 +126,15 @@ def settled(found: Sequence[Word], speech: Sequence[tuple[float, float]]) -> lis
         if run > last:
             start = runs[run]
         elif number:
-            before = found[number - 1].end
+            before = settled[-1].end
             again = (start for start, _ in speech if before < start <= word.start)
-            start = min(max(again, default=before), word.start)
+            start = max(min(max(again, default=before), word.start), settled[-1].start)
         else:
             start = word.start
         last = max(run, last)
-        settled.append(word._replace(start=start, end=max(start, word.end)))
+        # One that was told before it begins is as long as it was told.
+        end = word.end if word.end > start else start + word.end - word.start
+        settled.append(word._replace(start=start, end=end))
     return settled
 
 

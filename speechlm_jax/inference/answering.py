@@ -32,11 +32,11 @@ Answers = Callable[[batches.Packed], Iterator[tuple[int, Line]]]
 class Asker:
     """A model, to be asked for one use of it."""
 
-    def __init__(self, loaded: loading.Loaded, request: uses.Request, decode_steps: int | None = None):
-        """Raises ValueError for a model that has no such head, or a vocabulary that lacks a language."""
+    def __init__(self, loaded: loading.Loaded, request: uses.Request, answers: Answers):
+        """`answers`: of such a request. Raises ValueError for a vocabulary that lacks a language."""
         self._loaded, self._request = loaded, request
         self._cuts = questions.cuts(loaded, request)
-        self._answers = _of_use(loaded, request, decode_steps)
+        self._answers = answers
         if request.to is not None:
             loaded.vocabulary.language(request.to)
         _tell_untrained(loaded.data.manifest, request)
@@ -63,7 +63,7 @@ def answer(
 ) -> None:
     """Writes a line for each entry, in order; see `infer.run`. Raises ValueError where none could be used."""
     loaded = loading.load(checkpoint, rows=rows, enough=questions.rows_needed(found, request))
-    asker = Asker(loaded, request, decode_steps)
+    asker = Asker(loaded, request, answers_of(loaded, request, decode_steps))
     unit = "inputs" if "text" in request.meaning.reads else "recordings"
     doing = request.meaning.doing
     does = None if out_path is None else _does(loaded.folder, request, decode_steps, found)
@@ -81,10 +81,7 @@ def _does(
     checkpoint: str, request: uses.Request, decode_steps: int | None, found: Sequence[entries.Entry]
 ) -> list[Any]:
     """What is asked of which step, about which files."""
-    about = [
-        (entry.id, dict(entry.said), going_on.stamp(entry.path if entry.lines is None else entry.lines.path))
-        for entry in found
-    ]
+    about = [(entry.id, dict(entry.said), [going_on.stamp(file) for file in entry.files()]) for entry in found]
     models = [going_on.stamp_of_step(name) for name in (checkpoint, request.language_model) if name is not None]
     return [models, dataclasses.asdict(request), decode_steps, about]
 
@@ -111,8 +108,9 @@ def _tell_untrained(trained_on: config.Manifest | None, request: uses.Request) -
             runtime.say(f"{flag}={asked}: the model was last trained {with_what}; what it says may mean nothing.")
 
 
-def _of_use(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None) -> Answers:
-    """How the lines of a batch come about. Raises ValueError for a model that has no such head."""
+def answers_of(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None = None) -> Answers:
+    """How the lines of a batch come about, for all requests of one `program`. Raises ValueError where the model has no
+    such head."""
     if request.use == "speak":
         return _spoken(loaded, request)
     if request.use == "match":
@@ -122,7 +120,7 @@ def _of_use(loaded: loading.Loaded, request: uses.Request, decode_steps: int | N
 
 def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None) -> Answers:
     by_ctc = request.search == "ctc"
-    if by_ctc and not (loaded.model.ctc and "ctc" in loaded.heads):
+    if by_ctc and not loaded.hears:
         raise ValueError(f"transcribing with {loaded.folder}: it was trained with no CTC head. Use --search=decoder.")
     loading.check_search(loaded, request.decoding)
     words, timed = loaded.vocabulary, questions.hears_words(loaded, request)
@@ -134,7 +132,7 @@ def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | 
         search=request.decoding,
         labels=_labels(loaded, request, decode_steps),
         language_model=None if request.language_model is None else language_model(request.language_model, loaded),
-        forbidden=hypotheses.Forbidden(words.forbidden, words.forbidden_first),
+        forbidden=hypotheses.forbidden_of(words),
         times=timed and not by_ctc,
     )
 

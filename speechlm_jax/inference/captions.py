@@ -7,8 +7,8 @@ Line = Mapping[str, Any]
 
 
 def plain(line: Line) -> str:
-    """The text."""
-    return line["text"] + "\n"
+    """The text, in a line."""
+    return " ".join(line["text"].split()) + "\n"
 
 
 def srt(line: Line) -> str:

@@ -26,12 +26,12 @@ class Model:
     """A trained model. Each use gives what a line of `speechlm infer` says of each thing that it is asked about, in
     order: {"id", "text", "seconds"}, or {"id", "error"} of what cannot be used.
 
-    What is asked for in the same words is compiled once.
+    What is asked for in the same way is compiled once, whatever it is asked about.
     """
 
     def __init__(self, loaded: loading.Loaded):
         self.loaded = loaded
-        self._askers: dict[uses.Request, answering.Asker] = {}
+        self._answers: dict[tuple[Any, ...], answering.Answers] = {}
 
     def transcribe(
         self,
@@ -120,11 +120,11 @@ class Model:
         if waves and files:
             raise ValueError(f"{request.meaning.doing}: wanted files or samples, found both. Ask one after the other.")
         found = entries.heard(waves, request) if waves else entries.find(files, request)
-        if request not in self._askers:
-            self._askers[request] = answering.Asker(self.loaded, request)
+        if request.program not in self._answers:
+            self._answers[request.program] = answering.answers_of(self.loaded, request)
         lines: list[told.Line] = []
         out = told.Out(lines.append)
-        self._askers[request].ask(found, out, out.add)
+        answering.Asker(self.loaded, request, self._answers[request.program]).ask(found, out, out.add)
         return list(told.answers(lines))
 
 

@@ -45,17 +45,33 @@ class Entry:
 
     def blocks(self) -> Iterator[np.ndarray] | None:
         """The same, block by block, of a file however long it is."""
-        if self.lines is None and self.path:
-            return audio.blocks(self.path)
+        if (file := self._file()) is not None:
+            return audio.blocks(file)
         samples = self.samples()
         return None if samples is None else iter((samples,))
 
     def is_short(self) -> bool:
         """Whether it is no file whose header tells of more than audio.MAX_SECONDS."""
-        if self.lines is not None or not self.path:
+        if (file := self._file()) is None:
             return True
-        seconds = audio.told_seconds(self.path)
+        seconds = audio.told_seconds(file)
         return seconds is not None and seconds <= audio.MAX_SECONDS
+
+    def files(self) -> list[str]:
+        """What it is read from: recordings, and the manifest that names them."""
+        if self.lines is None:
+            return [self.path] if self.path else []
+        folder = self.lines.path.parent
+        said = self.lines.column("audio")[self.index] if _has(self.lines, "audio") else None
+        clips = () if not said else (said,) if isinstance(said, str) else said[0]
+        return [str(self.lines.path), *(str(folder / clip) for clip in clips)]
+
+    def _file(self) -> str | None:
+        """The file that its recording is; None where it has none, or has one of several clips."""
+        if self.lines is None:
+            return self.path or None
+        said = self.lines.column("audio")[self.index] if _has(self.lines, "audio") else None
+        return str(self.lines.path.parent / said) if said and isinstance(said, str) else None
 
     def field(self, name: str) -> str:
         """What the line says in a field of text, else what the command line says; empty where neither does."""
@@ -65,7 +81,8 @@ class Entry:
 
 def find(inputs: Sequence[str], request: uses.Request) -> list[Entry]:
     """Every entry that the command names, in order, each with an id of its own: a file's name, its path within the
-    folder that was named, or what a manifest says; and where several would have the same, the whole path.
+    folder that was named, or what a manifest says; and where several would have the same, their paths below the folder
+    that they share.
 
     Raises ValueError for an input that is not there, or is neither a recording, a folder nor a manifest; and for one
     that does not hold what the request is about.
@@ -82,7 +99,9 @@ def find(inputs: Sequence[str], request: uses.Request) -> list[Entry]:
         return [Entry(f"text-{number}", said={**said, "text": text}) for number, text in enumerate(texts, 1)]
     found = [entry for name in inputs for entry in _named(name, request, said)]
     shared = collections.Counter(entry.id for entry in found)
-    ids = [entry.path if shared[entry.id] > 1 else entry.id for entry in found]
+    paths = [os.path.abspath(entry.path) for entry in found if shared[entry.id] > 1]
+    above = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    ids = [os.path.relpath(entry.path, above) if shared[entry.id] > 1 else entry.id for entry in found]
     named: dict[str, Entry] = {}
     for entry, own in zip(found, ids, strict=True):
         name = unique = readable(own)
@@ -102,6 +121,10 @@ def heard(waves: Sequence[np.ndarray], request: uses.Request) -> list[Entry]:
     """An entry of each of these recordings, int16 "N" at 16 kHz. Raises ValueError for what is no such thing, or where
     the request lacks what has to be said of it."""
     said = _said(request)
+    if request.text and "text" in request.meaning.reads:
+        raise ValueError(
+            f"{request.meaning.doing}: wanted samples or a text, found both. Ask about one after the other."
+        )
     _check_said("samples", request, said)
     for wave in waves:
         if wave.dtype != np.int16 or wave.ndim != 1:

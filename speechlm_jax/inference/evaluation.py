@@ -53,7 +53,7 @@ class Evaluator:
             mesh=mesh,
             steps=decode_steps,
             search=decoding,
-            forbidden=hypotheses.Forbidden(vocabulary.forbidden, vocabulary.forbidden_first),
+            forbidden=hypotheses.forbidden_of(vocabulary),
         )
         self._losses = eval_step.make(graphdef, heads, mesh=mesh)
         self._shown_ids = shown_ids

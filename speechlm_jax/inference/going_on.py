@@ -1,7 +1,6 @@
 """What a command has done before it was ended, in a file of lines: the same command goes on behind them."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +8,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from speechlm_jax import checkpoint_steps, checksums, runtime
+from speechlm_jax import checkpoint_steps, checksums, runtime, whole_files
 
 
 class Begun:
@@ -32,12 +31,8 @@ class Begun:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._path.open("a", encoding="utf-8") as out:
-                try:
-                    fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise ValueError(
-                        f"writing {self._path}: the same command is writing it. Wait for its end."
-                    ) from None
+                taken = f"writing {self._path}: the same command is writing it. Wait for its end."
+                whole_files.hold(out.fileno(), taken)
                 out.truncate(self._size)
                 yield out
                 os.fsync(out.fileno())

@@ -41,6 +41,13 @@ class Forbidden(NamedTuple):
 
 NOTHING = Forbidden()
 """Is forbidden."""
+
+
+def forbidden_of(words: vocabulary.Vocabulary) -> Forbidden:
+    """What a vocabulary does not have written."""
+    return Forbidden(words.forbidden, words.forbidden_first)
+
+
 _BLOCK = 128
 
 

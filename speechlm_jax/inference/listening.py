@@ -15,13 +15,13 @@ class Listener:
     decoder."""
 
     def __init__(self, recogniser: loading.Loaded):
-        self._recogniser, self._by_ctc = recogniser, recogniser.model.ctc and "ctc" in recogniser.heads
+        self._recogniser, self._by_ctc = recogniser, recogniser.hears
         self._generate = generate.Generator(
             recogniser.graphdef,
             row=recogniser.data.row,
             mesh=recogniser.mesh,
             steps=0 if self._by_ctc else None,
-            forbidden=hypotheses.Forbidden(recogniser.vocabulary.forbidden, recogniser.vocabulary.forbidden_first),
+            forbidden=hypotheses.forbidden_of(recogniser.vocabulary),
         )
 
     def __call__(self, recordings: Sequence[np.ndarray], languages: Sequence[str]) -> list[str]:

@@ -52,6 +52,11 @@ class Loaded(NamedTuple):
     recipe: str
     """Its text."""
 
+    @property
+    def hears(self) -> bool:
+        """Whether it has a CTC head, and that was trained."""
+        return self.model.ctc and "ctc" in self.heads
+
 
 def load(checkpoint: str, *, rows: int | None = None, enough: int = ROWS) -> Loaded:
     """A checkpoint by a run's folder, its checkpoints folder or one step.
@@ -124,7 +129,7 @@ def write(run: pathlib.Path, step: int, params: nnx.State, told: Told) -> None:
 
 def check_search(loaded: Loaded, search: search_config.Search) -> None:
     """Raises ValueError where a search asks a head that the model has not, or that was not trained."""
-    if search.ctc and not (loaded.model.ctc and "ctc" in loaded.heads):
+    if search.ctc and not loaded.hears:
         raise ValueError(
             f"searching with {loaded.folder}: it was trained with no CTC head, found Search.ctc = {search.ctc}. Leave "
             "it out."

@@ -35,8 +35,13 @@ class Program(NamedTuple):
 
 
 def transcription(loaded: loading.Loaded) -> Program:
-    """The program of a model. Raises ValueError for one that hears nothing, or writes nothing."""
+    """The program of a model. Raises ValueError for one that hears nothing, or writes nothing, and for Whisper, whose
+    vocabulary the script beside a program does not read."""
     row, words = loaded.data.row, loaded.vocabulary
+    if loaded.model.is_whisper:
+        raise ValueError(
+            f"exporting {loaded.folder}: it is a Whisper, which no program of ours is made of. Use --exporter=whisper."
+        )
     if not row.audio_positions or not row.targets:
         raise ValueError(
             f"exporting {loaded.folder}: wanted a model that hears speech and writes text, found Row.audio_seconds = "
@@ -47,7 +52,7 @@ def transcription(loaded: loading.Loaded) -> Program:
     graphdef = loading.graph_of(model)
     task = words.token("<task:transcribe>")
     prompts = {code: words.arranged(task, [words.language(code)]) for code in words.languages}
-    forbidden = hypotheses.Forbidden(words.forbidden, words.forbidden_first)
+    forbidden = hypotheses.forbidden_of(words)
 
     def run(
         weights: Mapping[str, Array],
@@ -91,6 +96,7 @@ def description(loaded: loading.Loaded, program: Program, dtype: str) -> dict[st
         "dtype": dtype,
         "platforms": PLATFORMS,
         "sampling_rate": batch.SAMPLE_RATE,
+        "least_samples": audio.EDGE + 1,
         "samples": program.samples,
         "prompt_room": program.prompt,
         "prompts": program.prompts,

@@ -35,7 +35,7 @@ def cuts(loaded: loading.Loaded, request: uses.Request) -> Cuts | None:
 
 def hears_words(loaded: loading.Loaded, request: uses.Request) -> bool:
     """Whether the model can tell when each word was said."""
-    return request.use == "transcribe" and loaded.model.ctc and "ctc" in loaded.heads
+    return request.use == "transcribe" and loaded.hears
 
 
 def rows_needed(found: Sequence[entries.Entry], request: uses.Request) -> int:
@@ -89,6 +89,7 @@ def plainly(trained_on: config.Manifest | None) -> Callable[[str], str]:
     if trained_on is None or not trained_on.plain:
         return lambda text: text
     with runtime.without_loading_notes():
+        runtime.hide_accelerators_from_tensorflow()
         from speechlm_jax.data import manifest_objectives
 
     return manifest_objectives.plain

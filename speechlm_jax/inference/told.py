@@ -38,14 +38,16 @@ def is_last(line: Line) -> bool:
 def answers(lines: Iterable[Line]) -> Iterator[Line]:
     """An answer of each entry, of lines in order."""
     heard: list[transcripts.Heard] = []
+    cut = False
     for line in lines:
         if "heard" in line:
             heard.append(_heard(line["heard"]))
+        cut = cut or line.get("cut", False)
         if not is_last(line):
             continue
-        told = {name: value for name, value in line.items() if name not in ("heard", "last")}
-        yield {**told, **_transcript(heard)} if heard else told
-        heard = []
+        told = {name: value for name, value in line.items() if name not in ("heard", "last", "cut")}
+        yield told | (_transcript(heard) if heard else {}) | ({"cut": True} if cut else {})
+        heard, cut = [], False
 
 
 def _heard(told: Iterable[Any]) -> transcripts.Heard:
@@ -125,7 +127,8 @@ def _tell(answer: Line, form: str, folder: str | None) -> None:
         print(show(answer, form), end="", flush=True)
         return
     told = show(answer, form)
-    if "error" not in answer:
+    # Of a recording that is damaged there is what was heard until there.
+    if "error" not in answer or answer.get("text"):
         file = file_in(folder, answer["id"], captions.ENDINGS[form])
         file.parent.mkdir(parents=True, exist_ok=True)
         whole_files.write_text(file, told)
@@ -133,7 +136,7 @@ def _tell(answer: Line, form: str, folder: str | None) -> None:
 
 def show(answer: Mapping[str, Any], form: str) -> str:
     """An answer in a format; what could not be answered is told to the terminal where the format has no place for it,
-    and leaves an empty line in a text."""
+    and leaves an empty line in a text, or what was heard before a recording's damage."""
     if form == "jsonl":
         return json.dumps(answer, ensure_ascii=False) + "\n"
     if "error" in answer:

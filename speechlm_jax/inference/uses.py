@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from speechlm_jax import settings, vocabulary
 from speechlm_jax.inference import asking, captions, config
@@ -77,6 +77,7 @@ USES = {
 }
 
 
+_SAID = ("text", "language", "to", "about", "question", "speaker", "out_dir", "format", "times", "piece_seconds")
 TEMPERATURE = 0.7
 """Of speech that is sampled, where nothing else is asked for."""
 
@@ -132,11 +133,27 @@ class Request:
                 f"{use.doing}: --search=ctc asks the CTC head alone; Search and --language_model are of the decoder. "
                 "Leave --search out, and set Search.ctc to ask both."
             )
+        if self.decoding.ctc and self.use != "transcribe":
+            raise ValueError(
+                f"{use.doing}: Search.ctc = {self.decoding.ctc:g} means nothing to --use={self.use}, for the CTC head "
+                "tells what is said. Leave it out."
+            )
+        if self.decoding.best > 1 and (self.tells_times or self.format != "jsonl"):
+            raise ValueError(
+                f"{use.doing}: Search.best = {self.decoding.best} tells several texts of a recording, for which JSON "
+                "lines without times alone have room. Leave out Search.best, or --times and --format."
+            )
         if (self.decoding.language_model > 0) != (self.language_model is not None):
             raise ValueError(
                 f"{use.doing}: wanted --language_model=RUN and Search.language_model above 0, which says how much it "
                 f"counts, or neither; found {self.language_model} and {self.decoding.language_model}."
             )
+
+    @property
+    def program(self) -> tuple[Any, ...]:
+        """What a model is compiled for: all but what is said of the things that it is asked about, and of how they are
+        told."""
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _SAID)
 
     @property
     def tells_times(self) -> bool:

@@ -250,12 +250,20 @@ def test_a_file_for_a_split_stands_beside_a_field_for_the_others(folder):
 @pytest.mark.parametrize(
     ("name", "choices", "told"),
     [
-        ("translation", {"target_language": "fr"}, r"'translation' wants a field 'target' of text.*Manifest\.target\."),
-        ("translation", {"target": "translation/fr"}, r"'target_lang' of text.*Manifest\.target_language = 'en'"),
-        ("classification", {}, r"'classification' wants a field 'label' of text.*Set Manifest\.label\."),
-        ("question_answering", {}, r"a field 'passage' of text, found text in \['id', 'text'.*Set Manifest\.passage\."),
-        ("text_to_speech", {"speaker": "voice"}, r"a field 'voice' of text.*Set Manifest\.speaker\."),
-        ("recognition", {"text": "digit"}, r"'recognition' wants a field 'digit' of text.*Set Manifest\.text\."),
+        (
+            "translation",
+            {"target_language": "fr"},
+            r"'translation' wants text in the field 'target'.*Manifest\.target=",
+        ),
+        ("translation", {"target": "translation/fr"}, r"'target_lang',.*Manifest\.target_language=en"),
+        ("classification", {}, r"'classification' wants text in the field 'label'.*Manifest\.label="),
+        ("question_answering", {}, r"text in the field 'passage', found text in \['id', 'text'.*Manifest\.passage="),
+        ("text_to_speech", {"speaker": "voice"}, r"text in the field 'voice'.*Manifest\.speaker="),
+        (
+            "recognition",
+            {"text": "digit"},
+            r"'recognition' wants text in the field 'digit'.*--gin\.Manifest\.text=FIELD",
+        ),
         ("recognition", {"text": "digit"}, r"found 'digit' is int, and text is in"),
         ("dictation", {}, r"no objective 'dictation', wanted one of recognition, .*Set Manifest\.objectives\."),
     ],
@@ -273,7 +281,9 @@ def test_an_objective_of_speech_wants_recordings(folder):
 
 def test_the_file_that_lacks_a_field_is_named(folder):
     other = write(folder / "other.jsonl", [{"text": "the house"}])
-    with pytest.raises(ValueError, match=r"other\.jsonl: the objective 'classification' wants a field 'mood'"):
+    with pytest.raises(
+        ValueError, match=r"other\.jsonl: the objective 'classification' wants text in the field 'mood'"
+    ):
         register(str(folder / "manifest.jsonl"), "classification", label="mood", validation_path=other)
 
 

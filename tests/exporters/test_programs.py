@@ -5,8 +5,10 @@ import contextlib
 import dataclasses
 import json
 import os
+import runpy
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -95,6 +97,23 @@ def test_a_script_says_what_it_is_to_be_given(folder):
     ):
         done = subprocess.run([*command, *words], env=os.environ, capture_output=True, text=True, check=False)
         assert done.returncode == 1 and wrong in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_recording_is_read_whatever_its_samples_are(folder, monkeypatch):
+    # What runs the program is not wanted for that.
+    monkeypatch.setitem(sys.modules, "program", types.ModuleType("program"))
+    transcriber = runpy.run_path(str(folder / "stablehlo" / beside.SCRIPT))["Transcriber"]()
+    samples, rate = soundfile.read(folder / "0.wav", dtype="int16")
+    assert np.array_equal(transcriber.wave(folder / "0.wav"), samples)
+    for name, subtype in (("float.wav", "FLOAT"), ("double.wav", "DOUBLE"), ("wide.wav", "PCM_24")):
+        soundfile.write(folder / name, samples / 2**15, rate, subtype=subtype)
+        assert np.array_equal(transcriber.wave(folder / name), samples), name
+    soundfile.write(folder / "tiny.wav", samples[:200], rate)
+    with pytest.raises(ValueError, match="wanted 201 to .* samples, found 200"):
+        transcriber.wave(folder / "tiny.wav")
+    soundfile.write(folder / "nan.wav", np.full(9_000, np.nan), rate, subtype="FLOAT")
+    with pytest.raises(ValueError, match="finite"):
+        transcriber.wave(folder / "nan.wav")
 
 
 def test_whoever_may_read_what_lies_beside_the_weights_may_read_them(folder):

@@ -27,7 +27,7 @@ from safetensors import numpy as safetensors
 
 from speechlm_jax import cli, vocabularies, vocabulary, whisper_vocabulary
 from speechlm_jax.data import packing
-from speechlm_jax.exporters import whisper
+from speechlm_jax.exporters import stablehlo, whisper
 from speechlm_jax.inference import asking, loading
 from speechlm_jax.models import log_mel
 
@@ -153,6 +153,12 @@ def test_a_prompt_that_whisper_does_not_know_is_refused(run):
     assert single.arranged(single.token("<task:transcribe>"), [english]) == [single.token("<|notimestamps|>")]
     with pytest.raises(ValueError, match="of one language"):
         single.arranged(task, [spanish, english])
+
+
+def test_a_whisper_has_no_program_of_ours(loaded, tmp_path):
+    with pytest.raises(ValueError, match=r"it is a Whisper.*--exporter=whisper"):
+        stablehlo.write(loaded, tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

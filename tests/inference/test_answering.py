@@ -216,7 +216,7 @@ def test_a_model_without_speech_out_cannot_speak(folder):
     loaded = loading.load(str(folder / "run"), rows=1)
     silent = loaded._replace(model=dataclasses.replace(loaded.model, speech_out=None))
     with pytest.raises(ValueError, match=r"the model writes no speech.*Model\.speech_out"):
-        answering._of_use(silent, uses.Request("speak", ("x",), out_dir="x"), None)
+        answering.answers_of(silent, uses.Request("speak", ("x",), out_dir="x"))
 
 
 @pytest.mark.slow

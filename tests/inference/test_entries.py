@@ -44,11 +44,10 @@ def ids(*inputs):
 
 
 def test_every_recording_has_an_id_of_its_own(folder):
-    assert ids(folder / "b", folder / "a/one.wav") == [f"{folder}/b/one.wav", "two.wav", f"{folder}/a/one.wav"]
+    assert ids(folder / "b", folder / "a/one.wav") == ["b/one.wav", "two.wav", "a/one.wav"]
     assert ids(folder) == ["a/one.wav", "b/one.wav", "b/two.wav"]
     again = ids(folder / "a", folder / "a", folder / "b/two.wav", folder / "m.jsonl")
-    one, two = f"{folder}/a/one.wav", f"{folder}/m.jsonl: two.wav"
-    assert again == [one, f"{one} (2)", f"{folder}/b/two.wav", "first", two]
+    assert again == ["a/one.wav", "a/one.wav (2)", "b/two.wav", "first", "m.jsonl: two.wav"]
 
 
 def test_ids_are_text_and_no_two_are_alike_whatever_files_are_called(tmp_path):
@@ -59,6 +58,20 @@ def test_ids_are_text_and_no_two_are_alike_whatever_files_are_called(tmp_path):
     _write(manifest, [{"id": f"{tmp_path}/b.wav (2)", "audio": "b.wav"}])
     both = ids(tmp_path / "b.wav", manifest, tmp_path / "b.wav")
     assert len(set(both)) == 3 and f"{tmp_path}/b.wav (2)" in both
+
+
+def test_a_line_of_a_manifest_names_a_recording_of_any_length(folder, tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(0, 0.1, 61 * 16_000), 16_000)
+    _write(tmp_path / "m.jsonl", [{"id": "a", "audio": "long.wav"}, {"id": "b", "text": "x"}])
+    long, none = find(tmp_path / "m.jsonl", use="translate", to="de")
+    assert sum(map(len, long.blocks())) == 61 * 16_000 and not long.is_short()
+    assert long.files() == [str(tmp_path / "m.jsonl"), str(tmp_path / "long.wav")]
+    assert none.blocks() is None and none.is_short() and none.files() == [str(tmp_path / "m.jsonl")]
+
+
+def test_samples_and_texts_are_asked_about_one_after_the_other():
+    with pytest.raises(ValueError, match="wanted samples or a text, found both"):
+        entries.heard([np.ones(9_000, np.int16)], uses.Request("translate", ("x",), to="de"))
 
 
 def test_texts_of_the_command_line_are_entries_in_their_order():

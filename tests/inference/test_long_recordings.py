@@ -99,7 +99,8 @@ def test_subtitles_and_text(folder, capsys, tmp_path):
     said = capsys.readouterr()
     assert said.out.count("\n") == 3 and "cut.flac: " in said.err
     assert infer(folder, "--format=vtt", *both, f"--out_dir={tmp_path}/each") == 0
-    assert [path.name for path in (tmp_path / "each").iterdir()] == ["long.flac.vtt"]
+    assert sorted(path.name for path in (tmp_path / "each").iterdir()) == ["cut.flac.vtt", "long.flac.vtt"]
+    assert (tmp_path / "each" / "cut.flac.vtt").read_text().count("-->") > 1, "what was heard before the damage"
     assert (tmp_path / "each" / "long.flac.vtt").read_text() == (tmp_path / "long.vtt").read_text()
 
 
@@ -151,6 +152,8 @@ def test_python_gives_what_the_command_line_writes(folder, capsys):
     (line,) = model.transcribe(samples, language="en", search=config.Search(beam=2), times=True)
     assert line["coverage"]["pieces"] == 1
     assert len(model.translate(to="de", text=["you", "and me"], language="en")) == 2
+    programs = len(model._answers)
+    assert len(model.translate(to="zh", text="another", language="en")) == 1 and len(model._answers) == programs
     assert model.classify(samples, about="mood", labels=["happy", "sad"])[0]["text"] in ("happy", "sad")
     assert "text" in model.answer("who?", samples)[0] and "score" in model.match(samples, "you")[0]
     assert "error" in model.transcribe(samples[:100], language="en")[0]

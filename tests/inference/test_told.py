@@ -76,6 +76,11 @@ def test_pieces_are_told_as_one_and_gone_on_with(tmp_path, capsys):
     assert path.read_text() == wanted
 
 
+def test_a_piece_that_was_cut_off_is_not_forgotten(capsys):
+    lines = [piece("a", 0, "one"), piece("a", 1, "two") | {"cut": True}, piece("a", 2, "three", last=True), one("b")]
+    assert [answer.get("cut", False) for answer in told.answers(lines)] == [True, False]
+
+
 def test_an_error_within_a_recording_keeps_what_was_heard(capsys):
     with told.opened(None, None, "jsonl", None) as out:
         out.add(0, piece("a", 0, "one"))

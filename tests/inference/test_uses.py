@@ -29,6 +29,9 @@ from speechlm_jax.inference import config, uses
         ({"language_model": "x"}, r"or neither; found x and 0\.0"),
         ({"use": "match", "decoding": config.Search(beam=2)}, "--gin.Search means nothing to --use=match"),
         ({"use": "translate", "to": "de", "label": ("x",)}, "--label means nothing to --use=translate"),
+        ({"use": "answer", "question": "x", "decoding": config.Search(ctc=0.3)}, r"Search\.ctc = 0\.3 means nothing"),
+        ({"decoding": config.Search(best=3), "times": True}, r"Search\.best = 3 tells several texts"),
+        ({"decoding": config.Search(best=3), "format": "text"}, "Leave out Search.best, or --times and --format"),
         ({"search": "beam"}, "--search=decoder or --search=ctc, found 'beam'"),
     ],
 )
@@ -42,6 +45,14 @@ def test_every_choice_means_something_to_some_use():
     assert choices == {"use"} | {name for use in uses.USES.values() for name in use.takes}
     for use in uses.USES.values():
         assert {*use.needs, *filter(None, [use.beside])} <= set(use.takes)
+
+
+def test_what_is_asked_about_asks_for_no_other_program():
+    one = uses.Request("translate", text=("x",), to="de", language="en")
+    assert one.program == uses.Request("translate", text=("y", "z"), to="zh").program
+    assert one.program != uses.Request("translate", to="de", decoding=config.Search(beam=2)).program
+    labelled = uses.Request("classify", about="x", label=("a", "b"))
+    assert labelled.program != uses.Request("classify", about="x", label=("a", "c")).program
 
 
 def test_uses_are_tasks_of_the_vocabulary():

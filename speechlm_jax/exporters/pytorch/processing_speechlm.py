@@ -15,6 +15,10 @@ from huggingface_hub import hf_hub_download
 
 VOCABULARY = "vocabulary.model"
 RATE = 16_000
+_OF_A_LANGUAGE = ("transcribe", "translate", "speak")
+"""Tasks whose prompts say it."""
+_MOST_CHANNELS = 8
+"""So few samples are the channels of one moment."""
 
 
 class SpeechLMProcessor(transformers.ProcessorMixin):
@@ -57,19 +61,26 @@ class SpeechLMProcessor(transformers.ProcessorMixin):
     ) -> transformers.BatchFeature:
         """Rows of `input_values` (waveforms in [-1, 1]) or `input_ids` (texts), with masks, and the prompt of the task.
 
-        language: of what is given. to: to translate into. Raises ValueError for another rate than 16 kHz, and for a
-        task or a language that the vocabulary lacks.
+        language: of what is given; it may be left out where the vocabulary has one alone. to: to translate into. Raises
+        ValueError for another rate than 16 kHz, for more than a channel, and for a task or a language that the
+        vocabulary lacks, or a task that lacks its language.
         """
         if sampling_rate != RATE:
             raise ValueError(f"wanted recordings at {RATE} Hz, found {sampling_rate}. Resample them first.")
         told: dict[str, Any] = {}
         if audio is not None:
             waves = [audio] if isinstance(audio, np.ndarray) and audio.ndim == 1 else list(audio)
+            if any(np.ndim(wave) != 1 for wave in waves) or max(map(len, waves)) <= _MOST_CHANNELS:
+                raise ValueError(
+                    "wanted recordings of one channel, arrays of rank 1, found others. Average channels first."
+                )
             told["input_values"], told["attention_mask"] = _padded([_floats(wave) for wave in waves], np.float32)
         if text is not None:
             lines = [text] if isinstance(text, str) else list(text)
             told["input_ids"], told["text_mask"] = _padded([self._pieces.encode(line) for line in lines], np.int64)
         rows = len(next(iter(told.values())))
+        if language is None and task in _OF_A_LANGUAGE:
+            language = self._only_language(task)
         prompt = ["<s>", f"<task:{task}>", *(f"<lang:{code}>" for code in (language, to) if code)]
         told["decoder_input_ids"] = np.tile(np.array([self._token(piece) for piece in prompt]), (rows, 1))
         return transformers.BatchFeature(told, tensor_type=return_tensors)
@@ -87,6 +98,13 @@ class SpeechLMProcessor(transformers.ProcessorMixin):
     def batch_decode(self, rows: Iterable[Iterable[int]], **_: Any) -> list[str]:
         """The text of each row."""
         return [self.decode(row) for row in rows]
+
+    def _only_language(self, task: str) -> str:
+        pieces = map(self._pieces.id_to_piece, range(self._pieces.get_piece_size()))
+        there = [piece[len("<lang:") : -1] for piece in pieces if piece.startswith("<lang:")]
+        if len(there) != 1:
+            raise ValueError(f"wanted the language for {task}, language=..., one of {', '.join(there)}; found none")
+        return there[0]
 
     def _token(self, piece: str) -> int:
         token = self._pieces.piece_to_id(piece)

@@ -30,19 +30,21 @@ class Transcriber:
     def wave(self, file: Any) -> np.ndarray:
         """The samples of a recording, int16 [N], from its path or an open file. Raises ValueError where the program is
         not made for it."""
-        rate, most = self._told["sampling_rate"], self._told["samples"]
+        rate, least, most = (self._told[name] for name in ("sampling_rate", "least_samples", "samples"))
         try:
             with soundfile.SoundFile(file) as sound:
                 found, channels = sound.samplerate, sound.channels
-                # No more is decoded than would be heard.
-                wave = sound.read(most + 1, dtype="int16")
+                # No more is decoded than would be heard; as floats, which files of floats are not scaled from.
+                wave = sound.read(most + 1, dtype="float32")
         except (soundfile.SoundFileError, TypeError) as error:  # TypeError: of a name that ends in .raw.
             raise ValueError(f"wanted a recording, found none: {error}") from None
         if found != rate or channels != 1:
             raise ValueError(f"wanted one channel at {rate} Hz, found {channels} at {found} Hz")
-        if len(wave) > most:
-            raise ValueError(f"wanted {most} samples at most, found more")
-        return wave
+        if not least <= len(wave) <= most:
+            raise ValueError(f"wanted {least} to {most} samples, found {'more' if len(wave) > most else len(wave)}")
+        if not np.isfinite(wave).all():
+            raise ValueError("wanted samples that are finite numbers, found others")
+        return np.clip(np.rint(wave * 32_768), -32_768, 32_767).astype(np.int16)
 
     def texts(self, waves: Sequence[np.ndarray], language: str) -> list[str]:
         """What is said in each of `waves`, all of a language. What is asked of another number of waves is compiled
