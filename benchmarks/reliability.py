@@ -19,7 +19,7 @@ LEAST = {
     "kill_points/tried": 20,
     "topologies/tried": 1,
     "corruptions/tried": 200,
-    "not_finite/injections": 6,
+    "not_finite/injections": 3,
     "hangs/tried": 2,
     "fuzz/inputs": 10_000,
 }

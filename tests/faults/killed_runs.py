@@ -24,9 +24,9 @@ Phase = Literal["compile", "step", "save", "evaluation", "data"]
 PHASES: tuple[Phase, ...] = ("compile", "data", "step", "evaluation", "save")
 """In the order in which a short run may be killed in each."""
 STEPS, EVERY = 20, 4
-SHORT_STEPS = 12
-SHORT = (f"--gin.Recipe.steps={SHORT_STEPS}",)
-"""Of runs that are killed at some point, of which there are many."""
+SHORT = ("--gin.Recipe.steps=14",)
+"""Of runs that are killed at some point, of which there are many: after two evaluations in which they may be, and two
+steps more than are saved by then, or one that is told to stop during that save would be done."""
 DEVICES = 4
 PATIENCE_SECONDS = 240.0
 """For whatever is waited for: a compilation on a loaded machine, and a peer that is missed."""

@@ -10,7 +10,7 @@ import tiny_model
 from speechlm_jax import checkpoints
 
 pytestmark = pytest.mark.faults
-TIMES = 50
+TIMES = 42
 """Each way, on files in turn."""
 META = {"vocabulary": "abc123", "recipe": "Recipe.steps = 10", "model": {"width": 16}}
 
