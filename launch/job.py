@@ -30,7 +30,7 @@ _SECRET = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY|
 
 ENVIRONMENT = (
     "(command -v uv || curl -LsSf https://astral.sh/uv/install.sh | env UV_INSTALL_DIR=$HOME/.local/bin sh)",
-    "PATH=$HOME/.local/bin:$PATH uv venv --seed --python 3.12 .venv",
+    "PATH=$HOME/.local/bin:$PATH uv venv --allow-existing --seed --python 3.12 .venv",
 )
 """Commands that make a virtual environment in .venv: the Python of cloud images may be older than is wanted here."""
 
@@ -193,6 +193,11 @@ class Job:
                     f"{where.partition('=')[0]} looks like a secret, which would stand in command lines and manifests. "
                     f"Name a variable in secrets = [...]: its value is then taken from where the target keeps such."
                 )
+        others = [own for own in self.bindings if re.match(r"Layout\.slices\s*=", own)]
+        if self.slices > 1 and any(own.partition("=")[2].strip() != str(self.slices) for own in others):
+            raise mistakes.Mistake(
+                f"wanted one number of slices, found slices = {self.slices} and {', '.join(others)}."
+            )
         if "://" in self.run_dir:
             raise mistakes.Mistake(
                 f"run_dir = {self.run_dir!r}: a run's folder is a local or mounted one. Mount the bucket, and name its "
@@ -211,7 +216,7 @@ class Job:
         flags = [f"--gin_file={path}" for path in self.recipe]
         flags += [f"--gin.{binding}" for binding in self.bindings]
         # Of each slice a copy of the weights, as the plan has it.
-        flags += [f"--gin.Layout.slices={self.slices}"] * (self.slices > 1)
+        flags += [f"--gin.Layout.slices={self.slices}"] * bool(self.topology and self.slices > 1)
         return flags + ([f"--gin.Recipe.run_dir={self.run_dir}"] if self.run_dir else [])
 
     def tpu_slice(self, target: str) -> topologies.Slice:

@@ -27,7 +27,7 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     if _is_special(path):
         raise ValueError(f"writing {path}: it is a device or a pipe, which a file would replace. Name a file.")
     # A name may be as long as file systems take, and this one is longer.
-    kept = os.fsdecode(os.fsencode(path.name)[:_KEPT_BYTES])
+    kept = os.fsencode(path.name)[:_KEPT_BYTES].decode("utf-8", "ignore")
     part = path.with_name(f".{kept}.{uuid.uuid4().hex}.part")
     try:
         yield part

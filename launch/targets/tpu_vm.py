@@ -88,6 +88,7 @@ for life in $(seq 0 {job.retries}); do
         12[89]|1[3-9]?|2??) killed=$((killed + 1)); [ $killed -lt 3 ] || break; pause={_MISSED_SECONDS} ;;
         *) break ;;
     esac
+    [ $life -lt {job.retries} ] || break
     sleep $pause
 done
 echo "{_ENDED}$code" > ~/{job.name}.ended
@@ -131,7 +132,9 @@ def _brought(job: jobs.Job, folder: str) -> list[Step]:
     """What is done once the VMs are there."""
     files = [f"{folder}/{job.name}.tar.gz", f"{folder}/{job.name}.sh"]
     unpack = f"mkdir -p {job.name} && tar -xzf {job.name}.tar.gz -C {job.name} && cd {job.name}"
-    begin = f"rm -f {job.name}.ended; nohup setsid bash {job.name}.sh > {job.name}.log 2>&1 < /dev/null &"
+    # Where it runs already it is not begun again: the command may be given twice, as some workers did not answer.
+    alone = f"nohup setsid flock -n {job.name}.lock bash -c 'rm -f {job.name}.ended; bash {job.name}.sh'"
+    begin = f"{alone} >> {job.name}.log 2>&1 < /dev/null &"
     return [
         Step("send it, and the script, to every worker", _gcloud(job, "scp", *files, f"{job.name}:", *_EVERYWHERE)),
         Step("set every worker up", _ssh(job, " && ".join([unpack, *job.tpu_vm.setup]), *_EVERYWHERE)),

@@ -39,7 +39,6 @@ class Asker:
         self._answers = answers
         if request.to is not None:
             loaded.vocabulary.language(request.to)
-        _tell_untrained(loaded.data.manifest, request)
 
     def ask(self, found: Sequence[entries.Entry], out: told.Out, add: Callable[[int, Line], object]) -> None:
         """Hands `add` the line of each entry behind those of `out`, or of each of its pieces."""
@@ -81,9 +80,10 @@ def _does(
     checkpoint: str, request: uses.Request, decode_steps: int | None, found: Sequence[entries.Entry]
 ) -> list[Any]:
     """What is asked of which step, about which files."""
-    about = [(entry.id, dict(entry.said), [going_on.stamp(file) for file in entry.files()]) for entry in found]
+    about = [(entry.id, dict(entry.said), entry.files()) for entry in found]
+    stamps = {file: going_on.stamp(file) for file in sorted({file for entry in found for file in entry.files()})}
     models = [going_on.stamp_of_step(name) for name in (checkpoint, request.language_model) if name is not None]
-    return [models, dataclasses.asdict(request), decode_steps, about]
+    return [models, dataclasses.asdict(request), decode_steps, about, stamps]
 
 
 def _tell_untrained(trained_on: config.Manifest | None, request: uses.Request) -> None:
@@ -111,6 +111,7 @@ def _tell_untrained(trained_on: config.Manifest | None, request: uses.Request) -
 def answers_of(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None = None) -> Answers:
     """How the lines of a batch come about, for all requests of one `program`. Raises ValueError where the model has no
     such head."""
+    _tell_untrained(loaded.data.manifest, request)
     if request.use == "speak":
         return _spoken(loaded, request)
     if request.use == "match":

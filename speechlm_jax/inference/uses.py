@@ -78,6 +78,7 @@ USES = {
 
 
 _SAID = ("text", "language", "to", "about", "question", "speaker", "out_dir", "format", "times", "piece_seconds")
+"""Choices of a Request that no program is compiled for."""
 TEMPERATURE = 0.7
 """Of speech that is sampled, where nothing else is asked for."""
 

@@ -66,12 +66,12 @@ class Ledger:
         time says that it begins, and one that it is over."""
         before = self.phase
         self.enter(phase)
-        self._write(self._written, {})
+        self._tell()
         try:
             yield
         finally:
             self.enter(before)
-            self._write(self._written, {})
+            self._tell()
 
     def lap(self) -> None:
         """A step was begun. A line is written now and then, so that of a life that is killed little is missing."""
@@ -90,15 +90,19 @@ class Ledger:
         """Writes the time since the last line; where that cannot be written, it is told."""
         self.enter(self.phase)
         until = self._written + sum(self._spent.values())
-        self._write(until, {phase: round(seconds, 4) for phase, seconds in self._spent.items()})
+        self._write(until, self.stands, {phase: round(seconds, 4) for phase, seconds in self._spent.items()})
         self._written, self._spent = until, {}
 
-    def _write(self, until: float, seconds: Mapping[str, float]) -> None:
+    def _tell(self) -> None:
+        """Which phase there is, of no time and no step: both belong to the next line."""
+        self._write(self._written, None, {})
+
+    def _write(self, until: float, step: int | None, seconds: Mapping[str, float]) -> None:
         line = {
             "life": round(self._began, 3),
             "from": round(self._written, 3),
             "to": round(until, 3),
-            "step": self.stands,
+            "step": step,
             "phase": self.phase,
             "seconds": seconds,
         }

@@ -101,7 +101,7 @@ def of(folder: pathlib.Path, now: float) -> Standing:
 
 
 def _over_lives(counts: Sequence[int]) -> int:
-    """What was counted in all, by counts that begin anew with every life."""
+    """What was counted at least, by counts that begin anew with every life."""
     ends = [one for one, then in itertools.pairwise(counts) if then < one]
     return sum(ends) + sum(counts[-1:])
 
@@ -142,6 +142,7 @@ def _state(folder: pathlib.Path, step: int, recipe: Mapping[str, str], silent: f
         return "is done"
     if is_over:
         return "stopped"
-    if silent > (QUIET_SECONDS if phase in _OF_STEPS else config.Watchdog.other_seconds):
+    longest = float(recipe.get("Watchdog.other_seconds", config.Watchdog.other_seconds))
+    if silent > (QUIET_SECONDS if phase in _OF_STEPS else longest):
         return "is silent"
     return "goes on" if step else "begins"

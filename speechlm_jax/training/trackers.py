@@ -33,8 +33,8 @@ class Tracker(Protocol):
 
 
 def open_all(names: Sequence[str], folder: pathlib.Path, settings: Mapping[str, Any], done: int = 0) -> list[Tracker]:
-    """Those of KINDS that are named, for a run in `folder` with these settings, as `settings_of` gives them, that has
-    done so many steps. One that
+    """Those of KINDS that are named, for a run in `folder` that has done so many steps, with its settings as
+    `settings_of` gives them. One that
     cannot be opened is told and left out: it is not what a run is for. Raises ValueError where its package is
     missing."""
     found: list[Tracker] = []
@@ -69,7 +69,7 @@ class TensorBoard:
         import tensorboardX
         from tensorboardX import summary
 
-        self._writer = tensorboardX.SummaryWriter(str(folder / TENSORBOARD), purge_step=done + 1 if done else None)
+        self._writer = tensorboardX.SummaryWriter(str(folder / TENSORBOARD), purge_step=done + 1)
         self._told: dict[str, str] = {}
         assert self._writer.file_writer is not None
         for told in summary.hparams(dict(settings), {"train/loss": 0.0}):

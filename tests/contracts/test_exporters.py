@@ -16,6 +16,7 @@ def test_every_file_of_the_folder_is_a_format():
 def test_a_format_writes_reads_back_and_says_what_it_leaves_out(name):
     member = export.find(name)
     assert all(callable(getattr(member, part)) for part in ("write", "check", "left_out"))
+    assert isinstance(member.LIBRARY, str)
     assert hasattr(member, "bring") == hasattr(member, "check_against")
 
 

@@ -186,5 +186,10 @@ def test_greedy_text_is_the_same_alone_and_beside_others(tmp_path, capsys, monke
     with torch.inference_mode():
         together = model.generate(**processor(waves, language="en"), max_new_tokens=12)
         alone = model.generate(**processor(waves[0], language="en"), max_new_tokens=12)
+    # A vocabulary of several languages, and tokens for others.
+    with pytest.raises(ValueError, match="wanted the language for transcribe, .* one of de, en, zh; found none"):
+        processor(waves[0])
+    with pytest.raises(ValueError, match="one channel"):
+        processor(np.stack([waves[0]] * 2, axis=1), language="en")
     assert processor.batch_decode(together) == wanted and processor.batch_decode(alone) == wanted[:1]
     assert all(len(text) > 6 for text in wanted) and wanted[0] != wanted[1]

@@ -1,8 +1,11 @@
 """What the fault suite has tried and found, in a file: $SPEECHLM_FAULTS/summary.json; and what its tests share."""
 
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
+import re
 import time
 
 import pytest
@@ -79,13 +82,37 @@ def no_process_is_left():
     killed_runs.STARTED.clear()
 
 
-@pytest.fixture(scope="module")
+@contextlib.contextmanager
+def made_once(path):
+    """Whether what belongs into a folder is still to be made: one worker makes it, and the others wait for that."""
+    path.mkdir(exist_ok=True)
+    with open(path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not (path / ".made").exists()
+        (path / ".made").touch()
+
+
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """With recordings, their manifest, a recipe and its vocabulary; what is compiled is that of all tests."""
-    made, own = tmp_path_factory.mktemp("faults"), tmp_path_factory.getbasetemp()
-    compiled = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "compiled"
-    compiled.mkdir(exist_ok=True)
-    (made / "compiled").symlink_to(compiled)
-    small_run.write(made)
-    assert cli.main(["data", f"--gin_file={made}/recipe.gin", "--train_vocabulary=460"]) == 0
-    return made
+    """With recordings, their manifest, a recipe and its vocabulary, and with all runs: one for all workers."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "faults"
+    with made_once(shared) as missing:
+        if missing:
+            small_run.write(shared)
+            assert cli.main(["data", f"--gin_file={shared}/recipe.gin", "--train_vocabulary=460"]) == 0
+    return shared
+
+
+@pytest.fixture(scope="session")
+def whole(folder):
+    """The function (processes, *bindings) -> the folder of the run that nothing happened to, done once for all."""
+
+    def of(processes, *bindings):
+        name = f"whole-{processes}-" + "-".join(re.sub(r"\W+", "_", binding) for binding in bindings)
+        with made_once(folder / name) as missing:
+            if missing:
+                killed_runs.Run(folder, name, processes, *bindings).end()
+        return folder / name
+
+    return of

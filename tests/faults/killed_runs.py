@@ -219,19 +219,19 @@ class Run:
         self.wait_until(still)
 
 
-def scores(run: Run) -> list[dict]:
+def scores(run: pathlib.Path) -> list[dict]:
     """What a run's evaluations found, in their order; one that was cut off is done again."""
-    lines = map(json.loads, (run.path / "metrics.jsonl").read_text().splitlines())
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [line for line in lines if line["kind"] == "evaluation"]
 
 
-def chain(run: Run) -> str:
+def chain(run: pathlib.Path) -> str:
     """Of the batches that a run has read."""
-    return checkpoint_meta.read(checkpoint_steps.find(run.path))["batches"]
+    return checkpoint_meta.read(checkpoint_steps.find(run))["batches"]
 
 
-def differences(wanted: Run, found: Run) -> list[str]:
+def differences(wanted: pathlib.Path, found: pathlib.Path) -> list[str]:
     """In what two runs ended differently, but for where they stand: arrays, their numbers, the chain of batches."""
-    told = checkpoint_report.diff(str(wanted.path), str(found.path), values=True)
+    told = checkpoint_report.diff(str(wanted), str(found), values=True)
     changed = [*told["arrays"], *told["values"]["changed"]]
     return changed + [key for key in ("schema", "vocabulary", "mesh", "losses", "batches") if key in told]

@@ -14,14 +14,6 @@ FEW = ("--gin.Recipe.steps=12", "--gin.Evaluation.every=100", "--gin.Checkpoints
 
 
 @pytest.fixture(scope="module")
-def whole(folder):
-    """The run that nothing happened to."""
-    run = killed_runs.Run(folder, "whole", 1, *FEW)
-    run.end()
-    return run
-
-
-@pytest.fixture(scope="module")
 def mounts():
     """The beginning of a command whose mounts end with it."""
     command = ["unshare", "-rm"]
@@ -58,7 +50,7 @@ def bytes_of(path):
 def test_a_disk_that_is_full_ends_a_run_after_a_few_saves_and_room_lets_it_go_on(
     folder, whole, mounts, faults, monkeypatch
 ):
-    monkeypatch.setenv("SIZE", str(6 * bytes_of(checkpoint_steps.find(whole.path))))
+    monkeypatch.setenv("SIZE", str(6 * bytes_of(checkpoint_steps.find(whole(1, *FEW)))))
     run = killed_runs.Run(folder, "full", 1, *FEW, inside=[*mounts, SMALL, "sh"])
     code, said, _ = ended(run)
     assert code == 2 and "No space left on device" in said and "Make room there" in said, said
@@ -69,7 +61,7 @@ def test_a_disk_that_is_full_ends_a_run_after_a_few_saves_and_room_lets_it_go_on
         assert not checkpoint_steps.faults(step)
     again = killed_runs.Run(folder, "full", 1, *FEW)
     again.end()
-    found = killed_runs.differences(whole, again)
+    found = killed_runs.differences(whole(1, *FEW), again.path)
     faults.count("disks", tried=1, identical=int(not found))
     assert again.went_on_from() == stood and not found
 
@@ -85,6 +77,6 @@ def test_a_folder_that_nobody_may_write_to_is_told_before_anything_is_made(folde
 def test_a_slow_disk_delays_saves_and_loses_nothing(folder, whole, faults):
     run = killed_runs.Run(folder, "slow", 1, *FEW, "--gin.Data.task_modules=('faults.gated_tasks','faults.slow_disk')")
     run.end()
-    found = killed_runs.differences(whole, run)
+    found = killed_runs.differences(whole(1, *FEW), run.path)
     faults.count("disks", tried=1, identical=int(not found))
     assert not found

@@ -23,30 +23,15 @@ def all_there_are(notice):
 
 
 LIVES = {
-    "each-of-2-killed": (2, [Point("step", KILL, "last"), Point("save", KILL, "all")]),
     "one-of-2-told": (2, one_of_several(TERM)),
     "one-of-2-killed": (2, one_of_several(KILL)),
     "alone-and-told": (1, all_there_are(TERM)),
     "alone-and-killed": (1, all_there_are(KILL)),
 }
-"""Of a run: its processes, and how all its lives but the last end, one after the other. All of two and of four are told
-to stop, and one of four is killed, where a run goes on over other numbers of processes."""
-CORE = "each-of-2-killed"
+"""Of a run: its processes, and how all its lives but the last end, one after the other. All of two are told to stop,
+and one of four is killed, where a run goes on over other numbers of processes."""
+CORE = "alone-and-killed"
 """What `make test` tries; `make test-faults` tries all."""
-
-
-@pytest.fixture(scope="module")
-def whole(folder):
-    """The runs that nothing happened to, by their number of processes."""
-    runs = {}
-
-    def of(processes):
-        if processes not in runs:
-            runs[processes] = killed_runs.Run(folder, f"whole{processes}", processes, *killed_runs.SHORT)
-            runs[processes].end()
-        return runs[processes]
-
-    return of
 
 
 @pytest.mark.parametrize(
@@ -75,8 +60,8 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(folder, whole, lives, f
     last = begin()
     last.end()
     assert last.went_on_from() == stood
-    wanted = whole(processes)
-    found = killed_runs.differences(wanted, last)
-    assert killed_runs.scores(last) == killed_runs.scores(wanted)
+    wanted = whole(processes, *killed_runs.SHORT)
+    found = killed_runs.differences(wanted, last.path)
+    assert killed_runs.scores(last.path) == killed_runs.scores(wanted)
     faults.count("kill_points", tried=len(points), identical=0 if found else len(points))
     assert not found

@@ -28,10 +28,10 @@ def not_finite(run):
     return found, looked
 
 
-@pytest.mark.parametrize(("kind", "count", "processes"), [("loss", 4, 1), ("gradient", 4, 2), ("parameter", 1, 1)])
+@pytest.mark.parametrize(("kind", "count", "processes"), [("loss", 4, 1), ("gradient", 4, 2), ("parameter", 1, 2)])
 def test_a_run_goes_back_and_ends(folder, faults, kind, count, processes, monkeypatch):
     monkeypatch.setenv("FAULTS_INJECT", f"{kind}:10:{count}")
-    run = killed_runs.Run(folder, f"{kind}-{processes}", processes, *BINDINGS, compiled=f"compiled-{kind}")
+    run = killed_runs.Run(folder, f"{kind}-{processes}", processes, *BINDINGS)
     faults.count("not_finite", injections=1)
     run.end()
     said = run.said()
@@ -51,7 +51,7 @@ def whole_and_killed(folder, monkeypatch, injected, name, happened):
     go on by `start`."""
 
     def start(number):
-        return killed_runs.Run(folder, f"{name}{number}", 1, *BINDINGS, compiled="compiled-loss")
+        return killed_runs.Run(folder, f"{name}{number}", 1, *BINDINGS)
 
     monkeypatch.setenv("FAULTS_INJECT", injected)
     whole = start("whole")
@@ -71,7 +71,7 @@ def test_a_run_that_went_back_and_was_killed_ends_as_one_that_was_not(folder, mo
     )
     again = start()
     again.end()
-    assert again.went_on_from() >= 16 and not killed_runs.differences(whole, again)
+    assert again.went_on_from() >= 16 and not killed_runs.differences(whole.path, again.path)
     stands = checkpoint_meta.read_json(checkpoint_steps.find(again.path) / "stream")
     assert (stands["passed"], stands["retreats"]) == (4, 1)
 
@@ -83,12 +83,12 @@ def test_a_run_that_is_killed_before_it_saves_again_does_not_go_back_on_having_g
     assert killed.published() == 8
     again = start()
     again.end()
-    assert again.went_on_from() == 8 and not killed_runs.differences(whole, again)
+    assert again.went_on_from() == 8 and not killed_runs.differences(whole.path, again.path)
 
 
 def test_a_run_that_goes_wrong_for_good_ends_within_its_budget(folder, monkeypatch):
     monkeypatch.setenv("FAULTS_INJECT", "parameter:10:1000")
-    run = killed_runs.Run(folder, "for-good", 1, *BINDINGS, compiled="compiled-parameter")
+    run = killed_runs.Run(folder, "for-good", 1, *BINDINGS)
     assert run.processes[0].wait(killed_runs.PATIENCE_SECONDS) == 2
     assert "the run has gone back 2 times before. Lower Schedule.peak" in run.said()
     assert not_finite(run)[0] == []

@@ -2,6 +2,7 @@
 And data that are not what they were when the run was stopped."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -16,60 +17,52 @@ BOUND_SECONDS = 60.0
 STEPS_BEFORE = 6
 
 
-@pytest.fixture(scope="module")
-def whole(folder):
-    """The run that nothing happened to, of two processes."""
-    run = killed_runs.Run(folder, "whole", 2, *killed_runs.SHORT)
-    run.end()
-    return run
-
-
 def after_some_steps(folder, name, processes, *bindings):
-    """A run that has done a few."""
+    """A run that has done a few, and saved."""
     run = killed_runs.Run(folder, name, processes, *killed_runs.SHORT, *bindings)
-    run.wait_until(lambda: run.done() >= STEPS_BEFORE)
+    run.wait_until(lambda: run.done() >= STEPS_BEFORE and run.published() >= killed_runs.EVERY)
     return run
 
 
-def goes_on_like(whole, again, faults, seconds):
-    """Sees a run to its end that was ended so many seconds after its fault, and that it ends as the whole one."""
+def goes_on(whole, folder, name, faults):
+    """Sees a run to its end that was ended, and that it ends as the one that was not."""
+    again = killed_runs.Run(folder, name, 2, *killed_runs.SHORT)
     again.end()
-    found = killed_runs.differences(whole, again)
-    faults.count("hangs", identical=int(not found))
+    found = killed_runs.differences(whole(2, *killed_runs.SHORT), again.path)
+    faults.count("hangs", tried=1, identical=int(not found))
+    assert again.went_on_from() >= killed_runs.EVERY and not found
+
+
+def ended(run, began, faults):
+    """Sees that a run was ended in bounded time after its fault, and that what it had saved is whole."""
+    seconds = time.monotonic() - began
+    faults.count("hangs", told=1)
     faults.most("hang_seconds", round(seconds, 1))
-    assert not found
+    assert seconds < BOUND_SECONDS and run.published() >= killed_runs.EVERY, run.said()
 
 
 def test_a_reader_that_blocks_ends_every_process_with_its_stacks(folder, whole, faults):
-    faults.count("hangs", tried=1)
     # An evaluation reads through the same gate, and may take longer.
     run = after_some_steps(folder, "blocked", 2, *QUICK, "--gin.Evaluation.every=100")
     run.gate.touch()
     began = time.monotonic()
     codes = [process.wait(killed_runs.PATIENCE_SECONDS) for process in run.processes]
-    seconds = time.monotonic() - began
-    assert codes == [endings.STALLED] * 2, run.said()
-    assert seconds < BOUND_SECONDS and "stands still at data_wait" in run.said()
+    ended(run, began, faults)
+    assert codes == [endings.STALLED] * 2 and "stands still at data_wait" in run.said(), run.said()
     # The thread that makes batches ahead waits for the readers.
     assert all("prefetch" in (run.path / f"stacks-{number}.txt").read_text() for number in range(2))
     run.gate.unlink()
-    again = killed_runs.Run(folder, "blocked", 2, *killed_runs.SHORT)
-    goes_on_like(whole, again, faults, seconds)
-    assert again.went_on_from() >= 4
+    goes_on(whole, folder, "blocked", faults)
 
 
-def test_a_process_whose_reader_fails_ends_the_others_with_its_code_and_its_words(folder, whole, faults):
-    faults.count("hangs", tried=1)
+def test_a_process_whose_reader_fails_ends_the_others_with_its_code_and_its_words(folder, faults):
     run = after_some_steps(folder, "failed", 2)
     began = time.monotonic()
     broken = run.gate.with_suffix(".broken")
     broken.write_text("0")
     codes = [process.wait(killed_runs.PATIENCE_SECONDS) for process in run.processes]
-    seconds = time.monotonic() - began
-    assert codes == [2, 2] and seconds < BOUND_SECONDS, run.said()
-    assert "process 0 has ended: reading task 'gated_recognition'" in run.said()
-    broken.unlink()
-    goes_on_like(whole, killed_runs.Run(folder, "failed", 2, *killed_runs.SHORT), faults, seconds)
+    ended(run, began, faults)
+    assert codes == [2, 2] and "process 0 has ended: reading task 'gated_recognition'" in run.said(), run.said()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +70,6 @@ def test_a_process_whose_reader_fails_ends_the_others_with_its_code_and_its_word
     [(1, "the others: process 1 ("), (0, "process 0, by which the others are told and asked, does not answer")],
 )
 def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monkeypatch, hangs, named):
-    faults.count("hangs", tried=1)
     # It is the watchdog that is tried: JAX misses a process that is silent, too, and may be the first to end the run.
     monkeypatch.setenv("SPEECHLM_HEARTBEAT_SECONDS", "100")
     run = after_some_steps(folder, f"hung{hangs}", 2, *QUICK)
@@ -89,13 +81,18 @@ def test_a_process_that_hangs_is_named_by_the_others(folder, whole, faults, monk
     finally:
         run.processes[hangs].kill()
         run.processes[hangs].wait()
-    seconds = time.monotonic() - began
-    assert seconds < BOUND_SECONDS
+    ended(run, began, faults)
     assert f"process {other} stands still at step" in run.said() and named in run.said()
-    goes_on_like(whole, killed_runs.Run(folder, f"hung{hangs}", 2, *killed_runs.SHORT), faults, seconds)
+    if hangs:
+        goes_on(whole, folder, f"hung{hangs}", faults)
 
 
-def test_a_source_that_shrank_is_told_before_a_step_is_done(folder):
+def test_a_source_that_shrank_is_told_before_a_step_is_done(folder, tmp_path):
+    """In a folder with recordings of its own."""
+    for path in (*folder.glob("clip*"), folder / "manifest.jsonl", folder / "recipe.gin"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "compiled").symlink_to(folder / "compiled")
+    folder = tmp_path
     run = after_some_steps(folder, "shrunk", 1)
     run.kill(killed_runs.Point("step", signal.SIGTERM, "all"))
     stood = run.published()

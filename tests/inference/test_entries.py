@@ -55,9 +55,8 @@ def test_ids_are_text_and_no_two_are_alike_whatever_files_are_called(tmp_path):
         (tmp_path / os.fsdecode(name)).touch()
     assert sorted(ids(tmp_path)) == ["b.wav", "b.wav (2).wav", "\ufffd.wav", "\ufffd.wav (2)"]
     manifest = tmp_path / "lines.jsonl"
-    _write(manifest, [{"id": f"{tmp_path}/b.wav (2)", "audio": "b.wav"}])
-    both = ids(tmp_path / "b.wav", manifest, tmp_path / "b.wav")
-    assert len(set(both)) == 3 and f"{tmp_path}/b.wav (2)" in both
+    _write(manifest, [{"id": "b.wav (2)", "audio": "b.wav"}])
+    assert ids(tmp_path / "b.wav", manifest, tmp_path / "b.wav") == ["b.wav", "b.wav (2)", "b.wav (3)"]
 
 
 def test_a_line_of_a_manifest_names_a_recording_of_any_length(folder, tmp_path):

@@ -5,12 +5,20 @@ import pytest
 import tiny_evaluation
 import tiny_text
 
-from speechlm_jax import array_files, vocabulary
+from speechlm_jax import array_files, evaluate, vocabulary
 from speechlm_jax.inference import kept_batches, looking, shown, speaking
 
 
 def told(likelihood, tokens=2):
     return kept_batches.Told({"id": "a", "targets": np.zeros(tokens, np.int32)}, "x", likelihood)
+
+
+def test_examples_are_shown_on_a_page_of_one_checkpoint():
+    evaluate._check_page("page.html", None, ["a"])
+    with pytest.raises(ValueError, match="--show names examples of a page, found no --html"):
+        evaluate._check_page(None, None, ["a"])
+    with pytest.raises(ValueError, match="--before names another"):
+        evaluate._check_page("page.html", "before", [])
 
 
 def test_the_least_likely_and_the_likeliest_come_first():

@@ -44,6 +44,11 @@ def test_what_would_run_is_what_would_have_run(tmp_path, capsys, name):
     assert found.splitlines() == golden.read_text().splitlines()
 
 
+def test_tasks_of_slurm_have_the_cores_that_are_asked_for(tmp_path, capsys):
+    found = told(tmp_path, capsys, ["slurm", "--set", "slurm.cpus_per_task=12"])
+    assert "#SBATCH --cpus-per-task=12" in found and "export SRUN_CPUS_PER_TASK=12" in found
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_no_secret_stands_in_it(tmp_path, capsys, monkeypatch, name):
     monkeypatch.setenv("WANDB_API_KEY", "k3y-that-nobody-may-see")

@@ -41,6 +41,7 @@ def test_a_job_says_what_every_process_runs(tmp_path):
         (["environment.a-b=1"], "'a-b' is no name of a variable"),
         (["environment=3"], "environment: wanted texts by name"),
         (["bindings=['Logs.api_key=abc']"], "Logs.api_key looks like a secret"),
+        (["bindings=['Layout.slices=4']"], "wanted one number of slices, found slices = 2 and Layout.slices=4"),
         (["run_dir=gs://bucket/run"], "a run's folder is a local or mounted one"),
         (["topology=v5e:3x5"], "and its sides"),
         (["local.gpus=3", "local.devices=0", "environment.CUDA_VISIBLE_DEVICES=4,5"], "wanted 3 gpus, found"),

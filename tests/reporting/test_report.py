@@ -225,3 +225,12 @@ def test_what_the_page_is_made_of_goes_into_the_package():
     told = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     files = {path.name for path in (root / "speechlm_jax" / "reporting").iterdir() if path.suffix not in (".py", "")}
     assert files == set(told["speechlm_jax.reporting"])
+
+
+def test_a_curve_of_any_length_has_few_points_and_its_ends():
+    long = [float(number) for number in range(123_456)]
+    found = charts._thinned(long)
+    assert len(found) == 1_000 and (found[0], found[-1]) == (0.0, 123_455.0)
+    assert charts._thinned(long[:1_000]) == long[:1_000]
+    gaps = np.diff(found)
+    assert gaps.max() - gaps.min() <= 1

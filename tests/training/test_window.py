@@ -70,9 +70,10 @@ class _Busy:
         return self._left <= 0
 
 
-def test_data_are_waited_for_only_where_the_device_stands_still():
+def test_data_are_waited_for_only_where_the_device_stands_still(tmp_path):
     clock = Clock()
-    book = ledger.Ledger(clock, began=0.0)
+    book = ledger.Ledger(clock, began=clock.now)
+    book.keep(tmp_path)
     line, ahead = window.Window(startup.Startup(), book, clock), clock.slow(0.5)
     line.fetch(ahead)
     line.add(_metrics())
@@ -81,6 +82,10 @@ def test_data_are_waited_for_only_where_the_device_stands_still():
     line.fetch(ahead)
     line.add(_metrics())
     assert line.end(1, **NAMES)["data_wait_share"] == pytest.approx(0.5 / 3.5)
+    book.write()
+    told = ledger.read(tmp_path).seconds
+    # Once for the first batch of all.
+    assert (told["data_wait"], told["step"]) == pytest.approx((0.5 + 0.5, 3.0))
 
 
 def test_a_batch_that_is_there_is_taken_while_the_device_works():
@@ -92,7 +97,7 @@ def test_a_batch_that_is_there_is_taken_while_the_device_works():
     while not ahead.is_ready():
         time.sleep(0.001)
     line._last = line._last._replace(skipped=_Busy(clock, 1_000_000))
-    assert line.fetch(ahead) == 0
+    assert line.fetch(ahead) == 0 and clock.now < 110.0
     ahead.close()
 
 

@@ -5,6 +5,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from huggingface_hub import hf_hub_download
 
 VOCABULARY = "vocabulary.model"
 RATE = 16_000
+_LANGUAGE = re.compile(r"<lang:(?!reserved_)(.+)>")
 _OF_A_LANGUAGE = ("transcribe", "translate", "speak")
 """Tasks whose prompts say it."""
 _MOST_CHANNELS = 8
@@ -59,7 +61,7 @@ class SpeechLMProcessor(transformers.ProcessorMixin):
         return_tensors: str = "pt",
         **_: Any,
     ) -> transformers.BatchFeature:
-        """Rows of `input_values` (waveforms in [-1, 1]) or `input_ids` (texts), with masks, and the prompt of the task.
+        """Rows of `input_values` (waveforms "N", in [-1, 1]) or `input_ids` (texts), with masks, and the prompt of a task.
 
         language: of what is given; it may be left out where the vocabulary has one alone. to: to translate into. Raises
         ValueError for another rate than 16 kHz, for more than a channel, and for a task or a language that the
@@ -101,7 +103,8 @@ class SpeechLMProcessor(transformers.ProcessorMixin):
 
     def _only_language(self, task: str) -> str:
         pieces = map(self._pieces.id_to_piece, range(self._pieces.get_piece_size()))
-        there = [piece[len("<lang:") : -1] for piece in pieces if piece.startswith("<lang:")]
+        # Others have a token, and no name yet.
+        there = [found[1] for piece in pieces if (found := _LANGUAGE.fullmatch(piece))]
         if len(there) != 1:
             raise ValueError(f"wanted the language for {task}, language=..., one of {', '.join(there)}; found none")
         return there[0]
