@@ -140,14 +140,17 @@ def set_aside_undone(folder: epath.Path, *, first: int) -> None:
 
 
 def check_room(folder: epath.Path) -> None:
-    """Raises ValueError where the first process can make nothing in a folder. Every process of a run calls it, so that
-    no other begins what needs the first one."""
+    """Raises ValueError where the first process can make nothing in a folder, or rename no folder that is not empty, as
+    some mounted buckets let nobody: a step gets its name so. Every process of a run calls it, so that no other begins
+    what needs the first one."""
     why = ""
     if jax.process_index() == 0:
         try:
-            probe = folder / f"probe{UNFINISHED}"
+            probe, renamed = (folder / f"{name}{UNFINISHED}" for name in ("probe", "renamed"))
             probe.mkdir(exist_ok=True)
-            probe.rmdir()
+            (probe / "file").touch()
+            probe.rename(renamed)
+            renamed.rmtree()
         except Exception as error:  # Stores have kinds of their own.
             why = f"{error}"
     if not peers.said_by_the_first(not why):

@@ -126,6 +126,10 @@ def test_a_process_of_a_group_that_fails_ends_the_others_with_its_code_and_its_w
         ]
 
     ended_by(1, "wanted tasks with the split 'nowhere'", group("second", "--gin.Evaluation.split='nowhere'"))
+    lines = (folder / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (folder / "shorter.jsonl").write_text("".join(lines[1:]))
+    why = "process 1 would draw other examples than the first one: sources.manifest_"
+    ended_by(1, why, group("other", f"--gin.Manifest.path={folder}/shorter.jsonl"))
     (folder / "first").mkdir()
     with whole_files.alone(folder / "first", "testing"):
         ended_by(0, "another command is writing there", group("first"))

@@ -112,7 +112,8 @@ def manifest(job: jobs.Job) -> dict[str, Any]:
 def _volume(gke: jobs.Gke) -> dict[str, Any]:
     if gke.claim:
         return {"persistentVolumeClaim": {"claimName": gke.claim}}
-    options = {"bucketName": gke.bucket, "mountOptions": "implicit-dirs"}
+    # A checkpoint gets its name by renaming its folder, which a bucket does file by file.
+    options = {"bucketName": gke.bucket, "mountOptions": "implicit-dirs,rename-dir-limit=100000"}
     return {"csi": {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": options}}
 
 

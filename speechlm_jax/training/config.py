@@ -212,6 +212,12 @@ class Recipe:
     def __post_init__(self):
         limits.at_least(self, 1, "steps", "log_every", "task_slots", "max_skipped_steps", "profile_steps")
         limits.at_least(self, 0, "max_rollbacks")
+        if self.gradient_norms_every % self.log_every:
+            raise ValueError(
+                "reading the recipe: gradient norms are measured at lines of metrics, found "
+                f"Recipe.gradient_norms_every = {self.gradient_norms_every} and Recipe.log_every = {self.log_every}. "
+                "Make the first a multiple of the second."
+            )
         if any(step < 1 for step in self.profile_after):
             raise ValueError(
                 "reading the recipe: steps are traced behind step 1 or a later one, found Recipe.profile_after = "

@@ -209,7 +209,8 @@ class Course:
                 self._position.shards, self._position.passed + left - self.done, retreats=before + 1
             )
             self._remember()
-            parts.saved.undo(first)
+            # A damaged one between the two was not restored, and would keep its name from being saved again.
+            parts.saved.undo(self.done + 1)
         self.first = min(self.first, self.done)
         line.begin_again()
         if parts.best is not None:

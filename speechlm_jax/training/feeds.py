@@ -1,9 +1,11 @@
 """Where the batches of a run come from: SeqIO tasks, or rows that were written ahead of it."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+from speechlm_jax import peers
 from speechlm_jax.data import config as data_config
 from speechlm_jax.data import quarantine, stream_position
 from speechlm_jax.training import config
@@ -54,6 +56,19 @@ def find(recipe: config.Recipe, vocabulary: str) -> Feed:
             f"training on {feed.num_tasks} tasks: Recipe.task_slots = {recipe.task_slots} has no room for them."
         )
     return feed
+
+
+def meet(feed: Feed, what: str) -> None:
+    """As `peers.meet`, of processes that are to draw the same. Raises ValueError in one that would draw otherwise than
+    the first: an old copy of the data would be found out when the run goes on, after days."""
+    peers.note(_DRAWS, json.dumps(feed.fingerprint))
+    peers.meet(what)
+    if (first := peers.notes(_DRAWS).get(0)) is not None:
+        doing = f"beginning: process {peers.own()} would draw other examples than the first one"
+        stream_position.check(json.loads(first), feed.fingerprint, doing, "Give all hosts the same data and code.")
+
+
+_DRAWS = "draws"
 
 
 def _tasks(recipe: config.Recipe, vocabulary: str) -> Feed:

@@ -75,7 +75,7 @@ def _train(
     peers.meet("looking for devices")
     run = _open(recipe, parts)
     beginning.end("tasks")
-    peers.meet("opening its checkpoints")
+    feeds.meet(run.feed, "opening its checkpoints")
     if jax.process_index() == 0:
         book.keep(run.folder)
     parts.callback(book.write)

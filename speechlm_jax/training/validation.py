@@ -1,5 +1,6 @@
 """The scores of a run while it trains."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,8 @@ def scorer(
     evaluator = evaluation.Evaluator(
         made.graphdef,
         vocabulary=words,
-        data=recipe.data,
+        # What a step has room for: one that takes its batch in parts has none for all of it at once.
+        data=dataclasses.replace(recipe.data, rows=recipe.data.rows // recipe.optimizer.accumulate),
         mesh=made.mesh,
         heads=made.heads,
         model=recipe.model,

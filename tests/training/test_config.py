@@ -12,6 +12,7 @@ from speechlm_jax.training import config
 WRONG = [
     (config.Recipe, "steps", -1),
     (config.Recipe, "log_every", 0),
+    (config.Recipe, "gradient_norms_every", 30),
     (config.Recipe, "task_slots", 0),
     (config.Recipe, "max_skipped_steps", 0),
     (config.Recipe, "run_dir", "gs://bucket/run"),

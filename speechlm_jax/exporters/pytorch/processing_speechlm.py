@@ -61,7 +61,7 @@ class SpeechLMProcessor(transformers.ProcessorMixin):
         return_tensors: str = "pt",
         **_: Any,
     ) -> transformers.BatchFeature:
-        """Rows of `input_values` (waveforms "N", in [-1, 1]) or `input_ids` (texts), with masks, and the prompt of a task.
+        """Rows of `input_values` (waveforms "N" in [-1, 1]) or `input_ids` (texts), with masks, and a task's prompt.
 
         language: of what is given; it may be left out where the vocabulary has one alone. to: to translate into. Raises
         ValueError for another rate than 16 kHz, for more than a channel, and for a task or a language that the
