@@ -3,6 +3,7 @@
 import math
 import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -80,12 +81,28 @@ def test_a_tracker_that_fails_is_told_no_more_and_the_run_goes_on(tmp_path, capl
 
 
 def test_a_tracker_that_cannot_be_opened_is_told_and_left_out(tmp_path, caplog, monkeypatch):
-    def refuses(folder, settings):
+    def refuses(folder, settings, done):
         raise RuntimeError("no network")
 
     monkeypatch.setitem(trackers.KINDS, "wandb", refuses)
     assert trackers.open_all(["wandb"], tmp_path, {}) == []
     assert caplog.records[0].getMessage() == "telling wandb of the run: no network. The run goes on without"
+
+
+@pytest.mark.slow
+def test_steps_that_a_life_does_again_are_taken_back(tmp_path):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    for done, losses in ((0, {1: 4.0, 2: 3.0, 3: 2.0}), (1, {2: 2.5})):
+        (tracker,) = trackers.open_all(["tensorboard"], tmp_path, {}, done)
+        for step, loss in losses.items():
+            tracker.numbers(step, {"train/loss": loss})
+        tracker.close()
+        # Files of events are read in the order of their seconds.
+        time.sleep(1.1)
+    events = event_accumulator.EventAccumulator(str(tmp_path / trackers.TENSORBOARD))
+    events.Reload()
+    assert [(one.step, one.value) for one in events.Scalars("train/loss")] == [(1, 4.0), (2, 2.5)]
 
 
 def test_a_disk_without_room_for_pictures_gets_numbers_alone(tmp_path, monkeypatch):
