@@ -81,7 +81,7 @@ def _does(
 ) -> list[Any]:
     """What is asked of which step, about which files."""
     about = [(entry.id, dict(entry.said), entry.files()) for entry in found]
-    stamps = {file: going_on.stamp(file) for file in sorted({file for entry in found for file in entry.files()})}
+    stamps = {file: going_on.stamp(file) for file in sorted({file for *_, own in about for file in own})}
     models = [going_on.stamp_of_step(name) for name in (checkpoint, request.language_model) if name is not None]
     return [models, dataclasses.asdict(request), decode_steps, about, stamps]
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -61,8 +62,7 @@ class Entry:
         """What it is read from: recordings, and the manifest that names them."""
         if self.lines is None:
             return [self.path] if self.path else []
-        folder = self.lines.path.parent
-        said = self.lines.column("audio")[self.index] if _has(self.lines, "audio") else None
+        folder, said = self.lines.path.parent, self._said_audio()
         clips = () if not said else (said,) if isinstance(said, str) else said[0]
         return [str(self.lines.path), *(str(folder / clip) for clip in clips)]
 
@@ -70,8 +70,13 @@ class Entry:
         """The file that its recording is; None where it has none, or has one of several clips."""
         if self.lines is None:
             return self.path or None
-        said = self.lines.column("audio")[self.index] if _has(self.lines, "audio") else None
+        said = self._said_audio()
         return str(self.lines.path.parent / said) if said and isinstance(said, str) else None
+
+    def _said_audio(self) -> Any:
+        """What the line of a manifest says of its recording, as manifest.Manifest has it."""
+        lines = self.lines
+        return lines.column("audio")[self.index] if lines is not None and _has(lines, "audio") else None
 
     def field(self, name: str) -> str:
         """What the line says in a field of text, else what the command line says; empty where neither does."""

@@ -118,6 +118,8 @@ class Report(NamedTuple):
     lives: int
     step: int
     """That the run stands at."""
+    phase: str
+    """That it was in when it wrote its last line; empty where that does not say so."""
 
     @property
     def wall(self) -> float:
@@ -154,12 +156,7 @@ def read(folder: pathlib.Path) -> Report:
         if step > stands:
             stretches.append((stands, step, line["seconds"].get("step", 0.0)))
         until, stands = line["to"], step
-    return Report(seconds, len({line["life"] for line in told}), stands)
-
-
-def phase(folder: pathlib.Path) -> str:
-    """That a run was in when it wrote its last line; empty where it has written none that says so."""
-    return lines(folder)[-1].get("phase", "") if (folder / FILE).exists() else ""
+    return Report(seconds, len({line["life"] for line in told}), stands, told[-1].get("phase", ""))
 
 
 def has_ended(folder: pathlib.Path) -> bool:

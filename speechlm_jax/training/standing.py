@@ -70,7 +70,7 @@ def of(folder: pathlib.Path, now: float) -> Standing:
     book = ledger.read(folder) if (folder / ledger.FILE).exists() else None
     last = trained[-1] if trained else {}
     step = max(int(last.get("step", 0)), book.step if book else 0)
-    phase = ledger.phase(folder)
+    phase = book.phase if book else ""
     recipe = _recipe(folder)
     steps = _steps(recipe)
     rates = {name: last[name] for name in _RATES if last.get(name) is not None}

@@ -34,9 +34,8 @@ class Tracker(Protocol):
 
 def open_all(names: Sequence[str], folder: pathlib.Path, settings: Mapping[str, Any], done: int = 0) -> list[Tracker]:
     """Those of KINDS that are named, for a run in `folder` that has done so many steps, with its settings as
-    `settings_of` gives them. One that
-    cannot be opened is told and left out: it is not what a run is for. Raises ValueError where its package is
-    missing."""
+    `settings_of` gives them. One that cannot be opened is told and left out: it is not what a run is for. Raises
+    ValueError where its package is missing."""
     found: list[Tracker] = []
     for name in names:
         try:

@@ -55,8 +55,8 @@ def test_what_may_be_long_is_told_when_it_begins_and_when_it_is_over(clock, tmp_
     book = life(clock, tmp_path, first=0, last=1)
     with book.within("evaluation"):
         clock.now += 3
-        assert ledger.phase(tmp_path) == "evaluation"
-    assert ledger.phase(tmp_path) == "step"
+        assert ledger.read(tmp_path).phase == "evaluation"
+    assert ledger.read(tmp_path).phase == "step"
     book.write()
     assert ledger.read(tmp_path).seconds["evaluation"] == pytest.approx(3)
 
