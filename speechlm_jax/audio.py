@@ -1,10 +1,12 @@
 """Speech as int16 samples, mono, 16 kHz: recordings of any format made into it, slots for the device cut from it."""
 
 import contextlib
+import errno
 import io
 import math
 import os
 import re
+import stat
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -28,6 +30,8 @@ _FULL_SCALE = 32_768.0
 _BROKEN_PEAK = 100.0
 _MP3_FRAME = 1_152
 _OGG_TAIL_BYTES = 1 << 16
+_SYSTEM_ERROR = 2
+"""By which libsndfile tells, and of no damaged file, that the system could not read."""
 
 
 class AudioError(ValueError):
@@ -67,8 +71,9 @@ def _opened(file: str | os.PathLike | io.IOBase) -> Iterator[tuple[soundfile.Sou
     name = source if isinstance(source, str) else str(getattr(source, "name", "recording"))
     try:
         if isinstance(source, str):
-            if not os.path.isfile(source):
-                raise AudioError(f"{name}: there is no such file")
+            # What storage that fails says of it is no answer to whether there is such a file.
+            if not stat.S_ISREG(os.stat(source).st_mode):
+                raise AudioError(f"{name}: it is no file")
             with open(source, "rb") as opened:
                 _check_bytes(opened, name)
         else:
@@ -79,7 +84,11 @@ def _opened(file: str | os.PathLike | io.IOBase) -> Iterator[tuple[soundfile.Sou
             yield sound, name
     except AudioError:
         raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise AudioError(f"{name}: there is no such file") from None
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        if getattr(error, "code", None) == _SYSTEM_ERROR:
+            error = OSError(errno.EIO, os.strerror(errno.EIO))
         reason = " ".join(str(getattr(error, "error_string", error)).split())
         raise AudioError(f"{name}: cannot be read as audio ({reason})") from error
 

@@ -5,11 +5,11 @@ import json
 import os
 import pathlib
 import random
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent import futures
 from typing import Any
 
-from speechlm_jax import provenance, whole_files
+from speechlm_jax import provenance, storage, whole_files
 
 NAME = "CHECKSUMS.json"
 """The file of a folder that tells of its others."""
@@ -41,11 +41,11 @@ def differences(
 
     share: of the bytes whose content is looked at, in whole files drawn by `seed` (None: others each time); names and
     sizes are compared in any case. without: files that need not have been told of. What cannot be read is a
-    difference, too.
+    difference, too; storage that does not answer is waited for.
     """
     root = pathlib.Path(folder)
     try:
-        wanted = _table(root)
+        wanted = storage.patiently(lambda: _table(root), f"reading {root / NAME}", lambda: os.listdir(root))
     except (OSError, ValueError) as error:
         return [f"{NAME}: {error}"]
     there = _files(root) - ({*without} - wanted.keys())
@@ -54,7 +54,7 @@ def differences(
     sizes: dict[str, int] = {}
     for name in sorted(wanted.keys() & there):
         try:
-            sizes[name] = (root / name).stat().st_size
+            sizes[name] = _patiently(root, name, lambda name=name: (root / name).stat().st_size)
         except OSError as error:
             found.append(f"{name}: {error.strerror}")
     cut = {name for name, size in sizes.items() if size != wanted[name]["bytes"]}
@@ -68,10 +68,15 @@ def differences(
 def _difference(root: pathlib.Path, name: str, wanted: Mapping[str, Any]) -> str:
     """What is wrong with the content of a file, if anything."""
     try:
-        own = _digest(root, name)
+        own = _patiently(root, name, lambda: _digest(root, name))
     except OSError as error:
         return f"{name}: {error.strerror}"
     return "" if own == wanted else f"{name}: its {own['bytes']:,} bytes are not those that were written"
+
+
+def _patiently(root: pathlib.Path, name: str, call: Callable[[], storage.Found]) -> storage.Found:
+    """What is read of a file, however long storage takes to answer, unless it is this file alone that it does not."""
+    return storage.patiently(call, f"reading {root / name}", lambda: _table(root))
 
 
 def _table(root: pathlib.Path) -> dict[str, Mapping[str, Any]]:

@@ -15,17 +15,17 @@ import sysconfig
 import traceback
 import types
 
-from speechlm_jax import preemption
+from speechlm_jax import preemption, storage
 
 DONE, FAULT, MISTAKE = 0, 1, 2
 """Done; a fault of the program; the user's mistake."""
 PREEMPTED, INTERRUPTED = preemption.PREEMPTED, preemption.INTERRUPTED
 STALLED = 43
-"""Stood still for longer than it may."""
+"""Stood still for longer than it may, or what it reads and writes did."""
 
 CODES = (
     "exit codes: 0 done, 1 fault of the program, 2 mistake in what was asked or in a module of one's own,\n"
-    "42 told to stop, and nothing lost that was saved: start again, 43 stood still: start again,\n"
+    "42 told to stop, and nothing lost that was saved: start again, 43 stood still, or its storage did: start again,\n"
     "130 stopped from the keyboard.\n"
     "SPEECHLM_TRACEBACK=1 shows the stack above every message."
 )
@@ -55,10 +55,11 @@ def judged(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "stopped from the keyboard."
     if isinstance(error, preemption.Preempted):
         return PREEMPTED, str(error)
-    if isinstance(error, _FILE_MISTAKES):
-        return MISTAKE, f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+    if isinstance(error, OSError) and (storage.is_momentary(error) or isinstance(error, _FILE_MISTAKES)):
+        message = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+        return STALLED if storage.is_momentary(error) else MISTAKE, message
     if isinstance(error, ValueError) and raised_on_purpose(error):
-        return MISTAKE, str(error)
+        return STALLED if storage.is_momentary(error) else MISTAKE, str(error)
     if place := _own_code(error):
         return MISTAKE, f"{place}: {_in_words(error).rstrip('.')}. SPEECHLM_TRACEBACK=1 shows the stack."
     return FAULT, "stopped by a fault of the program; the stack above says where."

@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import errno
+import os
 from typing import Any, Literal
 
 from speechlm_jax import limits, preemption, whole_files
@@ -68,6 +70,11 @@ def run(*, whole: Whole, ending: str = "", count: int = 0, config_text: str = ""
             int("seven")
         except ValueError as error:
             raise ValueError("seven is no number") from error
+    if ending == "storage":
+        try:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        except OSError as error:
+            raise ValueError(f"reading a.wav: {error}") from error
     if ending == "library":
         whole_files.write_json("no\0name", {})
     if ending == "called":

@@ -1,10 +1,11 @@
 """A folder that was altered in any way is told so, and one that was not is not."""
 
 import random
+import threading
 
 import pytest
 
-from speechlm_jax import checksums
+from speechlm_jax import checksums, storage
 
 
 @pytest.fixture
@@ -48,6 +49,30 @@ def test_files_that_are_missing_new_cut_or_swapped_are_told_by_name(folder):
     (folder / checksums.NAME).unlink()
     (found,) = checksums.differences(folder)
     assert "CHECKSUMS.json: " in found and "No such file" in found
+
+
+@pytest.fixture
+def out_of_reach(folder, monkeypatch):
+    """A file that the system gives an input/output error for."""
+    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 1.0)
+    (folder / "deep/er/c").unlink()
+    (folder / "deep/er/c").symlink_to("/proc/self/mem")
+    return folder / "deep/er/c"
+
+
+def test_a_file_that_storage_does_not_give_for_a_moment_is_as_it_was(folder, out_of_reach):
+    def give() -> None:
+        out_of_reach.unlink()
+        out_of_reach.touch()
+
+    timer = threading.Timer(0.3, give)
+    timer.start()
+    assert checksums.differences(folder) == []
+    assert not timer.is_alive()
+
+
+def test_a_file_that_storage_does_not_give_is_a_difference_after_a_while(folder, out_of_reach):
+    assert checksums.differences(folder) == ["deep/er/c: Input/output error"]
 
 
 def test_a_share_looks_at_some_content_and_at_all_sizes(tmp_path):

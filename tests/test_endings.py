@@ -29,11 +29,12 @@ def in_an_empty_folder(tmp_path, monkeypatch):
         (
             "own code",
             2,
-            f"{cli_verb.__file__}, line 76: ValueError: invalid literal for int() with base 10: 'seven'. "
+            f"{cli_verb.__file__}, line 83: ValueError: invalid literal for int() with base 10: 'seven'. "
             "SPEECHLM_TRACEBACK=1 shows the stack.",
             False,
         ),
         ("file", 2, "speechlm try: no/such/file: No such file or directory", False),
+        ("storage", 43, "speechlm try: reading a.wav: [Errno 116] Stale file handle", False),
         ("library", 1, "speechlm try: stopped by a fault of the program; the stack above says where.", True),
         ("fault", 1, "speechlm try: stopped by a fault of the program; the stack above says where.", True),
         ("preempted", 42, "speechlm try: saved at step 3; start the same command again.", False),

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,9 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self._table.lines)
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def column(self, name: str) -> list:
         """What the manifest says in one field, line by line, None where it says nothing. A recording is its path, or
@@ -196,6 +199,13 @@ class Manifest:
             for index, path in self._paths():
                 if os.path.normpath(path) in links and leaves(path):
                     raise self._table.error(index, f"the path '{path}' is a link out of the manifest's folder")
+
+
+def opened(given: Manifest | str | os.PathLike | Callable[[], str | os.PathLike]) -> Manifest:
+    """A manifest, from its path or from a function that gives that; one that is open is what it is."""
+    if isinstance(given, Manifest):
+        return given
+    return Manifest(given() if callable(given) else given)
 
 
 class Reader:

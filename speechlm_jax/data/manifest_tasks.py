@@ -49,7 +49,7 @@ def register(choices: config.Manifest, *, whole: str | None = None) -> None:
             _check_fields(opened, choices, objective)
     labels, languages = _labels(parts, choices), _target_languages(parts, choices)
     speech = sources.ManifestSource(
-        {split: part.opened.path for split, part in parts.items()},
+        {split: part.opened for split, part in parts.items()},
         {split: part.lines for split, part in parts.items()},
         max_seconds=choices.max_seconds,
     )

@@ -16,7 +16,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from speechlm_jax import audio
+from speechlm_jax import audio, storage
 from speechlm_jax.data import fields as kinds
 from speechlm_jax.data import manifest as manifests
 from speechlm_jax.data import order, read_ahead, records, sequences
@@ -121,8 +121,9 @@ class RandomAccessSource(seqio.DataSource):
     ) -> tf.data.Dataset:
         """Examples at the positions, in that order, each with its `_pos`: position p is in epoch p // N.
 
-        Records with audio are read ahead by `threads` threads (0: none). One that raises is told to `on_bad`, by
-        default the log, and left out; what `on_bad` raises ends the dataset, as does a whole epoch of bad records.
+        Records with audio are read ahead by `threads` threads (0: none). One that raises, but for storage that does not
+        answer, is told to `on_bad`, by default the log, and left out; what `on_bad` raises ends the dataset, as does a
+        whole epoch of bad records.
         """
         reader, fields = self.reader(split), self.fields(split)
         threads = threads if kinds.AUDIO in fields.values() else 0
@@ -131,10 +132,10 @@ class RandomAccessSource(seqio.DataSource):
         def fetch(position: int) -> tuple[int, str, dict[str, Any] | None, str]:
             position = int(position)
             index = order.record(position, len(reader), seed=seed, shuffle=shuffle)
-            name = f"{split}[{index}]"
+            name, neighbour = f"{split}[{index}]", (index + 1) % len(reader)
             try:
                 name = reader.name(index)
-                example = dict(reader[index])
+                example = dict(storage.patiently(lambda: reader[index], name, lambda: reader[neighbour]))
                 given = example.get("id")
                 example["id"] = (
                     name if given is None or given == "" else given if isinstance(given, bytes) else str(given)
@@ -199,7 +200,7 @@ class RandomAccessSource(seqio.DataSource):
 class ManifestSource(RandomAccessSource):
     """Examples listed by a manifest, recordings decoded as they are read.
 
-    manifest: a path, a function that gives one (called when first needed), or one of either for each split.
+    manifest: a path, a function that gives one when first needed, one that is open, or one of these for each split.
     splits: for each split the value, or a tuple of values, of the manifest's field `split`, or `manifest.Lines`;
     where each split has a manifest of its own, a split that is not named takes all its lines.
     max_seconds: a longer recording is a bad record.
@@ -207,7 +208,7 @@ class ManifestSource(RandomAccessSource):
 
     def __init__(
         self,
-        manifest: Path | Callable[[], Path] | Mapping[str, Path | Callable[[], Path]],
+        manifest: Path | Callable[[], Path] | manifests.Manifest | Mapping[str, Any],
         splits: Mapping[str, str | tuple | manifests.Lines] | None = None,
         *,
         max_seconds: float = audio.MAX_SECONDS,
@@ -229,7 +230,7 @@ class ManifestSource(RandomAccessSource):
         if not isinstance(lines, manifests.Lines):
             lines = manifests.Lines(where={"split": lines})
         if file not in self._manifests:
-            self._manifests[file] = manifests.Manifest(file() if callable(file) else file)
+            self._manifests[file] = manifests.opened(file)
         opened = self._manifests[file]
         return manifests.Reader(opened, opened.select(lines), self._max_seconds)
 

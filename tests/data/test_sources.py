@@ -1,9 +1,11 @@
 """Sources give any position of an endless run, in order, whatever the threads, and leave bad records out by name."""
 
+import errno
 import gc
 import itertools
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ import seqio
 import soundfile
 import tensorflow as tf
 
-from speechlm_jax import audio
+from speechlm_jax import audio, storage
 from speechlm_jax.data import manifest, order, records, sources
 
 
@@ -89,6 +91,32 @@ def test_bad_records_are_told_in_order_and_left_out(threads):
         for position in range(20)
         if position % 10 in reasons
     ]
+
+
+class Store(Items):
+    """Items on storage that answers nothing for a while, and never gives one of them."""
+
+    def __init__(self, count: int, never: int):
+        super().__init__(count)
+        self.never, self.back = never, math.inf
+
+    def __getitem__(self, index):
+        if self.asked == 3 and self.back == math.inf:
+            self.back = time.monotonic() + 1.5
+        if index == self.never or math.inf > self.back > time.monotonic():
+            raise OSError(errno.EIO, "Input/output error")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_storage_that_does_not_answer_is_waited_for(monkeypatch, threads):
+    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.3)
+    told = []
+    dataset = source(Store(10, never=6)).at(
+        "train", lambda: range(10), shuffle=False, threads=threads, on_bad=lambda *each: told.append(each)
+    )
+    assert labels(dataset) == [0, 1, 2, 3, 4, 5, 7, 8, 9]
+    assert told == [(6, "train[6]", "OSError: [Errno 5] Input/output error")]
 
 
 def test_values_that_do_not_fit_are_bad_records():

@@ -20,7 +20,7 @@ def _wait(name: bytes) -> bytes:
     while GATE.exists():
         time.sleep(0.01)
     if BROKEN.exists() and BROKEN.read_text() == PROCESS:
-        raise OSError(5, "Input/output error")
+        raise LookupError("no such speaker")
     return name
 
 

@@ -81,7 +81,7 @@ FLOORS = [
             "modules",
             "array_files",
         },
-        "whole_files",
+        *{"whole_files", "storage"},
     },
 ]
 """From the top of the house to the ground; a room is a folder or a file of the package."""
