@@ -6,11 +6,15 @@ A folder holds `info.json` and, for each split, `{split}-00000-of-00004.arecord`
     4 bytes   length of the header in bytes, little-endian
     header    JSON: every field by name, an audio field as its number of samples; blanks up to a multiple of 8 bytes
     audio     int16 little-endian samples of each audio field, in the order of the header
+
+Behind a file's records stand their headers alone, in blocks of 64: a JSON list each. So whoever chooses among all
+records by what is written reads a thousandth of the cache.
 """
 
 import bisect
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -32,10 +36,12 @@ from speechlm_jax.data import fields as kinds
 WRITER_OPTIONS = "group_size:1,uncompressed"
 READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 _FORMAT = "speechlm_jax records"
-_VERSION = 1
+_VERSION = 2
 _MAGIC = b"SLR1"
 _PREFIX = struct.Struct("<4sI")
 _MAX_BYTES = 1 << 30
+_BLOCK, _KEPT_BLOCKS = 64, 256
+"""Headers in a block, and blocks that a reader keeps."""
 _ORDERS = ("interleaved", "consecutive")
 
 
@@ -88,23 +94,36 @@ def decode(data: bytes, fields: Mapping[str, str]) -> dict[str, Any]:
             if kind == kinds.AUDIO:
                 out[name] = np.frombuffer(data, "<i2", value, at) if value else kinds.empty(kind)
                 at += 2 * value
-            elif kind == "text":
-                if not isinstance(value, str):
-                    raise TypeError(f"field '{name}' is not text")
-                out[name] = value
-            elif kind == "texts":
-                out[name] = np.array(value, object)
             else:
-                out[name] = (
-                    kinds.DTYPES[kind](value) if kind in ("int", "float") else np.array(value, kinds.DTYPES[kind])
-                )
+                out[name] = _written(name, value, kind)
         if at != len(data):
             raise ValueError(f"it has {len(data)} bytes, its header says {at}")
-    except (struct.error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (struct.error, *_UNREADABLE) as error:
         raise RecordError(
             f"not a record of the fields {', '.join(fields)} ({type(error).__name__}: {error})"
         ) from error
     return out
+
+
+_UNREADABLE = (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError)
+"""What JSON raises that is not what was written, and what is made of it."""
+
+
+def _written(name: str, value: Any, kind: str) -> Any:
+    """A value of a field that is not audio, from what a header says of it."""
+    if kind == "text":
+        if not isinstance(value, str):
+            raise TypeError(f"field '{name}' is not text")
+        return value
+    if kind == "texts":
+        return np.array(value, object)
+    return kinds.DTYPES[kind](value) if kind in ("int", "float") else np.array(value, kinds.DTYPES[kind])
+
+
+def _header(data: bytes) -> bytes:
+    """That of a record."""
+    _, length = _PREFIX.unpack_from(data)
+    return data[_PREFIX.size : _PREFIX.size + length].rstrip()
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -242,6 +261,7 @@ class Reader:
         self._shards: list[Shard] = described["shards"]
         self._ends = list(itertools.accumulate(shard.records for shard in self._shards))
         self._names = [shard_name(split, index, len(self._shards)) for index in range(len(self._shards))]
+        self._headers = functools.lru_cache(_KEPT_BLOCKS)(self._read_headers)
         self._readers = [
             self._open(Path(folder) / name, shard) for name, shard in zip(self._names, self._shards, strict=True)
         ]
@@ -257,9 +277,16 @@ class Reader:
             raise RecordError(f"{self.name(index)}: {' '.join(str(error).split())}") from error
 
     def values(self, index: int, names: Sequence[str]) -> dict[str, Any]:
-        """Some fields of a record; audio is a view of what is read, and costs nothing more."""
-        example = self[index]
-        return {name: example[name] for name in names}
+        """Some fields of a record. Where none is audio, no recording is read."""
+        if any(self.fields[name] == kinds.AUDIO for name in names):
+            example = self[index]
+            return {name: example[name] for name in names}
+        shard, place = self._find(index)
+        try:
+            header = self._headers(shard, place // _BLOCK)[place % _BLOCK]
+            return {name: _written(name, header[name], self.fields[name]) for name in names}
+        except (RuntimeError, *_UNREADABLE) as error:
+            raise RecordError(f"{self.name(index)}: {' '.join(str(error).split())}") from error
 
     def name(self, index: int) -> str:
         """Where record `index` lies, for messages: the file and the place in it."""
@@ -278,6 +305,9 @@ class Reader:
         shard = bisect.bisect_right(self._ends, index)
         return shard, index - (self._ends[shard - 1] if shard else 0)
 
+    def _read_headers(self, shard: int, block: int) -> list[dict[str, Any]]:
+        return json.loads(self._readers[shard].read([self._shards[shard].records + block])[0])
+
     @staticmethod
     def _open(path: Path, shard: Shard) -> Any:
         if not path.is_file():
@@ -287,9 +317,10 @@ class Reader:
             found = reader.num_records() if reader.ok() else -1
         except RuntimeError as error:
             raise RecordError(f"{path}: the file is damaged ({error}). Write the cache again.") from error
-        if found != shard.records:
-            what = "the file is damaged" if found < 0 else f"{found} records in it"
-            raise RecordError(f"{path}: {what}, info.json says {shard.records} records. Write the cache again.")
+        wanted = shard.records + -(-shard.records // _BLOCK)
+        if found != wanted:
+            what = "the file is damaged" if found < 0 else f"{found} records and blocks of headers in it"
+            raise RecordError(f"{path}: {what}, info.json says {wanted}. Write the cache again.")
         return reader
 
 
@@ -300,6 +331,7 @@ class ShardWriter:
         self._writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
         self._path, self._fields = path, fields
         self._hash = hashlib.blake2b(digest_size=16)
+        self._headers: list[bytes] = []
         self.records = self.samples = 0
 
     def write(self, example: Mapping[str, Any]) -> None:
@@ -308,11 +340,14 @@ class ShardWriter:
         data = encode(example, self._fields)
         self._run(self._writer.write, data)
         self._hash.update(data)
+        self._headers.append(_header(data))
         self.records += 1
         self.samples += sum(len(example.get(name, ())) for name, kind in self._fields.items() if kind == kinds.AUDIO)
 
     def close(self) -> Shard:
         """Ends the file, and says what is in it."""
+        for start in range(0, len(self._headers), _BLOCK):
+            self._run(self._writer.write, b"[" + b",".join(self._headers[start : start + _BLOCK]) + b"]")
         self._run(self._writer.close)
         return Shard(self.records, self.samples, self._hash.hexdigest())
 

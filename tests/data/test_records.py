@@ -6,7 +6,6 @@ from concurrent import futures
 
 import numpy as np
 import pytest
-from array_record.python import array_record_module
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,12 +214,10 @@ def test_threads_read_what_one_reads(tmp_path):
 def test_shards_written_apart_are_read_one_after_the_other(tmp_path):
     shards = []
     for index, numbers in enumerate([range(5), range(5, 5), range(5, 12)]):
-        path = tmp_path / records.shard_name("train", index, 3)
-        writer = array_record_module.ArrayRecordWriter(str(path), records.WRITER_OPTIONS)
+        writer = records.ShardWriter(tmp_path / records.shard_name("train", index, 3), FIELDS)
         for number in numbers:
-            writer.write(records.encode(example(number), FIELDS))
-        writer.close()
-        shards.append(records.Shard(len(numbers), 0, f"{index}"))
+            writer.write(example(number))
+        shards.append(writer.close())
     records.write_info(tmp_path, FIELDS, {"train": shards}, order="consecutive")
     reader = records.Reader(tmp_path, "train")
     assert len(reader) == 12
@@ -246,6 +243,30 @@ def test_no_flipped_bit_passes_unnoticed(tmp_path):
             [reader[index] for index in range(2)]
 
 
+def test_what_is_written_of_records_is_read_without_their_recordings(tmp_path):
+    folder, names = write(tmp_path / "cache", 150, shards=2), ("id", "label", "duration", "tags", "offsets", "scores")
+    path = folder / "train-00001-of-00002.arecord"
+    path.write_bytes(path.read_bytes().replace(b"SLR1", b"SLR2"))
+    reader = records.Reader(folder, "train")
+    for number in range(150):
+        assert_same(dict(reader.values(number, names)), example(number), {name: FIELDS[name] for name in names})
+    assert_same(dict(reader.values(2, ("id", "audio"))), example(2), {"id": "text", "audio": "audio"})
+    with pytest.raises(records.RecordError, match=r"train-00001-of-00002\.arecord\[1\]: "):
+        reader.values(3, ("id", "audio"))
+
+
+def test_a_damaged_block_of_headers_is_a_record_error(tmp_path):
+    folder = write(tmp_path / "cache", 3, shards=1)
+    path = folder / "train-00000-of-00001.arecord"
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b'"label"')] ^= 1
+    path.write_bytes(data)
+    reader = records.Reader(folder, "train")
+    assert_same(reader[2], example(2))
+    with pytest.raises(records.RecordError, match=r"train-00000-of-00001\.arecord\[2\]: "):
+        reader.values(2, ("label",))
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -253,7 +274,7 @@ def test_no_flipped_bit_passes_unnoticed(tmp_path):
         (lambda path: path.write_bytes(path.read_bytes()[:-5_000]), "damaged"),
         (lambda path: path.write_bytes(b""), "damaged"),
         (lambda path: path.write_bytes(b"text " * 30_000), "damaged"),
-        (lambda path: path.write_bytes((path.parent / "train-00003-of-00004.arecord").read_bytes()), "2 records in it"),
+        (lambda path: path.write_bytes((path.parent / "train-00003-of-00004.arecord").read_bytes()), "3 records and"),
     ],
 )
 def test_a_damaged_shard_is_named_when_the_cache_is_opened(tmp_path, spoil, reason):
@@ -289,8 +310,8 @@ def test_a_folder_that_is_no_cache_says_so(tmp_path):
         (folder / "info.json").write_text(text)
         with pytest.raises(ValueError, match=r"info\.json"):
             records.Reader(folder, "train")
-    (folder / "info.json").write_text(json.dumps({**json.loads(whole), "version": 2}))
-    with pytest.raises(ValueError, match="has version 2, this code reads 1"):
+    (folder / "info.json").write_text(json.dumps({**json.loads(whole), "version": 1}))
+    with pytest.raises(ValueError, match="has version 1, this code reads 2"):
         records.Reader(folder, "train")
 
 
