@@ -36,6 +36,23 @@ class _Item:
     demand: np.ndarray
 
 
+_REFERENCE_BYTES, _EXAMPLE_BYTES = 150, 2000
+"""What Python takes for a list of three numbers, and for an example besides its arrays."""
+
+
+def _bytes(item: _Item) -> int:
+    values = item.example.values()
+    return _EXAMPLE_BYTES + sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+
+
+class _Row(NamedTuple):
+    """A row that is full, and where its shard stood when it was."""
+
+    items: list[_Item]
+    state: dict[str, Any]
+    bytes: int
+
+
 class _Shard:
     """The draws, open rows and finished rows of one data shard."""
 
@@ -45,7 +62,9 @@ class _Shard:
         self.counts: list[int] = list(state["counts"])
         self.packer = packer
         self.pending: collections.deque[_Item] = collections.deque()
-        self.finished: collections.deque[tuple[list[_Item], dict[str, Any]]] = collections.deque()
+        self.finished: collections.deque[_Row] = collections.deque()
+        self.bytes = 0
+        """That the finished rows hold."""
         self.snapshot = dict(state)
 
     def drain(self) -> None:
@@ -61,7 +80,17 @@ class _Shard:
                     "ages": list(self.packer.ages),
                     "pending": [list(item.reference) for item in self.pending],
                 }
-                self.finished.append((closed, snapshot))
+                referred = sum(map(len, (*self.packer.open, self.pending)))
+                row = _Row(closed, snapshot, sum(map(_bytes, closed)) + _REFERENCE_BYTES * referred)
+                self.finished.append(row)
+                self.bytes += row.bytes
+
+    def take(self) -> list[_Item]:
+        """The next row; the shard stands behind it from now on."""
+        row = self.finished.popleft()
+        self.snapshot = row.state
+        self.bytes -= row.bytes
+        return row.items
 
 
 class Stream:
@@ -73,9 +102,9 @@ class Stream:
     thread may close it; then it ends, even while an element is being made.
     """
 
-    MAX_QUEUED_ROWS = 32
-    """Shards finish rows at slightly different paces. A stream whose fastest shard is this far ahead starts over
-    from its own state, which changes nothing but the memory it holds."""
+    MAX_QUEUED_BYTES = 4 << 30
+    """Shards finish rows at slightly different paces, so that some are further and further ahead. A stream whose
+    finished rows hold more than this starts over from its own state, which takes seconds and changes no batch."""
 
     def __init__(
         self,
@@ -130,11 +159,10 @@ class Stream:
         index = 0
         for shard in self._shards.values():
             for _ in range(self._rows_per_shard):
-                items, shard.snapshot = shard.finished.popleft()
-                packing.write_row(out, index, [item.example for item in items], self._row)
+                packing.write_row(out, index, [item.example for item in shard.take()], self._row)
                 index += 1
         state = self.state
-        if max(len(shard.finished) for shard in self._shards.values()) > self.MAX_QUEUED_ROWS:
+        if sum(shard.bytes for shard in self._shards.values()) > self.MAX_QUEUED_BYTES:
             self._start(state)
         return stream_position.Step(out, state)
 

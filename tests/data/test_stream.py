@@ -134,7 +134,7 @@ def test_any_number_of_hosts_makes_the_same_global_batches(hosts):
 @pytest.mark.slow
 def test_starting_over_to_free_memory_changes_no_batch(monkeypatch):
     want = take(opened(), 6)
-    monkeypatch.setattr(stream.Stream, "MAX_QUEUED_ROWS", -1)
+    monkeypatch.setattr(stream.Stream, "MAX_QUEUED_BYTES", -1)
     for one, other in zip(want, take(opened(), 6), strict=True):
         assert_same(one.batch, other.batch)
 
@@ -256,9 +256,9 @@ def test_a_task_whose_examples_end_is_an_error():
         source.draw(20)
 
 
-@pytest.mark.parametrize("queued", [stream.Stream.MAX_QUEUED_ROWS, -1])
+@pytest.mark.parametrize("queued", [stream.Stream.MAX_QUEUED_BYTES, -1])
 def test_a_stream_that_is_closed_while_it_is_at_work_ends(queued, monkeypatch):
-    monkeypatch.setattr(stream.Stream, "MAX_QUEUED_ROWS", queued)
+    monkeypatch.setattr(stream.Stream, "MAX_QUEUED_BYTES", queued)
     # A row that is not filled in a test's time, or one after which the stream starts over each time.
     row = dataclasses.replace(ROW, segments=10**6, inputs=10**8) if queued > 0 else ROW
     source = stream.Stream(dataclasses.replace(SETTINGS, mixture="stream_masked"), row, rows=8, seed=1)
