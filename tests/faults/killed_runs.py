@@ -24,9 +24,9 @@ Phase = Literal["compile", "step", "save", "evaluation", "data"]
 PHASES: tuple[Phase, ...] = ("compile", "data", "step", "evaluation", "save")
 """In the order in which a short run may be killed in each."""
 STEPS, EVERY = 20, 4
-SHORT = ("--gin.Recipe.steps=14",)
-"""Of runs that are killed at some point, of which there are many: after two evaluations in which they may be, and two
-steps more than are saved by then, or one that is told to stop during that save would be done."""
+SHORT = ("--gin.Recipe.steps=16",)
+"""Of runs that are killed at some point, of which there are many: after two evaluations in which they may be, and some
+steps more than are saved by the last point, or one that is told to stop during that save would be done."""
 DEVICES = 4
 PATIENCE_SECONDS = 240.0
 """For whatever is waited for: a compilation on a loaded machine, and a peer that is missed."""
@@ -34,6 +34,13 @@ PATIENCE_SECONDS = 240.0
 BINDINGS = (
     "--gin.Data.task_modules=('faults.gated_tasks',)",
     "--gin.Stream.mixture='gated'",
+    # As little to compute as there can be on so many devices.
+    f"--gin.Data.rows={DEVICES}",
+    f"--gin.Stream.data_shards={DEVICES}",
+    "--gin.Row.audio_seconds=1.6",
+    "--gin.Row.inputs=16",
+    "--gin.Row.targets=24",
+    "--gin.Row.segments=3",
     f"--gin.Recipe.steps={STEPS}",
     f"--gin.Checkpoints.every={EVERY}",
     "--gin.Evaluation.every=8",
