@@ -124,7 +124,7 @@ class Evaluator:
             count += sum(map(len, packed.rows))
             for name, head in found.measured.items():
                 sums[name].add(head, packed)
-            told += found.told
+            told += found.told if self._looker.count else map(_without_recordings, found.told)
             spoken += found.spoken
             headless = found.headless or headless
         scores: dict[str, Any] = {}
@@ -230,6 +230,12 @@ class Evaluator:
         if "targets_pretokenized" in example:
             return one_pass.text_of(example["targets_pretokenized"])
         return self._vocabulary.decode(example["targets"].tolist())
+
+
+def _without_recordings(one: kept_batches.Told) -> kept_batches.Told:
+    """What the model says of an example that nobody looks at any more: those of a large split are many gigabytes."""
+    kept = {name: value for name, value in one.example.items() if name not in ("audio", "target_audio")}
+    return one._replace(example=kept)
 
 
 def _hashed(found: Sequence[kept_batches.Told] | Sequence[speaking.Spoken], targets: Sequence[Any]) -> dict[str, str]:
