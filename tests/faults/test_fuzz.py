@@ -81,7 +81,7 @@ def altered(draw, content):
     return bytes(found)
 
 
-@settings(max_examples=1500, **TOLD)
+@settings(max_examples=1000, **TOLD)
 @given(rows=st.lists(st.dictionaries(FIELDS, VALUES, max_size=5), max_size=4))
 def test_manifests_of_any_values(tmp_path_factory, judged, rows):
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
@@ -129,7 +129,7 @@ NAMES = st.sampled_from(
 WORDS = st.sampled_from(["@training.Recipe()", "@os.system", "%X", "None", "1e400", "{}", "()", "'", '"x', "[1,", "-1"])
 
 
-@settings(max_examples=1000, **TOLD)
+@settings(max_examples=700, **TOLD)
 @given(name=NAMES | st.text(max_size=12), value=WORDS | VALUES.map(repr) | st.text(max_size=12))
 def test_bindings(judged, name, value):
     def read():
@@ -183,7 +183,7 @@ def test_what_a_checkpoint_says_of_itself(tmp_path, judged, step, name):
     shutil.copytree(step, own)
     content = (step / name).read_bytes()
 
-    @settings(max_examples=300, **TOLD)
+    @settings(max_examples=200, **TOLD)
     @given(changed=altered(content))
     def check(changed):
         (own / name).write_bytes(changed)
