@@ -54,6 +54,7 @@ LONGEST = ("test_kill_points", "test_topologies", "test_soak", "test_standing_st
 """Modules of the suite whose tests take minutes: begun last, one would go on alone."""
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     here = pathlib.Path(__file__).parent
     places = [place for place, item in enumerate(items) if item.path.parent == here]
