@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from launch import mistakes, topologies
 
 RESTARTED = (42, 43)
-"""Exit codes of a process that was told to stop and of one that stood still: it has saved, and goes on when started
-again. So do processes that a signal ended (128 and on)."""
+"""Exit codes of a process that was told to stop, and of one that stood still, or whose storage did: it goes on from
+what it has saved when started again. So do processes that a signal ended (128 and on)."""
 
 LONG_LIFE_SECONDS = 3600
 """A life that lasts so long before a signal ends it is none of several in a row that crash."""

@@ -7,7 +7,7 @@ import jax
 from etils import epath
 from jax.experimental import multihost_utils
 
-from speechlm_jax import checksums, peers
+from speechlm_jax import checksums, peers, storage
 
 NAME = "checkpoints"
 """The folder in a run's folder."""
@@ -67,7 +67,7 @@ def find(path: str | epath.PathLike) -> epath.Path:
 
 def numbers(folder: epath.Path) -> list[int]:
     """Folders named as a step, whole or not."""
-    if not folder.exists():
+    if not _is_there(folder):
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
 
@@ -87,7 +87,20 @@ def _is_whole(folder: epath.Path) -> bool:
 
 def missing(folder: epath.Path) -> list[str]:
     """What a step's folder lacks, a line for each file."""
-    return [f"{part}: missing" for part in _WHOLE if not (folder / part).exists()]
+    return [f"{part}: missing" for part in _WHOLE if not _is_there(folder / part)]
+
+
+def _is_there(path: epath.Path) -> bool:
+    """Whether a path is there, to which `exists` says no where storage does not answer, too."""
+    if path.exists():
+        return True
+    try:
+        storage.patiently(path.stat, f"looking for {path}", lambda: list(path.parent.iterdir()))
+    except storage.NoAnswer:
+        raise
+    except Exception:  # Stores have kinds of their own for what is not there.
+        return False
+    return True
 
 
 def faults(folder: epath.Path, share: float = 1.0) -> list[str]:

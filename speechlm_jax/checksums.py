@@ -41,20 +41,25 @@ def differences(
 
     share: of the bytes whose content is looked at, in whole files drawn by `seed` (None: others each time); names and
     sizes are compared in any case. without: files that need not have been told of. What cannot be read is a
-    difference, too; storage that does not answer is waited for.
+    difference, too. Raises storage.NoAnswer where storage does not answer at all.
     """
     root = pathlib.Path(folder)
     try:
         wanted = storage.patiently(lambda: _table(root), f"reading {root / NAME}", lambda: os.listdir(root))
+    except storage.NoAnswer:
+        raise
     except (OSError, ValueError) as error:
         return [f"{NAME}: {error}"]
-    there = _files(root) - ({*without} - wanted.keys())
+    there = storage.patiently(lambda: _files(root), f"listing {root}", lambda: _table(root))
+    there -= {*without} - wanted.keys()
     found = [f"{name}: missing" for name in sorted(wanted.keys() - there)]
     found += [f"{name}: not there when the others were written" for name in sorted(there - wanted.keys())]
     sizes: dict[str, int] = {}
     for name in sorted(wanted.keys() & there):
         try:
             sizes[name] = _patiently(root, name, lambda name=name: (root / name).stat().st_size)
+        except storage.NoAnswer:
+            raise
         except OSError as error:
             found.append(f"{name}: {error.strerror}")
     cut = {name for name, size in sizes.items() if size != wanted[name]["bytes"]}
@@ -69,6 +74,8 @@ def _difference(root: pathlib.Path, name: str, wanted: Mapping[str, Any]) -> str
     """What is wrong with the content of a file, if anything."""
     try:
         own = _patiently(root, name, lambda: _digest(root, name))
+    except storage.NoAnswer:
+        raise
     except OSError as error:
         return f"{name}: {error.strerror}"
     return "" if own == wanted else f"{name}: its {own['bytes']:,} bytes are not those that were written"
@@ -95,8 +102,14 @@ def _table(root: pathlib.Path) -> dict[str, Mapping[str, Any]]:
 
 def _files(root: pathlib.Path) -> set[str]:
     """All but the table itself, and what is left of one whose writer was killed."""
-    files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} - {NAME}
+    # What cannot be listed is an error, as it is not to pathlib, by which it would be missing.
+    walked = os.walk(root, onerror=_raise)
+    files = {os.path.relpath(os.path.join(place, name), root) for place, _, names in walked for name in names} - {NAME}
     return {name for name in files if not (name.startswith(f".{NAME}.") and whole_files.PART.fullmatch(name))}
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _drawn(sizes: Mapping[str, int], share: float, seed: int | None) -> list[str]:

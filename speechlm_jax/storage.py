@@ -11,46 +11,61 @@ from typing import Any, TypeVar
 Found = TypeVar("Found")
 
 _NUMBERS = {
-    *{errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.EAGAIN, errno.EBUSY, errno.ETIMEDOUT},
-    *{errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET},
-    *{errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH},
+    *{errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN},
+    *{errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH},
+    *{errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH},
 }
 """What the system says of storage that does not answer, and may answer later."""
-_WORDS = tuple(os.strerror(number) for number in _NUMBERS)
-"""In which libraries that raise errors of their own quote it."""
+_WORDS = tuple(os.strerror(number) for number in (errno.EIO, errno.EREMOTEIO, errno.ESTALE))
+"""By which libraries quote it that raise a RuntimeError. Those of connections are as often of a process that died."""
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0
 PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 60.0, 600.0
 _log = logging.getLogger(__name__)
 
 
+class NoAnswer(OSError):
+    """Storage did not answer, to whatever was asked, for as long as it is waited for."""
+
+    def __init__(self, said: str):
+        super().__init__(errno.ETIMEDOUT, said)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 def is_momentary(error: BaseException) -> bool:
     """Whether an error, or one that it came of, says that storage does not answer."""
     return any(
-        one.errno in _NUMBERS if isinstance(one, OSError) else any(words in str(one) for words in _WORDS)
+        one.errno in _NUMBERS
+        if isinstance(one, OSError)
+        else isinstance(one, RuntimeError) and any(words in str(one) for words in _WORDS)
         for one in _with_causes(error)
     )
 
 
 def patiently(call: Callable[[], Found], doing: str, answers: Callable[[], Any]) -> Found:
-    """What a call returns, which is made again where storage does not answer: for PATIENCE_SECONDS, and then, for
-    MOST_PATIENCE_SECONDS, as long as storage does not answer to another call either. In the end what it raises is
-    raised, as is what is not of storage.
+    """What a call returns, which is made again where storage does not answer: for PATIENCE_SECONDS, after which it is
+    what alone cannot be read if storage answers to another call; else for MOST_PATIENCE_SECONDS.
 
-    doing: for messages. answers: the other call, which asks for something that lies beside what is wanted.
+    doing: for messages. answers: the other call, which asks for something that lies beside what is wanted. Raises
+    NoAnswer where storage answers to neither in the end; else what the call raises.
     """
     began, wait = time.monotonic(), 0.0
     while True:
         try:
             found = call()
         except Exception as error:
-            waited = time.monotonic() - began
-            if not is_momentary(error) or waited > MOST_PATIENCE_SECONDS:
+            if isinstance(error, NoAnswer) or not is_momentary(error):
                 raise
-            if waited > PATIENCE_SECONDS and _does_answer(answers):
-                raise
+            waited, said = time.monotonic() - began, " ".join(str(error).split())
+            if waited > PATIENCE_SECONDS:
+                if _does_answer(answers):
+                    raise
+                if waited > MOST_PATIENCE_SECONDS:
+                    raise NoAnswer(f"{doing}: storage has not answered for {waited:.0f} s ({said}).") from error
             if not wait:
-                _log.warning("%s: %s. It is tried again", doing, " ".join(str(error).split()))
+                _log.warning("%s: %s. It is tried again", doing, said)
             wait = min(2 * wait or FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
             time.sleep(wait)
         else:
@@ -68,6 +83,9 @@ def _does_answer(call: Callable[[], Any]) -> bool:
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    """An error and those that it came of; what was being handled counts unless it was said to mean nothing."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

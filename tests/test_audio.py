@@ -159,7 +159,7 @@ def test_a_bad_recording_says_which_and_why_in_one_line(name, tmp_path):
 
 def test_a_missing_file_and_a_folder_are_audio_errors(tmp_path):
     for path in (tmp_path / "none.wav", tmp_path, tmp_path / "no.raw"):
-        with pytest.raises(audio.AudioError, match="no such file|it is no file"):
+        with pytest.raises(audio.AudioError, match="it is no file" if path == tmp_path else "no such file"):
             audio.read(path)
     (tmp_path / "headerless.raw").write_bytes(b"\1\2" * 900)
     with pytest.raises(audio.AudioError, match="cannot be read as audio"):

@@ -60,19 +60,31 @@ def out_of_reach(folder, monkeypatch):
     return folder / "deep/er/c"
 
 
-def test_a_file_that_storage_does_not_give_for_a_moment_is_as_it_was(folder, out_of_reach):
-    def give() -> None:
-        out_of_reach.unlink()
-        out_of_reach.touch()
-
-    timer = threading.Timer(0.3, give)
+def test_a_file_that_storage_does_not_give_for_a_moment_is_as_it_was(
+    folder, out_of_reach, monkeypatch, tmp_path_factory
+):
+    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 60.0)
+    given = tmp_path_factory.mktemp("given") / "c"
+    given.touch()
+    timer = threading.Timer(0.3, given.replace, [out_of_reach])
     timer.start()
     assert checksums.differences(folder) == []
-    assert not timer.is_alive()
+    timer.join()
+    assert not given.exists()
 
 
 def test_a_file_that_storage_does_not_give_is_a_difference_after_a_while(folder, out_of_reach):
     assert checksums.differences(folder) == ["deep/er/c: Input/output error"]
+
+
+def test_where_nothing_of_a_folder_can_be_read_no_file_is_said_to_be_damaged(folder, monkeypatch):
+    for name in ("PATIENCE_SECONDS", "MOST_PATIENCE_SECONDS"):
+        monkeypatch.setattr(storage, name, 0.3)
+    (folder / checksums.NAME).unlink()
+    (folder / checksums.NAME).symlink_to("/proc/self/mem")
+    monkeypatch.setattr(storage, "_does_answer", lambda call: False)
+    with pytest.raises(storage.NoAnswer, match=f"reading {folder}/CHECKSUMS.json: storage has not answered"):
+        checksums.differences(folder)
 
 
 def test_a_share_looks_at_some_content_and_at_all_sizes(tmp_path):

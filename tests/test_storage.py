@@ -1,6 +1,7 @@
 """Storage that does not answer is asked again, and told apart from what is damaged."""
 
 import errno
+import math
 
 import pytest
 
@@ -13,6 +14,12 @@ def hurried(monkeypatch):
     monkeypatch.setattr(storage, "LONGEST_WAIT_SECONDS", 0.03)
     monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(storage, "MOST_PATIENCE_SECONDS", 0.5)
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """However slow the machine is."""
+    monkeypatch.setattr(storage, "MOST_PATIENCE_SECONDS", 60.0)
 
 
 GONE = OSError(errno.ESTALE, "Stale file handle")
@@ -43,9 +50,25 @@ def chained() -> ValueError:
             raise KeyError("a") from error
     except KeyError:
         try:
-            raise ValueError("reading b") from None
+            raise ValueError("reading b")
         except ValueError as error:
             return error
+
+
+def taken() -> ValueError:
+    try:
+        raise OSError(errno.EIO, "Input/output error")
+    except OSError:
+        try:
+            raise ValueError("another command is writing there") from None
+        except ValueError as error:
+            return error
+
+
+def of_itself() -> ValueError:
+    error = ValueError("a")
+    error.__cause__ = error
+    return error
 
 
 @pytest.mark.parametrize(
@@ -59,6 +82,11 @@ def chained() -> ValueError:
         (OSError(errno.ENOSPC, "No space left on device"), False),
         (PermissionError(errno.EACCES, "Permission denied"), False),
         (OSError("Input/output"), False),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), False),
+        (RuntimeError("gloo: Connection reset by peer"), False),
+        (ValueError("80 of 100 records could not be used. Most often: Input/output error"), False),
+        (taken(), False),
+        (of_itself(), False),
         (ValueError("seven is no number"), False),
     ],
 )
@@ -66,9 +94,9 @@ def test_what_is_of_storage_that_does_not_answer(error, momentary):
     assert storage.is_momentary(error) == momentary
 
 
-def test_what_answers_again_is_found_and_told(caplog):
+def test_what_answers_again_is_found_and_told(caplog, patient):
     call = Fails(4)
-    assert storage.patiently(call, "reading a", answers=Fails(0)) == "found"
+    assert storage.patiently(call, "reading a", answers=Fails(math.inf)) == "found"
     assert call.made == 5
     first, last = (record.getMessage() for record in caplog.records)
     assert "reading a: [Errno 116] Stale file handle. It is tried again" in first
@@ -83,23 +111,25 @@ def test_what_is_damaged_is_asked_for_once():
 
 
 def test_what_alone_does_not_answer_is_given_up_after_a_while():
-    call, other = Fails(float("inf")), Fails(0)
+    call, other = Fails(math.inf), Fails(0)
     with pytest.raises(OSError, match="Stale"):
         storage.patiently(call, "reading a", answers=other)
     assert call.made > 2 and other.made == 1
 
 
-def test_where_nothing_answers_it_is_waited_for_longer():
-    call, other = Fails(8), Fails(float("inf"))
+def test_where_nothing_answers_it_is_waited_for_longer(patient):
+    call, other = Fails(8), Fails(math.inf)
     assert storage.patiently(call, "reading a", answers=other) == "found"
     assert other.made > 0
 
 
 def test_but_not_for_ever():
-    with pytest.raises(OSError, match="Stale"):
-        storage.patiently(Fails(float("inf")), "reading a", answers=Fails(float("inf")))
+    with pytest.raises(
+        storage.NoAnswer, match=r"^reading a: storage has not answered for \d+ s \(.*Stale file handle\)"
+    ):
+        storage.patiently(Fails(math.inf), "reading a", answers=Fails(math.inf))
 
 
 def test_another_that_is_damaged_is_an_answer():
     with pytest.raises(OSError, match="Stale"):
-        storage.patiently(Fails(float("inf")), "reading a", answers=Fails(1, ValueError("torn")))
+        storage.patiently(Fails(math.inf), "reading a", answers=Fails(1, ValueError("torn")))

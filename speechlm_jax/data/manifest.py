@@ -201,7 +201,10 @@ class Manifest:
                     raise self._table.error(index, f"the path '{path}' is a link out of the manifest's folder")
 
 
-def opened(given: Manifest | str | os.PathLike | Callable[[], str | os.PathLike]) -> Manifest:
+Given = Manifest | str | os.PathLike | Callable[[], str | os.PathLike]
+
+
+def opened(given: Given) -> Manifest:
     """A manifest, from its path or from a function that gives that; one that is open is what it is."""
     if isinstance(given, Manifest):
         return given

@@ -56,7 +56,8 @@ class Part:
         """What the sidecar says; None where the shard is not whole, or of other records."""
         try:
             told = json.loads(whole_files.read_text(self.path.with_suffix(".json")))
-            whole = told["fingerprint"] == self.fingerprint and told["bytes"] == self.path.stat().st_size
+            same = told["fingerprint"] == self.fingerprint and told.get("version") == records.VERSION
+            whole = same and told["bytes"] == self.path.stat().st_size
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
         return told if whole else None
@@ -95,7 +96,13 @@ def write(part: Part, count: Callable[[int], None] = lambda _: None) -> None:
             shard = writer.close()
         size = path.stat().st_size
     listed = [{"id": name, "reason": reason} for _, name, reason in sorted(bad)]
-    told = {"fingerprint": part.fingerprint, **dataclasses.asdict(shard), "bytes": size, "bad": listed}
+    told = {
+        "version": records.VERSION,
+        "fingerprint": part.fingerprint,
+        **dataclasses.asdict(shard),
+        "bytes": size,
+        "bad": listed,
+    }
     whole_files.write_json(part.path.with_suffix(".json"), told)
     count(stop - start - shard.records)
 

@@ -11,6 +11,7 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
+from speechlm_jax import storage
 from speechlm_jax.data import config, features, noisy, order, preprocessors, seeds, sources
 from speechlm_jax.data.quarantine import Quarantine
 
@@ -145,8 +146,8 @@ class Reader:
     def take(self, position: int) -> list[dict[str, Any]]:
         """What the record at a position became: no example, one or several.
 
-        Raises TooManyBadRecords, and ValueError when nothing of the task passes its preprocessors any more, or when
-        what was to be endless has ended.
+        Raises TooManyBadRecords, storage.NoAnswer, and ValueError when nothing of the task passes its preprocessors any
+        more, or when what was to be endless has ended.
         """
         examples = []
         while self._ahead is not None and self._ahead["_pos"] == position:
@@ -170,7 +171,11 @@ class Reader:
         try:
             example = next(self._iterator, None)
         except _FAILURES as error:
-            raise ValueError(f"reading task '{self._task.name}'{self._blamed()}: {_said(error)}") from error
+            doing, said = f"reading task '{self._task.name}'", _said(error)
+            _, gone, why = said.partition(f"{storage.NoAnswer.__name__}: ")
+            if gone:
+                raise storage.NoAnswer(f"{doing}: {why}") from error
+            raise ValueError(f"{doing}{self._blamed()}: {said}") from error
         self._answered = self._asked
         while example is not None and self._pending and self._pending[0] != example["_pos"]:
             self._pending.popleft()

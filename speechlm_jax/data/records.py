@@ -8,7 +8,7 @@ A folder holds `info.json` and, for each split, `{split}-00000-of-00004.arecord`
     audio     int16 little-endian samples of each audio field, in the order of the header
 
 Behind a file's records stand their headers alone, in blocks of 64: a JSON list each. So whoever chooses among all
-records by what is written reads a thousandth of the cache.
+records by what is written reads no recording, which are nearly all of a cache of speech.
 """
 
 import bisect
@@ -36,7 +36,7 @@ from speechlm_jax.data import fields as kinds
 WRITER_OPTIONS = "group_size:1,uncompressed"
 READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 _FORMAT = "speechlm_jax records"
-_VERSION = 2
+VERSION = 2
 _MAGIC = b"SLR1"
 _PREFIX = struct.Struct("<4sI")
 _MAX_BYTES = 1 << 30
@@ -151,7 +151,7 @@ def write_info(
         }
     info = {
         "format": _FORMAT,
-        "version": _VERSION,
+        "version": VERSION,
         "sample_rate": batch.SAMPLE_RATE,
         "fields": dict(fields),
         "order": order,
@@ -174,12 +174,12 @@ def read_info(folder: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(
             f"reading records: {folder} has no info.json, so it is not a cache, or not a whole one."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"reading records: {path} is damaged ({type(error).__name__}: {error}). Write it again."
         ) from error
-    if version != _VERSION or order not in _ORDERS:
-        raise ValueError(f"reading records: {path} has version {version}, this code reads {_VERSION}. Write it again.")
+    if version != VERSION or order not in _ORDERS:
+        raise ValueError(f"reading records: {path} has version {version}, this code reads {VERSION}. Write it again.")
     return info
 
 
@@ -261,10 +261,12 @@ class Reader:
         self._shards: list[Shard] = described["shards"]
         self._ends = list(itertools.accumulate(shard.records for shard in self._shards))
         self._names = [shard_name(split, index, len(self._shards)) for index in range(len(self._shards))]
-        self._headers = functools.lru_cache(_KEPT_BLOCKS)(self._read_headers)
         self._readers = [
             self._open(Path(folder) / name, shard) for name, shard in zip(self._names, self._shards, strict=True)
         ]
+        # Of each shard one at least: records may be dealt to them in turn.
+        most = max(_KEPT_BLOCKS, 2 * len(self._shards))
+        self._headers = functools.lru_cache(most)(functools.partial(_headers, self._readers, self._shards))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -278,15 +280,14 @@ class Reader:
 
     def values(self, index: int, names: Sequence[str]) -> dict[str, Any]:
         """Some fields of a record. Where none is audio, no recording is read."""
-        if any(self.fields[name] == kinds.AUDIO for name in names):
-            example = self[index]
-            return {name: example[name] for name in names}
-        shard, place = self._find(index)
-        try:
-            header = self._headers(shard, place // _BLOCK)[place % _BLOCK]
-            return {name: _written(name, header[name], self.fields[name]) for name in names}
-        except (RuntimeError, *_UNREADABLE) as error:
-            raise RecordError(f"{self.name(index)}: {' '.join(str(error).split())}") from error
+        if not any(self.fields[name] == kinds.AUDIO for name in names):
+            shard, place = self._find(index)
+            # Where a block is damaged, the record itself may not be.
+            with contextlib.suppress(RuntimeError, *_UNREADABLE):
+                header = self._headers(shard, place // _BLOCK)[place % _BLOCK]
+                return {name: _written(name, header[name], self.fields[name]) for name in names}
+        example = self[index]
+        return {name: example[name] for name in names}
 
     def name(self, index: int) -> str:
         """Where record `index` lies, for messages: the file and the place in it."""
@@ -305,9 +306,6 @@ class Reader:
         shard = bisect.bisect_right(self._ends, index)
         return shard, index - (self._ends[shard - 1] if shard else 0)
 
-    def _read_headers(self, shard: int, block: int) -> list[dict[str, Any]]:
-        return json.loads(self._readers[shard].read([self._shards[shard].records + block])[0])
-
     @staticmethod
     def _open(path: Path, shard: Shard) -> Any:
         if not path.is_file():
@@ -322,6 +320,10 @@ class Reader:
             what = "the file is damaged" if found < 0 else f"{found} records and blocks of headers in it"
             raise RecordError(f"{path}: {what}, info.json says {wanted}. Write the cache again.")
         return reader
+
+
+def _headers(readers: Sequence[Any], shards: Sequence[Shard], shard: int, block: int) -> list[dict[str, Any]]:
+    return json.loads(readers[shard].read([shards[shard].records + block])[0])
 
 
 class ShardWriter:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from speechlm_jax import audio, storage
 from speechlm_jax.data import fields as kinds
 from speechlm_jax.data import manifest as manifests
-from speechlm_jax.data import order, read_ahead, records, sequences
+from speechlm_jax.data import order, patient, read_ahead, records, sequences
 
 POSITION = "_pos"
 """The field that carries an example's position in the run."""
@@ -121,9 +121,9 @@ class RandomAccessSource(seqio.DataSource):
     ) -> tf.data.Dataset:
         """Examples at the positions, in that order, each with its `_pos`: position p is in epoch p // N.
 
-        Records with audio are read ahead by `threads` threads (0: none). One that raises, but for storage that does not
-        answer, is told to `on_bad`, by default the log, and left out; what `on_bad` raises ends the dataset, as does a
-        whole epoch of bad records.
+        Records with audio are read ahead by `threads` threads (0: none). One that raises is told to `on_bad`, by
+        default the log, and left out; what `on_bad` raises ends the dataset, as do a whole epoch of bad records and
+        storage.NoAnswer.
         """
         reader, fields = self.reader(split), self.fields(split)
         threads = threads if kinds.AUDIO in fields.values() else 0
@@ -132,15 +132,15 @@ class RandomAccessSource(seqio.DataSource):
         def fetch(position: int) -> tuple[int, str, dict[str, Any] | None, str]:
             position = int(position)
             index = order.record(position, len(reader), seed=seed, shuffle=shuffle)
-            name, neighbour = f"{split}[{index}]", (index + 1) % len(reader)
+            name = f"{split}[{index}]"
             try:
                 name = reader.name(index)
-                example = dict(storage.patiently(lambda: reader[index], name, lambda: reader[neighbour]))
+                example = dict(patient.read(reader, index))
                 given = example.get("id")
-                example["id"] = (
-                    name if given is None or given == "" else given if isinstance(given, bytes) else str(given)
-                )
+                example["id"] = name if given in (None, "") else given if isinstance(given, bytes) else str(given)
                 return position, name, _tensors(kinds.conform(example, fields), fields, position), ""
+            except storage.NoAnswer:
+                raise
             except Exception as error:
                 reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
                 return position, name, None, " ".join(reason.split())
@@ -208,7 +208,7 @@ class ManifestSource(RandomAccessSource):
 
     def __init__(
         self,
-        manifest: Path | Callable[[], Path] | manifests.Manifest | Mapping[str, Any],
+        manifest: manifests.Given | Mapping[str, manifests.Given],
         splits: Mapping[str, str | tuple | manifests.Lines] | None = None,
         *,
         max_seconds: float = audio.MAX_SECONDS,
@@ -337,7 +337,7 @@ class Having(RandomAccessSource):
 
     def _has(self, reader: Reader, index: int) -> bool:
         try:
-            values = reader.values(index, self._names)
+            values = patient.read(reader, index, self._names)
         except ValueError:  # A bad record is told when it is asked for.
             return True
         return all(values.get(name) is not None and values[name].strip() for name in self._names)
@@ -375,7 +375,7 @@ class _Chosen:
 def _id(reader: Reader, index: int) -> str:
     """The id, or the name of a record that has none. One that cannot be read is told when it is asked for."""
     try:
-        return str(reader.values(index, ("id",))["id"])
+        return str(patient.read(reader, index, ("id",))["id"])
     except (ValueError, KeyError):
         return reader.name(index)
 

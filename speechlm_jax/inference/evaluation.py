@@ -143,7 +143,7 @@ class Evaluator:
         # Not by where rows had room: another model's rows are others.
         told.sort(key=lambda one: one_pass.text_of(one.example["id"]))
         spoken.sort(key=lambda one: one_pass.text_of(one.example["id"]))
-        scores |= self._text_metrics(task, told) | self._speech_metrics(task, spoken)
+        scores |= self._text_metrics(task, list(map(_without_recordings, told))) | self._speech_metrics(task, spoken)
         if chosen := looking.choose(told, spoken, self._looker.count, self._shown_ids):
             scores["shown"] = self._looker(params, task.name, chosen)
         return scores
@@ -233,7 +233,7 @@ class Evaluator:
 
 
 def _without_recordings(one: kept_batches.Told) -> kept_batches.Told:
-    """What the model says of an example that nobody looks at any more: those of a large split are many gigabytes."""
+    """What the model says of an example that is not looked into: recordings of a large split are many gigabytes."""
     kept = {name: value for name, value in one.example.items() if name not in ("audio", "target_audio")}
     return one._replace(example=kept)
 

@@ -56,7 +56,8 @@ def examples(
 
 def location(folder: str | pathlib.Path, corpus: config.EmbeddedCorpus) -> pathlib.Path:
     """Where under `folder` the records of this corpus lie: a name that changes with the corpus and with the grammar."""
-    digest = hashlib.blake2b(repr(dataclasses.astuple(corpus)).encode(), digest_size=6)
+    what = (records.VERSION, *dataclasses.astuple(corpus))
+    digest = hashlib.blake2b(repr(what).encode(), digest_size=6)
     package = pathlib.Path(__file__).parent
     for source in sorted(package.rglob("*.py")):
         digest.update(source.relative_to(package).as_posix().encode() + source.read_bytes())

@@ -171,6 +171,10 @@ def test_what_is_whole_is_not_written_again_and_what_is_damaged_is(corpus, cache
     folder = shutil.copytree(cached[0], tmp_path / "cache")
     (folder / "train-00001-of-00003.arecord").write_bytes(b"cut")
     (folder / "validation-00002-of-00003.json").write_text("{")
+    of_before = folder / "train-00002-of-00003.json"
+    told = json.loads(of_before.read_text())
+    del told["version"]
+    of_before.write_text(json.dumps(told))
     kept = folder / "train-00000-of-00003.arecord"
     before = kept.stat().st_mtime_ns
     counts = caching.cache(corpus, splits=["train", "validation"], out=folder, workers=1)

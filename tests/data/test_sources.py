@@ -101,7 +101,7 @@ class Store(Items):
         self.never, self.back = never, math.inf
 
     def __getitem__(self, index):
-        if self.asked == 3 and self.back == math.inf:
+        if self.asked >= 3 and self.back == math.inf:
             self.back = time.monotonic() + 1.5
         if index == self.never or math.inf > self.back > time.monotonic():
             raise OSError(errno.EIO, "Input/output error")
@@ -110,13 +110,25 @@ class Store(Items):
 
 @pytest.mark.parametrize("threads", [0, 3])
 def test_storage_that_does_not_answer_is_waited_for(monkeypatch, threads):
+    monkeypatch.setattr(storage, "LONGEST_WAIT_SECONDS", 0.1)
     monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.3)
-    told = []
-    dataset = source(Store(10, never=6)).at(
+    told, items = [], Store(10, never=6)
+    dataset = source(items).at(
         "train", lambda: range(10), shuffle=False, threads=threads, on_bad=lambda *each: told.append(each)
     )
     assert labels(dataset) == [0, 1, 2, 3, 4, 5, 7, 8, 9]
-    assert told == [(6, "train[6]", "OSError: [Errno 5] Input/output error")]
+    assert told == [(6, "train[6]", "OSError: [Errno 5] Input/output error")] and items.back < math.inf
+
+
+def test_storage_that_never_answers_makes_no_record_a_bad_one(monkeypatch):
+    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(storage, "MOST_PATIENCE_SECONDS", 0.3)
+    told = []
+    gone = dict.fromkeys(range(4), OSError(errno.ESTALE, "Stale file handle"))
+    dataset = source(Items(4, gone)).at("train", itertools.count, on_bad=lambda *each: told.append(each))
+    with pytest.raises(tf.errors.UnknownError, match=r"NoAnswer: reading train\[\d\]: storage has not answered"):
+        next(dataset.as_numpy_iterator())
+    assert told == []
 
 
 def test_values_that_do_not_fit_are_bad_records():

@@ -1,6 +1,7 @@
 """The stream: the same rows wherever it is cut, whoever holds its shards, whatever was bad on the way."""
 
 import dataclasses
+import errno
 import threading
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from speechlm_jax import audio, batch, vocabulary
+from speechlm_jax import audio, batch, endings, storage, vocabulary
 from speechlm_jax.data import (
     config,
     features,
@@ -139,6 +140,17 @@ def test_starting_over_to_free_memory_changes_no_batch(monkeypatch):
         assert_same(one.batch, other.batch)
 
 
+def test_what_is_held_ahead_is_counted():
+    source = opened()
+    take(source, 3)
+    shards = list(source._shards.values())
+    assert any(shard.finished for shard in shards)
+    for shard in shards:
+        assert shard.bytes == sum(row.bytes for row in shard.finished)
+        for row in shard.finished:
+            assert row.bytes > sum(2 * len(item.example["audio"]) for item in row.items)
+
+
 def test_every_epoch_of_a_task_holds_each_record_once():
     settings = dataclasses.replace(SETTINGS, mixture="stream_speech")
     seen = []
@@ -254,6 +266,23 @@ def test_a_task_whose_examples_end_is_an_error():
     source = opened(dataclasses.replace(SETTINGS, mixture="stream_few"))
     with pytest.raises(ValueError, match="task 'stream_few': wanted examples without end"):
         source.draw(20)
+
+
+class Gone(Recordings):
+    """Records on storage that does not answer."""
+
+    def __getitem__(self, index: int) -> dict:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+
+def test_storage_that_never_answers_ends_a_stream_as_something_to_start_again(monkeypatch):
+    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(storage, "MOST_PATIENCE_SECONDS", 0.3)
+    add("stream_gone", sources.SequenceSource({"train": Gone()}, FIELDS), [*objectives.masked_language_model()])
+    with pytest.raises(storage.NoAnswer, match="reading task 'stream_gone': reading train.*has not answered") as found:
+        opened(dataclasses.replace(SETTINGS, mixture="stream_gone")).draw(1)
+    code, said = endings.judged(found.value)
+    assert code == endings.STALLED and said == str(found.value)
 
 
 @pytest.mark.parametrize("queued", [stream.Stream.MAX_QUEUED_BYTES, -1])

@@ -38,12 +38,9 @@ def test_every_example_is_scored_once(alone):
 
 
 @pytest.mark.slow
-def test_a_ctc_head_that_was_not_trained_has_no_score(words, alone, monkeypatch):
-    kept = []
-    monkeypatch.setattr(evaluation, "wanted", lambda task, text, example: kept.append({*example}) or text)
+def test_a_ctc_head_that_was_not_trained_has_no_score(words, alone):
     assert "ctc/wer" in alone and "ctc_prediction" in alone["samples"][0]
     found = tiny_evaluation.scores(words, ctc=False)
-    assert len(kept) == tiny_evaluation.RECORDS and not any("audio" in names for names in kept)
     assert "wer" in found and "ctc/wer" not in found and "ctc_prediction" not in found["samples"][0]
 
 
