@@ -170,7 +170,7 @@ def read_info(folder: str | os.PathLike) -> dict[str, Any]:
         kinds.check(info["fields"])
         for split in info["splits"].values():
             split["shards"] = [Shard(**shard) for shard in split["shards"]]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ValueError(
             f"reading records: {folder} has no info.json, so it is not a cache, or not a whole one."
         ) from None
