@@ -27,11 +27,13 @@ _log = logging.getLogger(__name__)
 class NoAnswer(OSError):
     """Storage did not answer, to whatever was asked, for as long as it is waited for."""
 
-    def __init__(self, said: str):
-        super().__init__(errno.ETIMEDOUT, said)
-
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+def no_answer(said: str) -> NoAnswer:
+    """One that says so."""
+    return NoAnswer(errno.ETIMEDOUT, said)
 
 
 def is_momentary(error: BaseException) -> bool:
@@ -63,7 +65,7 @@ def patiently(call: Callable[[], Found], doing: str, answers: Callable[[], Any])
                 if _does_answer(answers):
                     raise
                 if waited > MOST_PATIENCE_SECONDS:
-                    raise NoAnswer(f"{doing}: storage has not answered for {waited:.0f} s ({said}).") from error
+                    raise no_answer(f"{doing}: storage has not answered for {waited:.0f} s ({said}).") from error
             if not wait:
                 _log.warning("%s: %s. It is tried again", doing, said)
             wait = min(2 * wait or FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import pickle
 
 import pytest
 
@@ -128,6 +129,12 @@ def test_but_not_for_ever():
         storage.NoAnswer, match=r"^reading a: storage has not answered for \d+ s \(.*Stale file handle\)"
     ):
         storage.patiently(Fails(math.inf), "reading a", answers=Fails(math.inf))
+
+
+def test_it_is_told_to_other_processes():
+    told = pickle.loads(pickle.dumps(storage.no_answer("reading a: it has not answered")))
+    assert isinstance(told, storage.NoAnswer) and str(told) == "reading a: it has not answered"
+    assert storage.is_momentary(told)
 
 
 def test_another_that_is_damaged_is_an_answer():

@@ -174,7 +174,7 @@ class Reader:
             doing, said = f"reading task '{self._task.name}'", _said(error)
             _, gone, why = said.partition(f"{storage.NoAnswer.__name__}: ")
             if gone:
-                raise storage.NoAnswer(f"{doing}: {why}") from error
+                raise storage.no_answer(f"{doing}: {why}") from error
             raise ValueError(f"{doing}{self._blamed()}: {said}") from error
         self._answered = self._asked
         while example is not None and self._pending and self._pending[0] != example["_pos"]:
