@@ -33,4 +33,4 @@ def read(path: str | os.PathLike[str], doing: str) -> tuple[dict[str, np.ndarray
             arrays = {name: found[name] for name in found.files}
         return arrays, json.loads(arrays.pop(_TOLD).tobytes())
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{doing}: {path} is damaged ({error}).") from None
+        raise ValueError(f"{doing}: {path} is damaged ({error}).") from error

@@ -30,9 +30,9 @@ def among(path: str | epath.PathLike) -> list[epath.Path]:
     """The steps that `path` means, whole or not, the oldest first: those of a run's folder or of its checkpoints
     folder, or the one that it is."""
     given = absolute(path)
-    if given.name.isdigit() and (given / "state").exists():
+    if given.name.isdigit() and _is_there(given / "state"):
         return [given]
-    folder = given / NAME if (given / NAME).exists() else given
+    folder = given / NAME if _is_there(given / NAME) else given
     return [folder / str(step) for step in numbers(folder)]
 
 

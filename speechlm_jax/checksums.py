@@ -50,7 +50,12 @@ def differences(
         raise
     except (OSError, ValueError) as error:
         return [f"{NAME}: {error}"]
-    there = storage.patiently(lambda: _files(root), f"listing {root}", lambda: _table(root))
+    try:
+        there = storage.patiently(lambda: _files(root), f"listing {root}", lambda: _table(root))
+    except storage.NoAnswer:
+        raise
+    except OSError as error:
+        return [f"{error.filename or root}: {error.strerror}"]
     there -= {*without} - wanted.keys()
     found = [f"{name}: missing" for name in sorted(wanted.keys() - there)]
     found += [f"{name}: not there when the others were written" for name in sorted(there - wanted.keys())]

@@ -50,7 +50,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         told = json_text.loads(whole_files.read_text(pathlib.Path(path)))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{doing}: {error}. Name a file that `speechlm evaluate --json` has written.") from None
+        raise ValueError(f"{doing}: {error}. Name a file that `speechlm evaluate --json` has written.") from error
     wanted = {"split": str, "step": int, "checkpoint": str, "scores": dict, "versions": dict}
     strange = [
         name for name, kind in wanted.items() if not isinstance(told, dict) or not isinstance(told.get(name), kind)

@@ -16,8 +16,10 @@ _NUMBERS = {
     *{errno.ENETDOWN, errno.ENETRESET, errno.ENETUNREACH},
 }
 """What the system says of storage that does not answer, and may answer later."""
-_WORDS = tuple(os.strerror(number) for number in (errno.EIO, errno.EREMOTEIO, errno.ESTALE))
-"""By which libraries quote it that raise a RuntimeError. Those of connections are as often of a process that died."""
+_TOLD = (errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN, errno.EHOSTDOWN)
+_WORDS = tuple(os.strerror(number) for number in _TOLD)
+"""By which libraries quote it that raise a RuntimeError. Those of a connection that is lost or refused are left out:
+they are as often of a process that died."""
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 5.0
 PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 60.0, 600.0
@@ -63,7 +65,8 @@ def patiently(call: Callable[[], Found], doing: str, answers: Callable[[], Any])
             waited, said = time.monotonic() - began, " ".join(str(error).split())
             if waited > PATIENCE_SECONDS:
                 if _does_answer(answers):
-                    raise
+                    # It may have come back just now.
+                    return call()
                 if waited > MOST_PATIENCE_SECONDS:
                     raise no_answer(f"{doing}: storage has not answered for {waited:.0f} s ({said}).") from error
             if not wait:

@@ -54,7 +54,7 @@ def read(folder: pathlib.Path, doing: str) -> Arrays:
         try:
             found |= safetensors.load_file(file)
         except Exception as error:  # The library raises one of its own.
-            raise ValueError(f"{doing}: {file} is damaged ({error}). Fetch it again.") from None
+            raise ValueError(f"{doing}: {file} is damaged ({error}). Fetch it again.") from error
     return found
 
 
@@ -71,7 +71,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         told = json.loads(whole_files.read_text(path))
     except (OSError, ValueError) as error:
-        raise ValueError(f"reading {path}: {error}. Name a folder that transformers has written.") from None
+        raise ValueError(f"reading {path}: {error}. Name a folder that transformers has written.") from error
     if not isinstance(told, dict):
         raise ValueError(f"reading {path}: wanted an object of JSON, found {type(told).__name__}.")
     return told

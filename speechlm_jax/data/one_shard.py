@@ -14,7 +14,7 @@ import seqio
 import tensorflow as tf
 
 from speechlm_jax import whole_files
-from speechlm_jax.data import config, pipeline, records, registration, sources
+from speechlm_jax.data import config, patient, pipeline, records, registration, sources
 from speechlm_jax.data import fields as kinds
 
 Examples = Iterator[tuple[int, str, Mapping[str, Any]]]
@@ -147,7 +147,8 @@ class Indexed:
             examples: Any = dataset.as_numpy_iterator()
             for example in examples:
                 yield int(example[sources.POSITION]), example["id"].decode("utf-8"), example
-        except tf.errors.OpError:
+        except tf.errors.OpError as error:
+            patient.handed_on(str(error.message), f"reading split '{self._split}'")
             # A source that has no good record ends with an error; each was told already.
             if bad < stop - start:
                 raise

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from speechlm_jax.data import fields as kinds
-from speechlm_jax.data import order, sources
+from speechlm_jax.data import order, patient, sources
 
 
 class WithOthers(sources.RandomAccessSource):
@@ -99,7 +99,7 @@ class Choice:
         self._groups: dict[str, list[int]] = collections.defaultdict(list)
         if same:
             for index in range(len(inner)):
-                self._groups[str(inner.values(index, (same,))[same])].append(index)
+                self._groups[str(patient.read(inner, index, (same,))[same])].append(index)
 
     def of(self, index: int, example: Mapping[str, Any], count: int) -> list[int]:
         """Places of so many others, of which one may come twice; none where there is no other."""

@@ -7,7 +7,8 @@ from speechlm_jax import storage
 
 
 def read(reader: Any, index: int, names: Sequence[str] | None = None) -> Mapping[str, Any]:
-    """A record of a reader, or some of its fields; the one beside it says whether storage answers at all.
+    """A record of a reader, or some of its fields; another, which lies far from it, says whether storage answers at
+    all.
 
     Raises storage.NoAnswer where it does not, for good; else what the reader raises.
     """
@@ -15,5 +16,24 @@ def read(reader: Any, index: int, names: Sequence[str] | None = None) -> Mapping
     def at(place: int) -> Mapping[str, Any]:
         return reader[place] if names is None else reader.values(place, names)
 
-    beside = (index + 1) % len(reader)
-    return storage.patiently(lambda: at(index), f"reading {reader.name(index)}", lambda: at(beside))
+    other = (index + max(1, len(reader) // 2)) % len(reader)
+    return storage.patiently(lambda: at(index), f"reading {reader.name(index)}", lambda: at(other))
+
+
+def fields(reader: Any, index: int, names: Sequence[str]) -> Mapping[str, Any] | None:
+    """Some fields of a record; None of one that cannot be read, which is told when it is asked for. Raises
+    storage.NoAnswer."""
+    try:
+        return read(reader, index, names)
+    except storage.NoAnswer:
+        raise
+    except Exception:
+        return None
+
+
+def handed_on(said: str, doing: str) -> None:
+    """Raises storage.NoAnswer where TensorFlow says that one was raised in what it has called, by an error of its
+    own."""
+    _, gone, why = said.partition(f"{storage.NoAnswer.__name__}: ")
+    if gone:
+        raise storage.no_answer(f"{doing}: {why.splitlines()[0]}")

@@ -11,8 +11,7 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from speechlm_jax import storage
-from speechlm_jax.data import config, features, noisy, order, preprocessors, seeds, sources
+from speechlm_jax.data import config, features, noisy, order, patient, preprocessors, seeds, sources
 from speechlm_jax.data.quarantine import Quarantine
 
 LANES = tuple(features.OUTPUT_FEATURES)
@@ -172,9 +171,7 @@ class Reader:
             example = next(self._iterator, None)
         except _FAILURES as error:
             doing, said = f"reading task '{self._task.name}'", _said(error)
-            _, gone, why = said.partition(f"{storage.NoAnswer.__name__}: ")
-            if gone:
-                raise storage.no_answer(f"{doing}: {why}") from error
+            patient.handed_on(said, doing)
             raise ValueError(f"{doing}{self._blamed()}: {said}") from error
         self._answered = self._asked
         while example is not None and self._pending and self._pending[0] != example["_pos"]:

@@ -336,11 +336,8 @@ class Having(RandomAccessSource):
         return super().left_out(split) + len(self.source.reader(split)) - len(self.reader(split))
 
     def _has(self, reader: Reader, index: int) -> bool:
-        try:
-            values = patient.read(reader, index, self._names)
-        except ValueError:  # A bad record is told when it is asked for.
-            return True
-        return all(values.get(name) is not None and values[name].strip() for name in self._names)
+        values = patient.fields(reader, index, self._names)
+        return values is None or all(values.get(name) is not None and values[name].strip() for name in self._names)
 
     def __repr__(self) -> str:
         return f"{self.source!r} with a text in {' and '.join(self._names)}"
@@ -374,10 +371,8 @@ class _Chosen:
 
 def _id(reader: Reader, index: int) -> str:
     """The id, or the name of a record that has none. One that cannot be read is told when it is asked for."""
-    try:
-        return str(patient.read(reader, index, ("id",))["id"])
-    except (ValueError, KeyError):
-        return reader.name(index)
+    found = patient.fields(reader, index, ("id",))
+    return reader.name(index) if found is None else str(found["id"])
 
 
 def _tensor_spec(kind: str) -> tf.TensorSpec:

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -37,10 +38,32 @@ def test_every_example_is_scored_once(alone):
     assert alone["loss/targets"] > 0 and alone["loss/ctc"] > 0 and "loss/masked_tokens" not in alone
 
 
+class Kept(NamedTuple):
+    """Of a model without a CTC head."""
+
+    scores: dict
+    told: list
+    """What was kept of each example, when all were scored."""
+
+
+@pytest.fixture(scope="module")
+def without_ctc(words) -> Kept:
+    told, choose = [], evaluation.looking.choose
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(evaluation.looking, "choose", lambda *given: told.extend(given[0]) or choose(*given))
+        return Kept(tiny_evaluation.scores(words, ctc=False), told)
+
+
 @pytest.mark.slow
-def test_a_ctc_head_that_was_not_trained_has_no_score(words, alone):
+def test_recordings_are_not_kept_of_what_is_not_looked_into(without_ctc):
+    assert len(without_ctc.told) == tiny_evaluation.RECORDS
+    assert not any("audio" in one.example for one in without_ctc.told)
+
+
+@pytest.mark.slow
+def test_a_ctc_head_that_was_not_trained_has_no_score(alone, without_ctc):
     assert "ctc/wer" in alone and "ctc_prediction" in alone["samples"][0]
-    found = tiny_evaluation.scores(words, ctc=False)
+    found = without_ctc.scores
     assert "wer" in found and "ctc/wer" not in found and "ctc_prediction" not in found["samples"][0]
 
 
