@@ -44,10 +44,8 @@ plan-all: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not faults"
 
-# One worker more than elsewhere: runs that hang, or wait for each other, leave processors to others. The longest first.
 test-faults: .venv/ready
-	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest -v -n $$(($(WORKERS) + 1)) --maxschedchunk=1 \
-	  -o faulthandler_timeout=900 tests/faults
+	SPEECHLM_FAULTS=runs/faults $(BIN)/python -m pytest -v -n $(WORKERS) --dist=worksteal -o faulthandler_timeout=900 tests/faults
 	$(KEEP_MEMORY) $(BIN)/python benchmarks/safeguards.py --into runs/faults/summary.json
 	$(BIN)/python benchmarks/reliability.py runs/faults/summary.json
 

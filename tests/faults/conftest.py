@@ -50,20 +50,6 @@ def pytest_configure(config):
     config.stash[_BEGAN] = time.monotonic()
 
 
-LONGEST = ("test_kill_points", "test_topologies", "test_soak", "test_standing_still", "test_disks", "test_not_finite")
-"""Modules of the suite whose tests take minutes: begun last, one would go on alone."""
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    here = pathlib.Path(__file__).parent
-    places = [place for place, item in enumerate(items) if item.path.parent == here]
-    own = [items[place] for place in places]
-    own.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
-    for place, item in zip(places, own, strict=True):
-        items[place] = item
-
-
 @pytest.fixture(scope="session")
 def faults(request):
     return request.config.stash[_SUMMARY]
