@@ -46,14 +46,10 @@ def differences(
     root = pathlib.Path(folder)
     try:
         wanted = storage.patiently(lambda: _table(root), f"reading {root / NAME}", lambda: os.listdir(root))
-    except storage.NoAnswer:
-        raise
     except (OSError, ValueError) as error:
         return [f"{NAME}: {error}"]
     try:
         there = storage.patiently(lambda: _files(root), f"listing {root}", lambda: _table(root))
-    except storage.NoAnswer:
-        raise
     except OSError as error:
         return [f"{error.filename or root}: {error.strerror}"]
     there -= {*without} - wanted.keys()
@@ -63,8 +59,6 @@ def differences(
     for name in sorted(wanted.keys() & there):
         try:
             sizes[name] = _patiently(root, name, lambda name=name: (root / name).stat().st_size)
-        except storage.NoAnswer:
-            raise
         except OSError as error:
             found.append(f"{name}: {error.strerror}")
     cut = {name for name, size in sizes.items() if size != wanted[name]["bytes"]}
@@ -79,8 +73,6 @@ def _difference(root: pathlib.Path, name: str, wanted: Mapping[str, Any]) -> str
     """What is wrong with the content of a file, if anything."""
     try:
         own = _patiently(root, name, lambda: _digest(root, name))
-    except storage.NoAnswer:
-        raise
     except OSError as error:
         return f"{name}: {error.strerror}"
     return "" if own == wanted else f"{name}: its {own['bytes']:,} bytes are not those that were written"

@@ -55,11 +55,13 @@ def judged(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "stopped from the keyboard."
     if isinstance(error, preemption.Preempted):
         return PREEMPTED, str(error)
-    if isinstance(error, OSError) and (storage.is_momentary(error) or isinstance(error, _FILE_MISTAKES)):
-        message = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
-        return STALLED if storage.is_momentary(error) else MISTAKE, message
+    if isinstance(error, storage.NoAnswer):
+        return STALLED, str(error)
+    code = STALLED if storage.is_momentary(error) else MISTAKE
+    if isinstance(error, OSError) and (code == STALLED or isinstance(error, _FILE_MISTAKES)):
+        return code, f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
     if isinstance(error, ValueError) and raised_on_purpose(error):
-        return STALLED if storage.is_momentary(error) else MISTAKE, str(error)
+        return code, str(error)
     if place := _own_code(error):
         return MISTAKE, f"{place}: {_in_words(error).rstrip('.')}. SPEECHLM_TRACEBACK=1 shows the stack."
     return FAULT, "stopped by a fault of the program; the stack above says where."

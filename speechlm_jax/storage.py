@@ -26,16 +26,9 @@ PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 60.0, 600.0
 _log = logging.getLogger(__name__)
 
 
-class NoAnswer(OSError):
-    """Storage did not answer, to whatever was asked, for as long as it is waited for."""
-
-    def __str__(self) -> str:
-        return str(self.strerror)
-
-
-def no_answer(said: str) -> NoAnswer:
-    """One that says so."""
-    return NoAnswer(errno.ETIMEDOUT, said)
+class NoAnswer(Exception):
+    """Storage did not answer, to whatever was asked, for as long as it is waited for. No OSError: whoever takes one for
+    a damaged file must not take this for it."""
 
 
 def is_momentary(error: BaseException) -> bool:
@@ -43,7 +36,7 @@ def is_momentary(error: BaseException) -> bool:
     return any(
         one.errno in _NUMBERS
         if isinstance(one, OSError)
-        else isinstance(one, RuntimeError) and any(words in str(one) for words in _WORDS)
+        else isinstance(one, NoAnswer) or (isinstance(one, RuntimeError) and any(words in str(one) for words in _WORDS))
         for one in _with_causes(error)
     )
 
@@ -68,7 +61,7 @@ def patiently(call: Callable[[], Found], doing: str, answers: Callable[[], Any])
                     # It may have come back just now.
                     return call()
                 if waited > MOST_PATIENCE_SECONDS:
-                    raise no_answer(f"{doing}: storage has not answered for {waited:.0f} s ({said}).") from error
+                    raise NoAnswer(f"{doing}: storage has not answered for {waited:.0f} s ({said}).") from error
             if not wait:
                 _log.warning("%s: %s. It is tried again", doing, said)
             wait = min(2 * wait or FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)

@@ -132,7 +132,7 @@ def test_but_not_for_ever():
 
 
 def test_it_is_told_to_other_processes():
-    told = pickle.loads(pickle.dumps(storage.no_answer("reading a: it has not answered")))
+    told = pickle.loads(pickle.dumps(storage.NoAnswer("reading a: it has not answered")))
     assert isinstance(told, storage.NoAnswer) and str(told) == "reading a: it has not answered"
     assert storage.is_momentary(told)
 

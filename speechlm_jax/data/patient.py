@@ -36,4 +36,4 @@ def handed_on(said: str, doing: str) -> None:
     own."""
     _, gone, why = said.partition(f"{storage.NoAnswer.__name__}: ")
     if gone:
-        raise storage.no_answer(f"{doing}: {why.splitlines()[0]}")
+        raise storage.NoAnswer(f"{doing}: {why.splitlines()[0]}")
