@@ -5,7 +5,6 @@ python laid_out.py FILE SLICES FSDP TENSOR: the step as one process of a group, 
 
 import dataclasses
 import functools
-import os
 import sys
 
 import jax
@@ -89,7 +88,6 @@ def stepped(shape, **choices):
 
 def main(path, slices, fsdp, tensor):
     """Takes the step with the other processes."""
-    os.environ["SPEECHLM_HEARTBEAT_SECONDS"] = "10"
     runtime.initialize()
     totals, gradients = stepped(layout.Layout(slices=int(slices), data=1, fsdp=int(fsdp), tensor=int(tensor)))
     if jax.process_index() == 0:
