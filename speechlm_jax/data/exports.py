@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from speechlm_jax import audio, runtime
-from speechlm_jax.data import config, manifest, others, pipeline, registration, sources
+from speechlm_jax import audio, runtime, storage
+from speechlm_jax.data import config, manifest, others, patient, pipeline, registration, sources
 from speechlm_jax.data import fields as kinds
 
 MANIFEST = "manifest.jsonl"
@@ -22,7 +22,7 @@ def export(data: config.Data, folder: str | os.PathLike, *, limit: int | None = 
     manifest can name are written: `audio` and `target_audio`.
 
     limit: at most so many of each source. Returns {"manifest", "records", "bad"}. A record that cannot be read is
-    told and left out. Raises ValueError for a folder that has other files.
+    told and left out. Raises ValueError for a folder that has other files, and storage.NoAnswer.
     """
     path = pathlib.Path(folder) / MANIFEST
     if path.parent.exists() and (there := sorted(file.name for file in path.parent.iterdir())):
@@ -43,7 +43,9 @@ def export(data: config.Data, folder: str | os.PathLike, *, limit: int | None = 
                 for index in range(number):
                     progress.advance()
                     try:
-                        record = {"id": reader.name(index), **kinds.conform(reader[index], reader.fields)}
+                        record = {"id": reader.name(index), **kinds.conform(patient.read(reader, index), reader.fields)}
+                    except storage.NoAnswer:
+                        raise
                     except Exception as error:
                         runtime.say(f"{reader.name(index)} is left out: {' '.join(str(error).split())}")
                         bad += 1

@@ -8,8 +8,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from speechlm_jax import storage
 from speechlm_jax.data import fields as kinds
-from speechlm_jax.data import pipeline, read_ahead, sources
+from speechlm_jax.data import patient, pipeline, read_ahead, sources
 
 MAX_KEPT = 200_000
 """Records whose text is kept in memory, of each source; larger ones are read again for each task."""
@@ -31,7 +32,7 @@ def texts(
     No recording is decoded, unless a preprocessor before that asks for it.
 
     fields: by default those that the task's marked preprocessors tokenize. max_examples: of each task.
-    Raises ValueError where a task has none of the fields.
+    Raises ValueError where a task has none of the fields, and storage.NoAnswer.
     """
     tasks, _ = pipeline.tasks_and_rates(mixture, split)
     opened: dict[int, _Records] = {}
@@ -67,7 +68,7 @@ def _of_task(
         names = _found(task, wanted, there)
         kept = [*names, sources.POSITION] if sources.POSITION in dataset.element_spec else names
         dataset = dataset.map(lambda example: {name: example[name] for name in kept})
-        examples = _one_by_one(dataset)
+        examples = _answered(_one_by_one(dataset), f"reading task '{task.name}'")
     for number, example in enumerate(examples):
         if number == max_examples:
             return
@@ -93,6 +94,8 @@ def _after(task: seqio.Task, before: Sequence[Any], records: "_Records") -> Any:
     """The records after the steps `before`: without what is heavy, or whole, where a step asks for that."""
     try:
         return task._preprocess_dataset(records.dataset(), before)
+    except storage.NoAnswer:
+        raise
     except Exception as error:
         # Whatever the step raised for want of a field it raises again, unless it was one of those left out.
         _logger.info("task '%s' is read with its recordings: %s", task.name, error)
@@ -107,6 +110,15 @@ def _one_by_one(dataset: Any) -> Iterator[dict[str, Any]]:
     for fetched in dataset.batch(256).as_numpy_iterator():
         for values in zip(*fetched.values(), strict=True):
             yield dict(zip(fetched, values, strict=True))
+
+
+def _answered(examples: Iterator[dict[str, Any]], doing: str) -> Iterator[dict[str, Any]]:
+    """The examples; that storage does not answer them is raised as it was, and not as TensorFlow tells it."""
+    try:
+        yield from examples
+    except tf.errors.OpError as error:
+        patient.handed_on(str(error.message), doing)
+        raise
 
 
 class _Records:
@@ -163,6 +175,8 @@ class _Records:
                 record = kinds.conform(self._values(index, names), fields)
                 if "id" in fields and not record["id"]:
                     record["id"] = self._reader.name(index)
+            except storage.NoAnswer:
+                raise
             except Exception as error:
                 _logger.warning("%r, split %s, record %d: left out: %s", self.source, self.split, index, error)
                 continue
@@ -175,10 +189,10 @@ class _Records:
 
     def _values(self, index: int, names: Sequence[str]) -> Mapping[str, Any]:
         try:
-            return self._reader.values(index, names)
+            return patient.read(self._reader, index, names)
         except KeyError:
             # A field that this record lacks, or that is made of whole examples.
-            return self._reader[index]
+            return patient.read(self._reader, index)
 
 
 def _in_memory(records: Sequence[Mapping[str, Any]], fields: Mapping[str, str]) -> tf.data.Dataset:

@@ -1,12 +1,13 @@
 """Records written as sound files and a manifest come back as they were."""
 
+import errno
 import json
 
 import numpy as np
 import pytest
 import seqio
 
-from speechlm_jax import audio
+from speechlm_jax import audio, storage
 from speechlm_jax.data import config, exports, features, manifest, objectives, sources
 
 WAVE = (8000 * np.sin(np.arange(8000) / 20)).astype(np.int16)
@@ -27,6 +28,13 @@ class Broken(list):
         return super().__getitem__(index)
 
 
+class Gone(list):
+    """Records on storage that does not answer."""
+
+    def __getitem__(self, index):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+
 @pytest.fixture
 def data():
     shared = sources.SequenceSource({"test": RECORDS}, FIELDS)
@@ -34,6 +42,7 @@ def data():
         "exported": shared,
         "exported_again": shared,
         "exported_broken": sources.SequenceSource({"test": Broken(RECORDS)}, FIELDS),
+        "exported_gone": sources.SequenceSource({"test": Gone(RECORDS)}, FIELDS),
     }
     for name, source in tasks.items():
         seqio.TaskRegistry.add(name, source, features.OUTPUT_FEATURES, objectives.recognition())
@@ -71,6 +80,14 @@ def test_a_record_that_cannot_be_read_is_told_and_left_out(data, tmp_path, capsy
     told = exports.export(data("exported_broken"), tmp_path / "out")
     assert (told["records"], told["bad"]) == (2, 1)
     assert "the disk is gone" in capsys.readouterr().err
+
+
+def test_storage_that_never_answers_makes_no_record_a_bad_one(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(storage, "MOST_PATIENCE_SECONDS", 0.3)
+    with pytest.raises(storage.NoAnswer, match=r"reading test\[0\]: storage has not answered"):
+        exports.export(data("exported_gone"), tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest.jsonl").exists()
 
 
 def test_a_folder_that_has_other_files_is_left_alone(data, tmp_path):

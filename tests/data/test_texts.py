@@ -1,6 +1,7 @@
 """Tests of the text that a vocabulary is trained on."""
 
 import contextlib
+import errno
 import itertools
 import json
 
@@ -10,7 +11,7 @@ import seqio
 import soundfile
 import tensorflow as tf
 
-from speechlm_jax import audio
+from speechlm_jax import audio, storage
 from speechlm_jax.data import features, objectives, others, paired_objectives, preprocessors, sources, texts
 
 SPEECH = [
@@ -185,6 +186,25 @@ def test_lists_of_texts_absent_fields_and_bad_records_are_read_as_in_training(ca
     assert "record 2: left out: field 'text' holds 3" in caplog.text
     with mixed(source, steps=[preprocessors.select(*fields), *objectives.recognition()]) as mixture:
         assert list(texts.texts(mixture, fields=fields)) == ["a", "b", "one", "four"]
+
+
+class Gone(list):
+    """Records on storage that does not answer."""
+
+    def __getitem__(self, index):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+
+@pytest.mark.parametrize("kept", [texts.MAX_KEPT, 0])
+@pytest.mark.parametrize("before", [[], [SHORT]])
+def test_storage_that_never_answers_leaves_no_text_out(kept, before, monkeypatch):
+    monkeypatch.setattr(texts, "MAX_KEPT", kept)
+    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(storage, "MOST_PATIENCE_SECONDS", 0.3)
+    source = sources.SequenceSource({"train": Gone(range(3))}, {"text": "text", "seconds": "float"})
+    gone = pytest.raises(storage.NoAnswer, match=r"reading train\[0\]: storage has not answered")
+    with mixed(source, gone=[*before, *objectives.recognition()]) as mixture, gone:
+        list(texts.texts(mixture))
 
 
 def test_texts_that_others_bring_along_can_be_read():

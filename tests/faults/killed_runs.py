@@ -21,12 +21,13 @@ import warm
 from speechlm_jax import checkpoint_meta, checkpoint_report, checkpoint_steps, endings
 
 Phase = Literal["compile", "step", "save", "evaluation", "data"]
-PHASES: tuple[Phase, ...] = ("compile", "data", "step", "evaluation", "save")
-"""In the order in which a short run may be killed in each."""
+PHASES: tuple[Phase, ...] = ("compile", "data", "evaluation", "save", "step")
+"""In the order in which a short run may be killed in each; a step last: who knows how many a machine takes before all
+have heard."""
 STEPS, EVERY = 20, 4
-SHORT = ("--gin.Recipe.steps=16",)
-"""Of runs that are killed at some point, of which there are many: after two evaluations in which they may be, and some
-steps more than are saved by the last point, or one that is told to stop during that save would be done."""
+KILLED = ("--gin.Recipe.steps=24",)
+"""Of runs that are killed in all phases one after the other: an evaluation, the next save and the steps behind it, of
+which some are left, or one that is told to stop would be done."""
 DEVICES = 4
 PATIENCE_SECONDS = 240.0
 """For whatever is waited for: a compilation on a loaded machine, and a peer that is missed."""
@@ -145,7 +146,7 @@ class Run:
                 time.sleep(chance.uniform(0, 1))
             case "step":
                 self.wait_until(lambda: self.told() >= after)
-                time.sleep(chance.uniform(0, 0.2))
+                time.sleep(chance.uniform(0, 0.05))
             case "save":
                 # The tables of checksums are made and the step is named only at its end.
                 step = (stands // EVERY + 1) * EVERY

@@ -44,7 +44,7 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(folder, whole, lives, f
     def begin(phase=None):
         # Nothing is compiled by a run that finds it done.
         compiled = f"compiled-{lives}" if phase == "compile" else "compiled"
-        return killed_runs.Run(folder, lives, processes, *killed_runs.SHORT, compiled=compiled)
+        return killed_runs.Run(folder, lives, processes, *killed_runs.KILLED, compiled=compiled)
 
     for point in points:
         run = begin(point.phase)
@@ -60,7 +60,7 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(folder, whole, lives, f
     last = begin()
     last.end()
     assert last.went_on_from() == stood
-    wanted = whole(processes, *killed_runs.SHORT)
+    wanted = whole(processes, *killed_runs.KILLED)
     found = killed_runs.differences(wanted, last.path)
     assert killed_runs.scores(last.path) == killed_runs.scores(wanted)
     faults.count("kill_points", tried=len(points), identical=0 if found else len(points))

@@ -19,16 +19,16 @@ STEPS_BEFORE = 6
 
 def after_some_steps(folder, name, processes, *bindings):
     """A run that has done a few, and saved."""
-    run = killed_runs.Run(folder, name, processes, *killed_runs.SHORT, *bindings)
+    run = killed_runs.Run(folder, name, processes, *killed_runs.KILLED, *bindings)
     run.wait_until(lambda: run.done() >= STEPS_BEFORE and run.published() >= killed_runs.EVERY)
     return run
 
 
 def goes_on(whole, folder, name, faults):
     """Sees a run to its end that was ended, and that it ends as the one that was not."""
-    again = killed_runs.Run(folder, name, 2, *killed_runs.SHORT)
+    again = killed_runs.Run(folder, name, 2, *killed_runs.KILLED)
     again.end()
-    found = killed_runs.differences(whole(2, *killed_runs.SHORT), again.path)
+    found = killed_runs.differences(whole(2, *killed_runs.KILLED), again.path)
     faults.count("hangs", tried=1, identical=int(not found))
     assert again.went_on_from() >= killed_runs.EVERY and not found
 
@@ -102,7 +102,7 @@ def test_a_source_that_shrank_is_told_before_a_step_is_done(folder, tmp_path):
     dropped = next(number for number, line in enumerate(lines) if json.loads(line)["split"] == "train")
     path.write_text("".join(lines[:dropped] + lines[dropped + 1 :]))
     try:
-        again = killed_runs.Run(folder, "shrunk", 1, *killed_runs.SHORT)
+        again = killed_runs.Run(folder, "shrunk", 1, *killed_runs.KILLED)
         assert again.processes[0].wait(killed_runs.PATIENCE_SECONDS) == 2
         said = again.said()
     finally:
