@@ -76,8 +76,9 @@ options = ["--chdir={root}", "--output={tmp_path}/said.txt"]
     subprocess.run(["scancel", "--signal=TERM", number], env=slurm, check=True)
     wait_until(lambda: job_of(number, slurm)["JobState"] == "PENDING")
     assert "the run ended with code 42; back into the queue" in said.read_text()
-    # It would wait for some minutes, as after a failure.
-    subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now"], env=slurm, check=True)
+    # It would wait for some minutes, as after a failure. What starts in the second in which it was ended, slurmd takes
+    # for what it ended.
+    subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now+3"], env=slurm, check=True)
     wait_until(lambda: job_of(number, slurm)["JobState"] == "COMPLETED")
     assert int(job_of(number, slurm)["Restarts"]) == 1
     assert "going on from step" in said.read_text()
