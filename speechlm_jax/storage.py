@@ -4,6 +4,7 @@ asked again."""
 import errno
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -41,14 +42,17 @@ def is_momentary(error: BaseException) -> bool:
     )
 
 
-def patiently(call: Callable[[], Found], doing: str, answers: Callable[[], Any]) -> Found:
+def patiently(
+    call: Callable[[], Found], doing: str, answers: Callable[[], Any], ended: threading.Event | None = None
+) -> Found:
     """What a call returns, which is made again where storage does not answer: for PATIENCE_SECONDS, after which it is
     what alone cannot be read if storage answers to another call; else for MOST_PATIENCE_SECONDS.
 
-    doing: for messages. answers: the other call, which asks for something that lies beside what is wanted. Raises
-    NoAnswer where storage answers to neither in the end; else what the call raises.
+    doing: for messages. answers: the other call, which asks for something that lies beside what is wanted. ended: tells
+    while it waits that nobody wants that any more. Raises NoAnswer where storage answers to neither in the end, or
+    until `ended`; else what the call raises.
     """
-    began, wait = time.monotonic(), 0.0
+    began, wait, ended = time.monotonic(), 0.0, ended or threading.Event()
     while True:
         try:
             found = call()
@@ -65,7 +69,10 @@ def patiently(call: Callable[[], Found], doing: str, answers: Callable[[], Any])
             if not wait:
                 _log.warning("%s: %s. It is tried again", doing, said)
             wait = min(2 * wait or FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
-            time.sleep(wait)
+            if ended.wait(wait):
+                raise NoAnswer(
+                    f"{doing}: storage does not answer ({said}), and nobody waits for it any more."
+                ) from error
         else:
             if wait:
                 _log.warning("%s: storage answers again, after %.0f s", doing, time.monotonic() - began)

@@ -3,6 +3,7 @@
 import errno
 import math
 import pickle
+import threading
 
 import pytest
 
@@ -129,6 +130,15 @@ def test_but_not_for_ever():
         storage.NoAnswer, match=r"^reading a: storage has not answered for \d+ s \(.*Stale file handle\)"
     ):
         storage.patiently(Fails(math.inf), "reading a", answers=Fails(math.inf))
+
+
+def test_nor_once_nobody_wants_it():
+    ended = threading.Event()
+    ended.set()
+    call = Fails(math.inf)
+    with pytest.raises(storage.NoAnswer, match="Stale file handle.*nobody waits for it any more"):
+        storage.patiently(call, "reading a", Fails(math.inf), ended)
+    assert call.made == 1
 
 
 def test_it_is_told_to_other_processes():

@@ -1,23 +1,27 @@
 """Records that are asked for again where storage does not answer."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from speechlm_jax import storage
 
 
-def read(reader: Any, index: int, names: Sequence[str] | None = None) -> Mapping[str, Any]:
+def read(
+    reader: Any, index: int, names: Sequence[str] | None = None, ended: threading.Event | None = None
+) -> Mapping[str, Any]:
     """A record of a reader, or some of its fields; another, which lies far from it, says whether storage answers at
     all.
 
-    Raises storage.NoAnswer where it does not, for good; else what the reader raises.
+    ended: tells while it waits that nobody wants the record any more. Raises storage.NoAnswer where storage does not
+    answer, for good or until then; else what the reader raises.
     """
 
     def at(place: int) -> Mapping[str, Any]:
         return reader[place] if names is None else reader.values(place, names)
 
     other = (index + max(1, len(reader) // 2)) % len(reader)
-    return storage.patiently(lambda: at(index), f"reading {reader.name(index)}", lambda: at(other))
+    return storage.patiently(lambda: at(index), f"reading {reader.name(index)}", lambda: at(other), ended)
 
 
 def fields(reader: Any, index: int, names: Sequence[str]) -> Mapping[str, Any] | None:

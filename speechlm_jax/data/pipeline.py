@@ -170,6 +170,8 @@ class Reader:
         try:
             example = next(self._iterator, None)
         except _FAILURES as error:
+            if self._closed.is_set():
+                return None
             doing, said = f"reading task '{self._task.name}'", _said(error)
             patient.handed_on(said, doing)
             raise ValueError(f"{doing}{self._blamed()}: {said}") from error
@@ -182,7 +184,7 @@ class Reader:
         self, positions: Callable[[], Iterator[int]], *, threads: int, on_bad: sources.OnBad
     ) -> tf.data.Dataset:
         task, source = self._task, source_of(self._task)
-        dataset = source.at(self._split, positions, threads=threads, on_bad=on_bad, **self._order)
+        dataset = source.at(self._split, positions, threads=threads, on_bad=on_bad, ended=self._closed, **self._order)
         try:
             with seeds.position_seeds(self._seed, task.name):
                 dataset = task.preprocess_precache(dataset, seed=self._seed)

@@ -118,12 +118,13 @@ class RandomAccessSource(seqio.DataSource):
         shuffle: bool = True,
         threads: int = 2,
         on_bad: OnBad | None = None,
+        ended: threading.Event | None = None,
     ) -> tf.data.Dataset:
         """Examples at the positions, in that order, each with its `_pos`: position p is in epoch p // N.
 
         Records with audio are read ahead by `threads` threads (0: none). One that raises is told to `on_bad`, by
         default the log, and left out; what `on_bad` raises ends the dataset, as do a whole epoch of bad records and
-        storage.NoAnswer.
+        storage.NoAnswer. Once `ended` is set, storage is not waited for any longer.
         """
         reader, fields = self.reader(split), self.fields(split)
         threads = threads if kinds.AUDIO in fields.values() else 0
@@ -135,7 +136,7 @@ class RandomAccessSource(seqio.DataSource):
             name = f"{split}[{index}]"
             try:
                 name = reader.name(index)
-                example = dict(patient.read(reader, index))
+                example = dict(patient.read(reader, index, ended=ended))
                 given = example.get("id")
                 example["id"] = name if given in (None, "") else given if isinstance(given, bytes) else str(given)
                 return position, name, _tensors(kinds.conform(example, fields), fields, position), ""

@@ -269,9 +269,20 @@ def test_a_task_whose_examples_end_is_an_error():
 
 
 class Gone(Recordings):
-    """Records on storage that does not answer."""
+    """Records on storage that does not answer any more."""
+
+    def __init__(self, answers: int = 0):
+        super().__init__()
+        self.answers = answers
+        """How often it still does."""
+        self.asked = threading.Event()
+        """When it has not."""
 
     def __getitem__(self, index: int) -> dict:
+        self.answers -= 1
+        if self.answers >= 0:
+            return super().__getitem__(index)
+        self.asked.set()
         raise OSError(errno.ESTALE, "Stale file handle")
 
 
@@ -283,6 +294,25 @@ def test_storage_that_never_answers_ends_a_stream_as_something_to_start_again(mo
         opened(dataclasses.replace(SETTINGS, mixture="stream_gone")).draw(1)
     code, said = endings.judged(found.value)
     assert code == endings.STALLED and said == str(found.value)
+
+
+def test_a_stream_that_waits_for_storage_ends_when_it_is_closed():
+    records = Gone(answers=100)
+    add("stream_waits", sources.SequenceSource({"train": records}, FIELDS), [*objectives.recognition()])
+    source = opened(dataclasses.replace(SETTINGS, mixture="stream_waits"))
+    ended = threading.Event()
+
+    def work() -> None:
+        for _ in source:
+            pass
+        ended.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert records.asked.wait(20)
+    assert not ended.wait(1.0)
+    source.close()
+    assert ended.wait(5)
+    source.free()
 
 
 @pytest.mark.parametrize("queued", [stream.Stream.MAX_QUEUED_BYTES, -1])
