@@ -46,7 +46,7 @@ def test_who_is_late_is_named_with_where_it_is():
 
 
 def test_nobody_is_waited_for_for_ever():
-    first, _ = told(60, 2)
+    first, _ = told(15, 2)
     assert first[0] != 0
     assert "waiting for every process before the work: after 2 s process 1 (" in first[2]
 

@@ -1,7 +1,6 @@
 """Plans for slices that are not at hand: the smallest is made here, the others by `make plan-all`."""
 
 import collections
-import functools
 import json
 import pathlib
 
@@ -72,30 +71,15 @@ def test_a_number_that_moved_is_told():
     ]
 
 
-@pytest.fixture
-def smallest(monkeypatch):
-    """The function (rows) -> summary of the smallest plan, as a user's process makes it: those of tests pretend devices
-    and leave the optimiser out."""
+@pytest.mark.slow
+def test_the_smallest_plan_is_what_it_was_and_twice_the_rows_pass_no_more_between_devices(monkeypatch):
+    """What is passed along the axis of devices that share weights is no activation."""
+    # Plans as a user's process makes them: those of tests pretend devices and leave the optimiser out.
     for variable in ("XLA_FLAGS", "JAX_NUMPY_RANK_PROMOTION"):
         monkeypatch.delenv(variable, raising=False)
-    return _made
-
-
-@functools.cache
-def _made(rows):
-    return plans.summary(plans.made(SMALLEST._replace(rows=rows)))
-
-
-@pytest.mark.slow
-def test_the_smallest_plan_is_what_it_was(smallest):
+    few, many = (plans.summary(plans.made(SMALLEST._replace(rows=times * SMALLEST.rows))) for times in (1, 2))
     golden = json.loads((plans.GOLDEN / "tiny_v5e_16.json").read_text())
-    assert plans.differences(golden, smallest(SMALLEST.rows)) == []
-
-
-@pytest.mark.slow
-def test_twice_the_rows_pass_no_more_between_devices_that_share_weights(smallest):
-    """What is passed along their axis is no activation."""
-    few, many = smallest(SMALLEST.rows), smallest(2 * SMALLEST.rows)
+    assert plans.differences(golden, few) == []
     passed = [sum(one["bytes"] for one in found["collectives"].values()) for found in (few, many)]
     assert passed[1] == pytest.approx(passed[0], rel=plans.TOLERANCE)
     assert many["hbm_bytes_by_kind"]["activations"] > 1.5 * few["hbm_bytes_by_kind"]["activations"]

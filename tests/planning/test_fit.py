@@ -27,6 +27,7 @@ def search(memory, cache):
 @pytest.mark.slow
 def test_as_many_rows_as_fit_are_found_and_found_again_without_compiling(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fit, "REMATS", ("none",))
+    monkeypatch.setattr(fit, "MOST_ROWS", 8)
     (nearest,) = search(1000, tmp_path)
     assert not nearest.report["fits"] and nearest.choice.rows == nearest.choice.layout.fsdp, "one row a device"
     told, needed = fit.as_json([nearest]), nearest.report["hbm_bytes"]
