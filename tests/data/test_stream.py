@@ -269,14 +269,11 @@ def test_a_task_whose_examples_end_is_an_error():
 
 
 class Gone(Recordings):
-    """Records on storage that does not answer any more."""
+    """Records on storage that answers so often and no more; `asked` once it has not."""
 
     def __init__(self, answers: int = 0):
         super().__init__()
-        self.answers = answers
-        """How often it still does."""
-        self.asked = threading.Event()
-        """When it has not."""
+        self.answers, self.asked = answers, threading.Event()
 
     def __getitem__(self, index: int) -> dict:
         self.answers -= 1
@@ -296,31 +293,17 @@ def test_storage_that_never_answers_ends_a_stream_as_something_to_start_again(mo
     assert code == endings.STALLED and said == str(found.value)
 
 
-def test_a_stream_that_waits_for_storage_ends_when_it_is_closed():
-    records = Gone(answers=100)
-    add("stream_waits", sources.SequenceSource({"train": records}, FIELDS), [*objectives.recognition()])
-    source = opened(dataclasses.replace(SETTINGS, mixture="stream_waits"))
-    ended = threading.Event()
-
-    def work() -> None:
-        for _ in source:
-            pass
-        ended.set()
-
-    threading.Thread(target=work, daemon=True).start()
-    assert records.asked.wait(20)
-    assert not ended.wait(1.0)
-    source.close()
-    assert ended.wait(5)
-    source.free()
-
-
-@pytest.mark.parametrize("queued", [stream.Stream.MAX_QUEUED_BYTES, -1])
-def test_a_stream_that_is_closed_while_it_is_at_work_ends(queued, monkeypatch):
-    monkeypatch.setattr(stream.Stream, "MAX_QUEUED_BYTES", queued)
+@pytest.mark.parametrize("does", ["fill a row", "start over", "wait for storage"])
+def test_a_stream_that_is_closed_while_it_is_at_work_ends(does, monkeypatch):
     # A row that is not filled in a test's time, or one after which the stream starts over each time.
+    queued, mixture = -1 if does == "start over" else stream.Stream.MAX_QUEUED_BYTES, "stream_masked"
+    records = Gone(answers=100)
+    if does == "wait for storage":
+        mixture = "stream_waits"
+        add(mixture, sources.SequenceSource({"train": records}, FIELDS), [*objectives.recognition()])
+    monkeypatch.setattr(stream.Stream, "MAX_QUEUED_BYTES", queued)
     row = dataclasses.replace(ROW, segments=10**6, inputs=10**8) if queued > 0 else ROW
-    source = stream.Stream(dataclasses.replace(SETTINGS, mixture="stream_masked"), row, rows=8, seed=1)
+    source = stream.Stream(dataclasses.replace(SETTINGS, mixture=mixture), row, rows=8, seed=1)
     begun, ended = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -332,6 +315,7 @@ def test_a_stream_that_is_closed_while_it_is_at_work_ends(queued, monkeypatch):
     threading.Thread(target=work, daemon=True).start()
     begun.wait()
     assert not ended.wait(0.5)
+    assert does != "wait for storage" or records.asked.wait(20)
     source.close()
     assert ended.wait(10)
     with pytest.raises(StopIteration):

@@ -42,7 +42,7 @@ def test_a_job_that_is_requeued_goes_on_and_ends(slurm, tmp_path):
     (tmp_path / "job.toml").write_text(f"""
 name = "small"
 recipe = "{tmp_path}/recipe.gin"
-bindings = ["Recipe.steps=8", "Evaluation.every=8"]
+bindings = ["Recipe.steps=24", "Evaluation.every=24"]
 [environment]
 PATH = "{pathlib.Path(sys.executable).parent}:/usr/bin:/bin"
 JAX_PLATFORMS = "cpu"
@@ -71,17 +71,28 @@ options = ["--chdir={root}", "--output={tmp_path}/said.txt"]
             assert job_of(number, slurm)["JobState"] not in ("FAILED", "NODE_FAIL", "CANCELLED"), told
             time.sleep(0.2)
 
-    wait_until(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= 3)
+    def steps():
+        """Of those that are told; the last line may not be whole yet."""
+        lines = metrics.read_text().rpartition("\n")[0].splitlines() if metrics.exists() else []
+        return [json.loads(line)["step"] for line in lines if '"train"' in line]
+
+    def start_again():
+        """It would wait for some minutes, as after a failure. What starts in the second in which it was ended, slurmd
+        takes for what it ended."""
+        wait_until(lambda: job_of(number, slurm)["JobState"] == "PENDING")
+        subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now+3"], env=slurm, check=True)
+
+    wait_until(lambda: len(steps()) >= 3)
     # As Slurm tells the tasks before their time is over.
     subprocess.run(["scancel", "--signal=TERM", number], env=slurm, check=True)
-    wait_until(lambda: job_of(number, slurm)["JobState"] == "PENDING")
+    start_again()
     assert "the run ended with code 42; back into the queue" in said.read_text()
-    # It would wait for some minutes, as after a failure. What starts in the second in which it was ended, slurmd takes
-    # for what it ended.
-    subprocess.run(["scontrol", "update", f"jobid={number}", "StartTime=now+3"], env=slurm, check=True)
+    stood = len(steps())
+    wait_until(lambda: len(steps()) > stood)
+    # As whoever takes its nodes away.
+    subprocess.run(["scontrol", "requeue", number], env=slurm, check=True)
+    start_again()
     wait_until(lambda: job_of(number, slurm)["JobState"] == "COMPLETED")
-    assert int(job_of(number, slurm)["Restarts"]) == 1
-    assert "going on from step" in said.read_text()
-    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines() if '"train"' in line]
+    assert int(job_of(number, slurm)["Restarts"]) == 2
     # None was done twice: what was told to stop has saved.
-    assert steps == list(range(1, 9))
+    assert steps() == list(range(1, 25))
