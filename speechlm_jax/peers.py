@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from speechlm_jax import runtime
 
@@ -128,9 +127,7 @@ def said_by_the_first(value: Number) -> Number:
     """What the first process of the run has found, for all of them, which ask at the same time: it is a collective. Of
     what one has written to a file, others may see something else.
     """
-    if jax.process_count() == 1:
-        return value
-    return multihost_utils.broadcast_one_to_all(np.array(value)).item()
+    return value if jax.process_count() == 1 else gathered(np.array(value))[0].item()
 
 
 def forget_meeting(key: str) -> None:
@@ -141,9 +138,24 @@ def forget_meeting(key: str) -> None:
 
 def sum_over_all(value: int) -> int:
     """The sum of what each process of the run has, which ask at the same time: it is a collective."""
-    if jax.process_count() == 1:
-        return value
-    return int(multihost_utils.process_allgather(np.array(value)).sum())
+    return value if jax.process_count() == 1 else int(gathered(np.array(value)).sum())
+
+
+def gathered(value: np.ndarray) -> np.ndarray:
+    """(processes, ...): what each process of the run has, which ask at the same time: it is a collective."""
+    of_processes = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    mesh = jax.sharding.Mesh(np.reshape(of_processes, (jax.process_count(), -1)), ("process", "device"))
+    here = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("process"))
+    return whole(jax.make_array_from_process_local_data(here, value[None]), mesh)
+
+
+def whole(array: jax.Array, mesh: jax.sharding.Mesh) -> np.ndarray:
+    """An array that lies over the devices of a mesh, for every process of the run, which ask at the same time: it is a
+    collective."""
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    # On all devices of this process, not on the first alone: a process that ended while others of its devices are still
+    # looking for their twins would leave those, and who waits for them, looking for ever.
+    return np.asarray(jax.block_until_ready(jax.device_put(array, everywhere)).addressable_data(0))
 
 
 def _all_here(client: Any, key: str, seconds: float) -> bool:

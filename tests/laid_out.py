@@ -10,10 +10,9 @@ import sys
 import jax
 import numpy as np
 import rows
-from jax.experimental import multihost_utils
 
 from speechlm_jax import batch as batches
-from speechlm_jax import layout, parameters, runtime, sharding
+from speechlm_jax import layout, parameters, peers, runtime, sharding
 from speechlm_jax.data import config as data_config
 from speechlm_jax.models import config as models
 from speechlm_jax.training import config, program
@@ -79,7 +78,7 @@ def stepped(shape, **choices):
     now, metrics = step(planned.first_state(None), sharding.global_batch(planned.mesh, local))
     moments = parameters.by_path(now.opt_state["adam"].mu)
     gradients = {
-        path: multihost_utils.process_allgather(parameters.array(leaf), tiled=True) / (1 - PLAIN.b1)
+        path: peers.whole(parameters.array(leaf), planned.mesh) / (1 - PLAIN.b1)
         for path, leaf in moments.items()
         if parameters.is_variable(leaf)
     }

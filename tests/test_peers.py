@@ -33,7 +33,11 @@ def told(seconds, limit):
         )
         for environment in process_group.environments(2)
     ]
-    said = [process.communicate(timeout=120) for process in group]
+    try:
+        said = [process.communicate(timeout=120) for process in group]
+    finally:
+        for process in group:
+            process.kill()
     return [(process.returncode, *texts) for process, texts in zip(group, said, strict=True)]
 
 

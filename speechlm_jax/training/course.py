@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from speechlm_jax import batch, checkpoint_retention, checkpoints, peers, whole_files
 from speechlm_jax.data import chain, stream_position
@@ -236,12 +235,12 @@ def _gather(shards: stream_position.State | None) -> stream_position.State | Non
     if shards is None or jax.process_count() == 1:
         return shards
     text = np.frombuffer(json.dumps(shards).encode(), np.uint8)
-    sizes = multihost_utils.process_allgather(np.array([len(text)]))
+    sizes = peers.gathered(np.array(len(text)))
     padded = np.zeros(int(sizes.max()), np.uint8)
     padded[: len(text)] = text
-    texts = multihost_utils.process_allgather(padded)
+    texts = peers.gathered(padded)
     merged: stream_position.State = {}
-    for row, size in zip(texts, sizes.reshape(-1), strict=True):
+    for row, size in zip(texts, sizes, strict=True):
         merged |= json.loads(row[: int(size)].tobytes())
     return merged
 
