@@ -66,12 +66,13 @@ def check_vocabulary(meta: Mapping[str, Any], wanted: str | None, *, doing: str)
         )
 
 
-def own(leaves: Mapping[str, Any]) -> dict[str, Any]:
+def own(step: int, leaves: Mapping[str, Any]) -> dict[str, Any]:
     """What a step's meta says whoever saves it: of its arrays, by their paths, and of what wrote them."""
     meshes = [parameters.array(leaf).sharding for leaf in leaves.values()]
     mesh = next((dict(place.mesh.shape) for place in meshes if hasattr(place, "mesh")), {})
     return {
         "schema": SCHEMA,
+        "step": step,
         "versions": provenance.versions(),
         "mesh": mesh,
         "processes": jax.process_count(),

@@ -1,20 +1,25 @@
 """The steps of a checkpoints folder: which are there, which are whole, and which are as they were written."""
 
+import json
 import logging
+import os
+import pathlib
 from collections.abc import Sequence
 
 import jax
 from etils import epath
 from jax.experimental import multihost_utils
 
-from speechlm_jax import checksums, peers, storage
+from speechlm_jax import checksums, peers, storage, whole_files
 
 NAME = "checkpoints"
 """The folder in a run's folder."""
 
 NOTES = ("_CHECKPOINT_METADATA", "commit_success.txt")
 """What orbax writes while a step gets its name, when the checksums of all else stand already."""
-_WHOLE = (*NOTES, checksums.NAME, "state/_METADATA", "stream/metadata", "meta/metadata")
+META = "meta/metadata"
+"""Where a step says of itself what it is."""
+_WHOLE = (*NOTES, checksums.NAME, "state/_METADATA", "stream/metadata", META)
 UNFINISHED, _BROKEN, _UNDONE = ".orbax-checkpoint-tmp", ".broken", ".undone"
 """What stands behind a step's number while it is being written, and once it was set aside: because it is not as it was
 written, or because the run went back behind it."""
@@ -105,7 +110,19 @@ def _is_there(path: epath.Path) -> bool:
 
 def faults(folder: epath.Path, share: float = 1.0) -> list[str]:
     """What of a step's folder is not as it was written, a line for each file; of the bytes a share is compared."""
-    return missing(folder) or checksums.differences(folder, share=share, without=NOTES)
+    return missing(folder) or checksums.differences(folder, share=share, without=NOTES) or _misplaced(folder)
+
+
+def _misplaced(folder: epath.Path) -> list[str]:
+    """What tells that a step stands under the number of another: it would be gone on from as if so many were done."""
+    path = pathlib.Path(folder / META)
+    try:
+        text = storage.patiently(lambda: whole_files.read_text(path), f"reading {path}", lambda: os.listdir(folder))
+        told = json.loads(text)
+    except (OSError, ValueError) as error:
+        return [f"{META}: {error}"]
+    step = told.get("step") if isinstance(told, dict) else None
+    return [f"{META}: it is of step {step}"] if folder.name.isdigit() and step not in (None, int(folder.name)) else []
 
 
 def check(folder: epath.Path, share: float = 1.0) -> None:

@@ -107,7 +107,7 @@ class Folder:
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(traverse_util.unflatten_dict(arrays, sep="/")),
             stream=ocp.args.JsonSave(dict(stream)),
-            meta=ocp.args.JsonSave({**meta, **checkpoint_meta.own(leaves)}),
+            meta=ocp.args.JsonSave({**meta, **checkpoint_meta.own(step, leaves)}),
         )
         self._saved = step
         self._meetings.begin()

@@ -75,6 +75,14 @@ def test_verify_names_each_fault_and_ends_with_a_code_of_its_own(run, capsys):
     assert told(capsys, "verify", run / "checkpoints" / "3") == "step 3: as it was written\n"
 
 
+def test_a_step_under_the_number_of_another_is_told_and_not_gone_on_from(run, capsys):
+    shutil.copytree(run / "checkpoints" / "2", run / "checkpoints" / "7")
+    assert "step 7: 1 files are not\n  meta/metadata: it is of step 2" in told(capsys, "verify", run, code=2)
+    assert checkpoint_steps.find(run).name == "3"
+    shutil.copytree(run / "checkpoints" / "2", run / "by_name")
+    assert not checkpoint_steps.faults(checkpoint_steps.absolute(run / "by_name"))
+
+
 def test_diff_tells_arrays_recipes_and_numbers(saved, tmp_path, capsys):
     keeper = checkpoints.Folder(tmp_path / "other")
     restored = checkpoints.Folder(saved).restore(tiny_model.Run((2, 2, 2)).plan, step=3)
