@@ -78,7 +78,7 @@ def spans(tokens: Sequence[int], labels: Float[np.ndarray, "P U"], blanks: Float
             token = state // 2
             behind = found[token][1] or position + 1
             found[token] = (position, behind)
-        state -= came_PX[position, state]
+        state -= int(came_PX[position, state])
     return found
 
 

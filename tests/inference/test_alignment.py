@@ -42,6 +42,16 @@ def test_what_cannot_be_said_in_so_short_a_time_has_no_times():
     assert alignment.spans([], np.zeros((3, 0)), np.zeros(3)) == []
 
 
+def test_a_text_may_be_long():
+    """Every second position says a token, and the others a blank."""
+    count = 300
+    labels, blanks = np.full((2 * count, count), -50.0), np.full(2 * count, -50.0)
+    labels[1::2] = np.where(np.eye(count), 0.0, -50.0)
+    blanks[::2] = 0.0
+    wanted = [(2 * place + 1, 2 * place + 2) for place in range(count)]
+    assert alignment.spans(list(range(1, count + 1)), labels, blanks) == wanted
+
+
 PIECES = {1: "▁the", 2: "▁ho", 3: "use", 4: "房", 5: "子", 6: "。", 7: "▁", 8: "\xe6", 9: "\xbc\xa2", 10: ","}
 
 
