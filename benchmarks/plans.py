@@ -36,6 +36,7 @@ class Plan(NamedTuple):
 
 PLANS = {
     "tiny_v5e_16": Plan("tiny", "v5e:4x4", "fsdp", 16),
+    "tiny_v5e_16_twice": Plan("tiny", "v5e:4x4", "fsdp", 32),
     "small_v5e_16": Plan("small", "v5e:4x4", "fsdp", 64),
     "base_v5e_16": Plan("base", "v5e:4x4", "fsdp", 32),
     "base_v5e_256": Plan("base", "v5e:16x16", "fsdp_groups", 512),

@@ -38,14 +38,12 @@ def test_every_head_learns_from_the_rows():
 @pytest.mark.parametrize(
     ("shape", "accumulate"),
     [
-        (layout.Layout(data=1, fsdp=8, tensor=1), 1),
         (layout.Layout(data=2, fsdp=4, tensor=1), 1),
         (layout.Layout(data=1, fsdp=1, tensor=8), 2),
         (layout.Layout(data=1, fsdp=4, tensor=2), 2),
         (layout.Layout(data=1, fsdp=2, tensor=2, slices=2), 1),
     ],
     ids=[
-        "fsdp 8",
         "data 2 x fsdp 4",
         "tensor 8 in 2 microbatches",
         "fsdp 4 x tensor 2 in 2 microbatches",
