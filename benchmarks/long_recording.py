@@ -2,8 +2,10 @@
 
     make quickstart
     speechlm train --gin_file=gin_configs/recipes/quickstart_long.gin
-    python benchmarks/long_recording.py [--checkpoint RUN] [--minutes 60] [--short 10] [--search ctc]
+    python benchmarks/long_recording.py [--checkpoint RUN] [--aligner RUN] [--minutes 60] [--short 10] [--search ctc]
         [--keep NAME]
+
+--aligner: who tells when words were said, such as what gin_configs/recipes/quickstart_letters.gin trains.
 
 espeak-ng speaks the held-out sentences of the embedded corpus one after the other, with pauses of 0.1 to 1.2 s between
 them and faint noise throughout; it tells at which sample each word begins. `speechlm infer --times` transcribes the
@@ -95,6 +97,7 @@ def main() -> None:
     """Prints what was heard."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="runs/quickstart/long")
+    parser.add_argument("--aligner")
     parser.add_argument("--minutes", type=figures.positive, default=60)
     parser.add_argument("--short", type=figures.positive, default=10)
     parser.add_argument("--search", choices=["decoder", "ctc"], default="ctc")
@@ -155,6 +158,8 @@ def transcribed(path: pathlib.Path, given: argparse.Namespace) -> tuple[dict[str
     out = path.with_suffix(".jsonl")
     command = [sys.executable, "-m", "speechlm_jax", "infer", str(path), f"--checkpoint={given.checkpoint}"]
     command += ["--language=en", "--times", f"--search={given.search}", f"--out={out}"]
+    if given.aligner:
+        command.append(f"--aligner={given.aligner}")
     if given.piece_seconds:
         command.append(f"--piece_seconds={given.piece_seconds}")
     began = time.monotonic()

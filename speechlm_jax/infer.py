@@ -60,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language_model", help="a checkpoint that has learned text behind the same prompts; see Search.language_model"
     )
+    parser.add_argument(
+        "--aligner", help="transcribe: a checkpoint whose CTC head tells when words were said, of any vocabulary"
+    )
     parser.add_argument("--rows", type=int, help="rows computed at once (default: at most 8)")
     parser.add_argument("--out", help="write the lines here instead of standard output")
 
@@ -83,6 +86,7 @@ def run(
     beam: int | None = None,
     label: list[str] | tuple[str, ...] = (),
     language_model: str | None = None,
+    aligner: str | None = None,
     format: str = "jsonl",
     times: bool = False,
     piece_seconds: float | None = None,
@@ -107,7 +111,8 @@ def run(
     out_dir: what is spoken is written to ID.wav in it, 16 kHz; and of a format but jsonl, each answer to a file. out:
     the file bears its name once it is whole; the same command goes on behind what it has done, in a .part beside it.
     times: a line has "segments" and "coverage", too, as those of recordings have that a row does not hold, which are
-    heard in pieces (piece_seconds: of each at most). docs/decoding.md explains them.
+    heard in pieces (piece_seconds: of each at most). aligner: a checkpoint whose CTC head tells when the words were
+    said, in place of the model's own. docs/decoding.md explains them.
     decode_steps: tokens that the decoder may write, the end token too; None: as many as Row.targets. rows: of a batch,
     shared by this machine's devices; None: no more than are needed, those of training or 8.
 
@@ -132,11 +137,12 @@ def run(
         decoding=decoding if beam is None else dataclasses.replace(decoding, beam=beam),
         label=tuple(label),
         language_model=language_model,
+        aligner=aligner,
         format=format,
         times=times,
         piece_seconds=piece_seconds,
     )
-    for path in (checkpoint, *filter(None, [language_model])):
+    for path in (checkpoint, *filter(None, [language_model, aligner])):
         there.check_checkpoint(path)
     found = entries.find(inputs, request)
     whole_files.check_file(out, "--out")

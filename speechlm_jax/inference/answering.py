@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from speechlm_jax import audio, label_metrics, runtime, vocabulary
 from speechlm_jax import batch as batch_room
 from speechlm_jax.data import batches, config
 from speechlm_jax.inference import (
+    aligning,
     alignment,
     entries,
     generate,
@@ -82,7 +83,8 @@ def _does(
     """What is asked of which step, about which files."""
     about = [(entry.id, dict(entry.said), entry.files()) for entry in found]
     stamps = {file: going_on.stamp(file) for file in sorted({file for *_, own in about for file in own})}
-    models = [going_on.stamp_of_step(name) for name in (checkpoint, request.language_model) if name is not None]
+    named = (checkpoint, request.language_model, request.aligner)
+    models = [going_on.stamp_of_step(name) for name in named if name is not None]
     return [models, dataclasses.asdict(request), decode_steps, about, stamps]
 
 
@@ -125,6 +127,7 @@ def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | 
         raise ValueError(f"transcribing with {loaded.folder}: it was trained with no CTC head. Use --search=decoder.")
     loading.check_search(loaded, request.decoding)
     words, timed = loaded.vocabulary, questions.hears_words(loaded, request)
+    aligner = None if request.aligner is None else _aligner(request.aligner, loaded, request)
     generator = generate.Generator(
         loaded.graphdef,
         row=loaded.data.row,
@@ -138,46 +141,72 @@ def _written(loaded: loading.Loaded, request: uses.Request, decode_steps: int | 
     )
 
     def answers(packed: batches.Packed) -> Iterator[tuple[int, Line]]:
-        for decoded in generator(loaded.params, packed):
-            if decoded.example["piece"] is not None:
-                yield (
-                    decoded.example["number"],
-                    _of_piece(decoded, words, by_ctc=by_ctc, timed=timed, row=loaded.data.row),
-                )
-                continue
+        found = list(generator(loaded.params, packed))
+        of_pieces = [one for one in found if one.example["piece"] is not None]
+        heard = [_heard(one, loaded, by_ctc=by_ctc, timed=timed) for one in of_pieces]
+        if aligner is not None:
+            nearer = aligner([(one.example["audio"], had.text) for one, had in zip(of_pieces, heard, strict=True)])
+            heard = [had._replace(words=one or had.words) for one, had in zip(nearer, heard, strict=True)]
+        for decoded, had in zip(of_pieces, heard, strict=True):
+            yield decoded.example["number"], _of_piece(decoded, had)
+        for decoded in (one for one in found if one.example["piece"] is None):
             text = words.decode((decoded.ctc_tokens if by_ctc else decoded.tokens) or [])
             line = {"id": decoded.example["id"], "text": text, "seconds": _seconds(decoded.example["audio"])}
             if request.decoding.best > 1:
-                found = [{"text": words.decode(one.tokens), "score": round(one.score, 4)} for one in decoded.texts]
-                line["texts"] = found
+                line["texts"] = [
+                    {"text": words.decode(one.tokens), "score": round(one.score, 4)} for one in decoded.texts
+                ]
             yield decoded.example["number"], {**line, "cut": True} if decoded.cut else line
 
     return answers
 
 
-def _of_piece(
-    decoded: generate.Decoded, words: vocabulary.Vocabulary, *, by_ctc: bool, timed: bool, row: batch_room.Row
-) -> Line:
-    """What was heard in a piece of a recording: by the decoder, or where what it wrote cannot be, by the CTC head."""
-    piece, tokens = decoded.example["piece"], decoded.tokens
-    loops, fell_back, times = False, False, None
+class _Heard(NamedTuple):
+    """What was heard in a piece of a recording."""
+
+    text: str
+    words: list[alignment.Word] | None
+    """In seconds of the piece; None where nobody can tell when they were said."""
+    loops: bool
+    fell_back: bool
+
+
+def _heard(decoded: generate.Decoded, loaded: loading.Loaded, *, by_ctc: bool, timed: bool) -> _Heard:
+    """By the decoder, or where what it wrote cannot be, by the CTC head."""
+    tokens, loops, fell_back, times = decoded.tokens, False, False, None
     if not by_ctc:
         times, loops = decoded.times(), transcripts.loops(tokens)
         fell_back = timed and (loops or decoded.cut or times is None)
     if by_ctc or fell_back:
         tokens, times = decoded.ctc_tokens or [], decoded.ctc_times
-    found = None
-    if times is not None:
-        position = row.subsampling * batch_room.HOP / batch_room.SAMPLE_RATE
+    decode, position = loaded.vocabulary.decode, loaded.data.row.subsampling * batch_room.HOP / batch_room.SAMPLE_RATE
+    words = None if times is None else alignment.words(tokens, times, decode, position)
+    return _Heard(decode(tokens), words, loops, fell_back)
+
+
+def _of_piece(decoded: generate.Decoded, heard: _Heard) -> Line:
+    """Its line, with times of the recording."""
+    piece, found = decoded.example["piece"], None
+    if heard.words is not None:
         at = piece.start / batch_room.SAMPLE_RATE
-        told_at = [
-            word._replace(start=at + word.start, end=at + word.end)
-            for word in alignment.words(tokens, times, words.decode, position)
-        ]
+        told_at = [word._replace(start=at + word.start, end=at + word.end) for word in heard.words]
         found = alignment.settled(told_at, pieces.speech(piece))
-    told_of = {"loops": loops, "fell_back": fell_back}
-    line = told.of_piece(decoded.example["id"], piece, words.decode(tokens), found, decoded.example["sound"], **told_of)
-    return {**line, "cut": True} if decoded.cut and not fell_back else line
+    told_of = {"loops": heard.loops, "fell_back": heard.fell_back}
+    line = told.of_piece(decoded.example["id"], piece, heard.text, found, decoded.example["sound"], **told_of)
+    return {**line, "cut": True} if decoded.cut and not heard.fell_back else line
+
+
+def _aligner(checkpoint: str, loaded: loading.Loaded, request: uses.Request) -> aligning.Aligner:
+    """Raises ValueError for a checkpoint that cannot tell when words of the pieces were said."""
+    found = aligning.Aligner(loading.load(checkpoint, rows=loaded.data.rows))
+    cuts = questions.cuts(loaded, request)
+    if cuts is not None and cuts.longest > found.longest:
+        rate = batch_room.SAMPLE_RATE
+        raise ValueError(
+            f"aligning with {checkpoint}: it hears {found.longest / rate:g} s at once, and pieces have "
+            f"{cuts.longest / rate:g}. Add --piece_seconds={found.longest / rate:g}, or less."
+        )
+    return found
 
 
 def _labels(loaded: loading.Loaded, request: uses.Request, decode_steps: int | None) -> list[list[int]]:

@@ -34,6 +34,11 @@ def transcribe(given: Given, words: vocabulary.Vocabulary) -> Example:
     return _example(_prompt(words, "transcribe", given.language), audio=_speech(given), ctc=1)
 
 
+def hear(given: Given) -> Example:
+    """Speech for the CTC head alone, of which nothing is written."""
+    return _example(audio=_speech(given), ctc=1)
+
+
 def translate(given: Given, words: vocabulary.Vocabulary) -> Example:
     """Speech or text to another language, as paired_objectives.translation."""
     return _about(given, [], words, _prompt(words, "translate", given.language, given.to))

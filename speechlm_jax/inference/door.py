@@ -40,17 +40,20 @@ class Model:
         language: str | None = None,
         times: bool = False,
         piece_seconds: float | None = None,
+        aligner: str | os.PathLike[str] | None = None,
         search: config.Search = config.GREEDY,
         ctc_only: bool = False,
     ) -> list[Answer]:
         """What is said. times: has "segments", with the times of words where the model has a CTC head, and "coverage",
-        which long recordings have anyway. ctc_only: the CTC head's best path, which is quicker."""
+        which long recordings have anyway. aligner: a checkpoint whose CTC head tells the times in place of its own.
+        ctc_only: the CTC head's best path, which is quicker."""
         return self._ask(
             recordings,
             use="transcribe",
             language=language,
             times=times,
             piece_seconds=piece_seconds,
+            aligner=None if aligner is None else os.fspath(aligner),
             decoding=search,
             search="ctc" if ctc_only else "decoder",
         )

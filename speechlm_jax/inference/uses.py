@@ -37,7 +37,7 @@ USES = {
         "transcribing",
         "recognition",
         ("audio",),
-        ("language", "search", *_BY_PIECES, *_WRITES),
+        ("language", "search", "aligner", *_BY_PIECES, *_WRITES),
         by_pieces=True,
     ),
     "translate": Use(
@@ -102,6 +102,7 @@ class Request:
     decoding: config.Search = config.GREEDY
     label: tuple[str, ...] = ()
     language_model: str | None = None
+    aligner: str | None = None
     format: str = "jsonl"
     times: bool = False
     piece_seconds: float | None = None

@@ -1,6 +1,8 @@
 """Recordings that no row holds are heard in pieces, told when what was said, and written as people read them."""
 
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from speechlm_jax.inference import config, told
 
 pytestmark = pytest.mark.slow
 SECONDS = 11.0
+FEWER = 600
+"""Pieces of another vocabulary."""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,10 @@ def infer(folder, *words):
 def lines(capsys, folder, *words):
     assert infer(folder, *words) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def told_of(capsys):
+    return capsys.readouterr().err
 
 
 def check(line, seconds):
@@ -76,6 +84,32 @@ def test_pieces_are_as_long_as_asked(folder, capsys):
     assert "wanted --piece_seconds of 2.38 at most, which a row holds" in capsys.readouterr().err
 
 
+def test_another_checkpoint_tells_when_words_were_said(folder, capsys, tmp_path):
+    """Of a model that spells otherwise, and of one that has no CTC head itself."""
+    untrained.write(tmp_path / "other", pieces=FEWER, noise=0.2)
+    untrained.write(tmp_path / "deaf", ctc=False, noise=0.2)
+    by_other, short = f"--aligner={tmp_path}/other", "--gin.infer.run.decode_steps=6"
+    for asked in ([f"--checkpoint={folder}/run"], [f"--checkpoint={tmp_path}/deaf", short]):
+        asked += ["--times", folder / "short.wav"]
+        (plain,), (found,) = lines(capsys, folder, *asked), lines(capsys, folder, by_other, *asked)
+        check(found, 0.5)
+        assert found["text"] == plain["text"] and found["segments"] != plain["segments"]
+    assert "words" not in plain["segments"][0]
+    check(*lines(capsys, folder, by_other, *asked[:2], folder / "long.flac"), SECONDS)
+    assert infer(folder, f"--aligner={tmp_path}/deaf", folder / "long.flac") == 2
+    assert "it was trained with no CTC head" in capsys.readouterr().err
+
+
+def test_an_aligner_hears_whole_pieces(folder, capsys, tmp_path):
+    untrained.write(tmp_path, row=dataclasses.replace(untrained.ROW, audio_seconds=1.6))
+    asked = (f"--aligner={tmp_path}", folder / "long.flac")
+    assert infer(folder, *asked) == 2
+    shorter = re.search(
+        r"it hears (\S+) s at once, and pieces have 2.38. Add (--piece_seconds=\1), or", told_of(capsys)
+    )
+    check(*lines(capsys, folder, shorter[2], *asked), SECONDS)
+
+
 def test_a_translation_has_the_times_of_pieces(folder, capsys):
     (line,) = lines(capsys, folder, "--use=translate", "--to=de", folder / "other.wav")
     assert len(line["segments"]) == line["coverage"]["pieces"] and "words" not in line["segments"][0]
@@ -113,6 +147,8 @@ def test_subtitles_and_text(folder, capsys, tmp_path):
         (["--use=classify", "--about=x", "--times", "{folder}/long.flac"], "--times means nothing to --use=classify"),
         (["--use=classify", "--about=x", "--format=vtt", "{folder}/long.flac"], "says what was said when"),
         (["--piece_seconds=0.5", "{folder}/long.flac"], "--piece_seconds of 1 or more"),
+        (["--use=translate", "--to=de", "--aligner=a", "{folder}/long.flac"], "--aligner means nothing to --use=trans"),
+        (["--aligner={folder}/none", "{folder}/long.flac"], "none' does not exist"),
     ],
 )
 def test_mistakes_are_told_in_a_line(folder, capsys, words, message):

@@ -14,9 +14,10 @@ from speechlm_jax.models import speech_text
 ROW = batch.Row(audio_seconds=2.4, inputs=48, targets=24, target_audio_seconds=0.4, segments=4)
 
 
-def write(folder, noise=0.1, **changes):
-    """Makes it; of another model with `changes`. noise: by how much the weights stray from where they begin."""
-    words = vocabulary.train(tiny_text.corpus(), folder / vocabulary.FILE, 640, languages=["de", "en", "zh"])
+def write(folder, noise=0.1, pieces=640, row=ROW, **changes):
+    """Makes it; of another model with `changes`. noise: by how much the weights stray from where they begin. pieces:
+    those of the vocabulary."""
+    words = vocabulary.train(tiny_text.corpus(), folder / vocabulary.FILE, pieces, languages=["de", "en", "zh"])
     choice = dataclasses.replace(
         rows.MODEL,
         **{
@@ -34,7 +35,7 @@ def write(folder, noise=0.1, **changes):
     meta = {
         "vocabulary": words.hash,
         "model": dataclasses.asdict(choice),
-        "data": dataclasses.asdict(config.Data(row=ROW, vocabulary=str(words.path))),
+        "data": dataclasses.asdict(config.Data(row=row, vocabulary=str(words.path))),
     }
     kept = checkpoints.Folder(folder)
     kept.save(1, {"params": params}, stream={}, meta=meta)
