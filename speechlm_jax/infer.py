@@ -102,19 +102,16 @@ def run(
 
     use: transcribe; translate (--to); classify (--about); answer (--question); match, whether a text is what was said
     ("text" is match or mismatch, "score" how likely it is a match); speak, whose lines are {"id", "audio", "seconds"}.
-    text: read in place of inputs; to match, the one text that is claimed of all recordings.
+    text: read in place of inputs; to match, the one text that is claimed of all recordings. speaker: a name as training
+    spelled it; None where training named none. about: the `name` of the classification that the model learned, or ''.
     language: of what is given, where a manifest's own field of languages does not say. None: the one language of the
     manifest that the model was trained on; else the only one that its vocabulary has; else English, with a note.
-    about: the `name` of the classification that the model learned; '' for one without a name. speaker: a name as
-    training spelled it; None where training named none.
     decoding: how the decoder's text is looked for; of Search.best > 1 a line has "texts": [{"text", "score"}], too.
     out_dir: what is spoken is written to ID.wav in it, 16 kHz; and of a format but jsonl, each answer to a file. out:
     the file bears its name once it is whole; the same command goes on behind what it has done, in a .part beside it.
-    times: a line has "segments" and "coverage", too, as those of recordings have that a row does not hold, which are
-    heard in pieces (piece_seconds: of each at most). aligner: a checkpoint whose CTC head tells when the words were
-    said, in place of the model's own. docs/decoding.md explains them.
-    decode_steps: tokens that the decoder may write, the end token too; None: as many as Row.targets. rows: of a batch,
-    shared by this machine's devices; None: no more than are needed, those of training or 8.
+    times: a line has "segments" and "coverage", as those of long recordings have anyway, which are heard in pieces of
+    piece_seconds at most. aligner: whose CTC head tells when words were said. docs/decoding.md explains them.
+    decode_steps: tokens that the decoder may write, the end too; None: Row.targets. rows: of a batch; None: 8 at most.
 
     Raises ValueError for a checkpoint or an input that is not there, for flags that do not go with the use, or a
     language that the vocabulary lacks; and, when the lines are written, where all of them are errors.
