@@ -263,9 +263,11 @@ def test_a_meta_that_is_larger_than_any_of_ours_is_not_read(saved, tmp_path):
 def test_a_run_goes_back_to_the_newest_good_step_before(run, saved, tmp_path, caplog):
     folder = tmp_path / "run"
     shutil.copytree(saved[0], folder)
-    for step in (3, 4):
-        shutil.copytree(folder / "checkpoints" / "2", folder / "checkpoints" / str(step))
     keeper = checkpoints.Folder(folder)
+    later = keeper.restore(run.plan, step=2).state
+    for step in (3, 4):
+        keeper.save(step, later, stream={}, meta=META)
+    keeper.wait()
     corruption.corrupt(folder / "checkpoints" / "2", "stream/metadata", "flipped", np.random.default_rng(0))
     with caplog.at_level(logging.WARNING):
         restored = keeper.restore_before(run.plan, 3)

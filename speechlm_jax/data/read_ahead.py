@@ -3,6 +3,7 @@
 import atexit
 import collections
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -18,7 +19,8 @@ def in_order(call: Callable[[Any], Any], arguments: Iterable[Any], threads: int)
     if threads == 0:
         yield from map(call, arguments)
         return
-    executor = futures.ThreadPoolExecutor(threads, thread_name_prefix="read")
+    own: set[int] = set()
+    executor = futures.ThreadPoolExecutor(threads, "read", initializer=lambda: own.add(threading.get_ident()))
     pending: collections.deque = collections.deque()
     try:
         for argument in arguments:
@@ -32,7 +34,8 @@ def in_order(call: Callable[[Any], Any], arguments: Iterable[Any], threads: int)
         while pending:
             yield pending.popleft().result()
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        # Whoever collects garbage may close it, one of these threads too, which cannot wait for itself.
+        executor.shutdown(wait=threading.get_ident() not in own, cancel_futures=True)
 
 
 def ends_in_time(make: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:

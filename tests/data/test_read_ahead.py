@@ -1,8 +1,10 @@
 """Work done ahead of time comes in order, is bounded, and does not outlive its iterator or the interpreter."""
 
 import itertools
+import queue
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -43,6 +45,29 @@ def test_an_error_comes_in_its_turn(threads_at_work):
     assert [next(values), next(values)] == [1, 0.5]
     with pytest.raises(ZeroDivisionError):
         next(values)
+    assert threads_at_work() == 0
+
+
+def test_one_of_its_own_threads_may_close_it(threads_at_work):
+    """As that does which happens to collect garbage."""
+    goes, closed = threading.Event(), queue.Queue()
+
+    def close(number: int) -> int:
+        if number == 5:
+            goes.wait(60)
+            try:
+                closed.put(values.close())
+            except RuntimeError as error:
+                closed.put(error)
+        return number
+
+    values = read_ahead.in_order(close, itertools.count(), 2)
+    assert next(values) == 0
+    goes.set()
+    assert closed.get(timeout=60) is None and list(values) == []
+    give_up = time.monotonic() + 60
+    while threads_at_work() and time.monotonic() < give_up:
+        time.sleep(0.01)
     assert threads_at_work() == 0
 
 
