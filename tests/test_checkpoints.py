@@ -263,7 +263,7 @@ def test_a_meta_that_is_larger_than_any_of_ours_is_not_read(saved, tmp_path):
 def test_a_run_goes_back_to_the_newest_good_step_before(run, saved, tmp_path, caplog):
     folder = tmp_path / "run"
     shutil.copytree(saved[0], folder)
-    keeper = checkpoints.Folder(folder)
+    keeper = checkpoints.Folder(folder, keep=4)
     later = keeper.restore(run.plan, step=2).state
     for step in (3, 4):
         keeper.save(step, later, stream={}, meta=META)
