@@ -58,7 +58,7 @@ def said(folder, fails):
         )
         for environment in process_group.environments(2)
     ]
-    told = [process.communicate(timeout=250)[0] for process in group]
+    told = [out for out, _ in process_group.said(group, 250)]
     assert [process.returncode for process in group] == [0, 0], told
     for text in told:
         assert re.findall(r"^step (\d) failed: saving step 2", text, re.M) == ["2"], text

@@ -33,11 +33,7 @@ def told(seconds, limit):
         )
         for environment in process_group.environments(2)
     ]
-    try:
-        said = [process.communicate(timeout=120) for process in group]
-    finally:
-        for process in group:
-            process.kill()
+    said = process_group.said(group, 120)
     return [(process.returncode, *texts) for process, texts in zip(group, said, strict=True)]
 
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+import process_group
 import pytest
 
 from speechlm_jax import runtime
@@ -113,7 +114,7 @@ def test_processes_join_one_group():
     alone = start({})
     told = {"SPEECHLM_COORDINATOR": f"localhost:{free_port()}", "SPEECHLM_PROCESSES": "2"}
     group = [start({**told, "SPEECHLM_PROCESS_ID": str(number)}) for number in range(2)]
-    outs = [process.communicate(timeout=200)[0].strip().splitlines()[-1] for process in (alone, *group)]
+    outs = [out.strip().splitlines()[-1] for out, _ in process_group.said([alone, *group], 200)]
     assert outs == ["0 1 2", "0 2 4", "1 2 4"]
 
 

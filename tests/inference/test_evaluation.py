@@ -10,6 +10,7 @@ import sys
 from typing import NamedTuple
 
 import numpy as np
+import process_group
 import pytest
 import seqio
 import tiny_evaluation
@@ -156,11 +157,7 @@ def test_processes_that_evaluate_together_have_the_scores_of_one(words, alone):
         )
         for number in range(2)
     ]
-    try:
-        found = [json.loads(process.communicate(timeout=250)[0].strip().splitlines()[-1]) for process in group]
-    finally:
-        for process in group:
-            process.kill()
+    found = [json.loads(out.strip().splitlines()[-1]) for out, _ in process_group.said(group, 250)]
     assert found[0] == found[1]
     assert found[0].keys() == alone.keys()
     for name, value in alone.items():

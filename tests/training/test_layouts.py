@@ -38,12 +38,14 @@ def test_every_head_learns_from_the_rows():
 @pytest.mark.parametrize(
     ("shape", "accumulate"),
     [
+        (layout.Layout(data=1, fsdp=8, tensor=1), 1),
         (layout.Layout(data=2, fsdp=4, tensor=1), 1),
         (layout.Layout(data=1, fsdp=1, tensor=8), 2),
         (layout.Layout(data=1, fsdp=4, tensor=2), 2),
         (layout.Layout(data=1, fsdp=2, tensor=2, slices=2), 1),
     ],
     ids=[
+        "fsdp 8",
         "data 2 x fsdp 4",
         "tensor 8 in 2 microbatches",
         "fsdp 4 x tensor 2 in 2 microbatches",
@@ -85,11 +87,7 @@ def stepped_by_processes(count, path, *sizes):
         )
         for environment in process_group.environments(count)
     ]
-    try:
-        said = [process.communicate(timeout=400)[0] for process in group]
-    finally:
-        for process in group:
-            process.kill()
+    said = [out for out, _ in process_group.said(group, 400)]
     assert [process.returncode for process in group] == [0] * count, said
     with np.load(path) as found:
         return found["totals"], {name: found[name] for name in found if name != "totals"}

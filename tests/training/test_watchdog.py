@@ -45,7 +45,7 @@ def ended(folder, environments):
         )
         for environment in environments
     ]
-    said = [process.communicate(timeout=120)[1] for process in group]
+    said = [error for _, error in process_group.said(group, 120)]
     return group, said, time.monotonic() - began
 
 
