@@ -146,6 +146,16 @@ class Row:
         return self.audio_positions * self.subsampling
 
     @property
+    def longest_samples(self) -> int:
+        """Samples of the longest recording that a row holds."""
+        return longest_frames(self.audio_positions, self.subsampling) * HOP
+
+    @property
+    def position_seconds(self) -> float:
+        """Seconds of an encoder position of the audio lane."""
+        return self.subsampling * HOP / SAMPLE_RATE
+
+    @property
     def target_audio_frames(self) -> int:
         """Speech frames of the target_audio lane."""
         return self.target_audio_steps * self.reduction

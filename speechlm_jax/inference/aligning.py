@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from speechlm_jax import batch, sharding
+from speechlm_jax import sharding
 from speechlm_jax.data import batches, packing
 from speechlm_jax.inference import alignment, asking, generate, loading
 
@@ -38,24 +38,23 @@ class Aligner:
     @property
     def longest(self) -> int:
         """Samples that it hears at once."""
-        row = self._loaded.data.row
-        return batch.longest_frames(row.audio_positions, row.subsampling) * batch.HOP
+        return self._loaded.data.row.longest_samples
 
     def __call__(self, said: Sequence[tuple[np.ndarray, str]]) -> list[list[alignment.Word] | None]:
         """The words of each recording, int16 "N" at 16 kHz, and its text, in seconds of the recording. None where it is
         too short to say the text, or too long to be heard, or the vocabulary cannot spell the text."""
         found: list[list[alignment.Word] | None] = [None] * len(said)
         loaded, row = self._loaded, self._loaded.data.row
-        seconds = row.subsampling * batch.HOP / batch.SAMPLE_RATE
         for packed in batches.pack(self._examples(said), row, rows=loaded.data.rows):
-            given = generate.place(loaded.mesh, (packed.batch, _spelled(packed, row.segments)))
+            spelled, _ = generate.by_segment(packed, "spelled", row.segments, _TOKENS)
+            given = generate.place(loaded.mesh, (packed.batch, spelled))
             lines_BP, labels_BPU, blanks_BP = jax.device_get(self._hear(loaded.params, *given))
             for index, members in enumerate(packed.rows):
                 for line, example in enumerate(members):
                     tokens, own = example["spelled"], lines_BP[index] == line + 1
                     spans = alignment.spans(tokens, labels_BPU[index][own, : len(tokens)], blanks_BP[index][own])
                     if spans is not None:
-                        words = alignment.words(tokens, spans, loaded.vocabulary.decode, seconds)
+                        words = alignment.words(tokens, spans, loaded.vocabulary.decode, row.position_seconds)
                         found[example["number"]] = words
         return found
 
@@ -66,16 +65,6 @@ class Aligner:
             example = asking.hear(asking.Given(audio=samples))
             if words.decode(tokens) == text and packing.misfit(packing.demand(example, row), row) is None:
                 yield {**example, "id": str(number), "number": number, "origin": (0, number, 0), "spelled": tokens}
-
-
-def _spelled(packed: batches.Packed, segments: int) -> Int[np.ndarray, "B E U"]:
-    """The texts of a batch in tokens."""
-    longest = max((len(example["spelled"]) for members in packed.rows for example in members), default=0)
-    found = np.zeros((len(packed.rows), segments, _TOKENS * max(1, -(-longest // _TOKENS))), np.int32)
-    for index, members in enumerate(packed.rows):
-        for line, example in enumerate(members):
-            found[index, line, : len(example["spelled"])] = example["spelled"]
-    return found
 
 
 def _hear(

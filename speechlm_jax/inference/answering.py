@@ -179,8 +179,8 @@ def _heard(decoded: generate.Decoded, loaded: loading.Loaded, *, by_ctc: bool, t
         fell_back = timed and (loops or decoded.cut or times is None)
     if by_ctc or fell_back:
         tokens, times = decoded.ctc_tokens or [], decoded.ctc_times
-    decode, position = loaded.vocabulary.decode, loaded.data.row.subsampling * batch_room.HOP / batch_room.SAMPLE_RATE
-    words = None if times is None else alignment.words(tokens, times, decode, position)
+    decode = loaded.vocabulary.decode
+    words = None if times is None else alignment.words(tokens, times, decode, loaded.data.row.position_seconds)
     return _Heard(decode(tokens), words, loops, fell_back)
 
 

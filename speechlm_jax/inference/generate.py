@@ -139,7 +139,8 @@ class Generator:
 
     def __call__(self, params: nnx.State, packed: batches.Packed) -> Iterator[Decoded]:
         """The text of every example of a packed batch."""
-        given = place(self._mesh, (packed.batch, _aligned(packed), *_prompts(packed, self._row.segments)))
+        prompts = by_segment(packed, "prompt", self._row.segments, PROMPT_TOKENS)
+        given = place(self._mesh, (packed.batch, _aligned(packed), *prompts))
         found, ctc = jax.device_get(self._decode(params, self._beside, *given))
         for index, members in enumerate(packed.rows):
             for line, example in enumerate(members):
@@ -185,17 +186,19 @@ def _aligned(packed: batches.Packed) -> np.ndarray:
     return found
 
 
-def _prompts(packed: batches.Packed, segments: int) -> tuple[np.ndarray, np.ndarray]:
-    """The decoder prompts of a batch: "B E W" and their lengths "B E"."""
-    longest = max((len(example["prompt"]) for members in packed.rows for example in members), default=0)
-    room = PROMPT_TOKENS * max(1, -(-longest // PROMPT_TOKENS))
-    prompts = np.zeros((len(packed.rows), segments, room), np.int32)
+def by_segment(
+    packed: batches.Packed, name: str, segments: int, multiple: int
+) -> tuple[Int[np.ndarray, "B E W"], Int[np.ndarray, "B E"]]:
+    """The tokens of this name of each example of a batch, in room for a multiple of so many, and how many they are."""
+    longest = max((len(example[name]) for members in packed.rows for example in members), default=0)
+    room = multiple * max(1, -(-longest // multiple))
+    tokens = np.zeros((len(packed.rows), segments, room), np.int32)
     lengths = np.zeros((len(packed.rows), segments), np.int32)
     for index, members in enumerate(packed.rows):
         for line, example in enumerate(members):
-            prompts[index, line, : len(example["prompt"])] = example["prompt"]
-            lengths[index, line] = len(example["prompt"])
-    return prompts, lengths
+            tokens[index, line, : len(example[name])] = example[name]
+            lengths[index, line] = len(example[name])
+    return tokens, lengths
 
 
 def _decode(

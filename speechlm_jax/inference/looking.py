@@ -147,11 +147,6 @@ class _Own:
         """`seen`: as _Seen, fetched."""
         self._rows, self._seen, self._shape = rows, seen, shape
 
-    @property
-    def _seconds(self) -> float:
-        """Of a position of speech."""
-        return self._shape.subsampling * batch.HOP / batch.SAMPLE_RATE
-
     def _alive(self, lane: Any, every: int = 1) -> np.ndarray:
         """Which places of a lane are the segment's."""
         return np.zeros(0, bool) if lane is None else lane.segment_ids[0, ::every] > 0
@@ -164,7 +159,7 @@ class _Own:
         own = self._alive(self._rows.audio, self._shape.subsampling)
         labels = heard.labels[0][own][:, : len(tokens)]
         times = alignment.spans(tokens, labels, heard.blanks[0][own])
-        found = [] if times is None else alignment.words(tokens, times, vocabulary.decode, self._seconds)
+        found = [] if times is None else alignment.words(tokens, times, vocabulary.decode, self._shape.position_seconds)
         return [(word.text.strip(), word.start, word.end) for word in found]
 
     def look(self, vocabulary: vocabulary.Vocabulary) -> shown.Look | None:
@@ -181,7 +176,7 @@ class _Own:
             shares=shares_LUS[layer],
             steps=list(_each(rows.targets, text, vocabulary)),
             places=list(_each(rows.inputs, read, vocabulary)),
-            seconds=self._seconds,
+            seconds=self._shape.position_seconds,
             layer=layer,
             head=int(found.heads[layer, 0]),
         )

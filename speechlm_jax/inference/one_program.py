@@ -69,7 +69,7 @@ def transcription(loaded: loading.Loaded) -> Program:
         texts = decoding.write(whole, rows, whole.encode(rows), *given, forbidden=forbidden)
         return texts.tokens[:, 0, 0], texts.lengths[:, 0, 0]
 
-    room = batch.longest_frames(row.audio_positions, row.subsampling) * batch.HOP
+    room = row.longest_samples
     return Program(run, room, max(map(len, prompts.values()), default=1), prompts, row.targets, forbidden)
 
 

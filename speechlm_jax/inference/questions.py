@@ -22,7 +22,7 @@ def cuts(loaded: loading.Loaded, request: uses.Request) -> Cuts | None:
     row = loaded.data.row
     if not request.meaning.by_pieces or not row.audio_positions:
         return None
-    room = batch.longest_frames(row.audio_positions, row.subsampling) * batch.HOP
+    room = row.longest_samples
     longest = room if request.piece_seconds is None else round(request.piece_seconds * batch.SAMPLE_RATE)
     if longest > room:
         raise ValueError(

@@ -42,10 +42,6 @@ def lines(capsys, folder, *words):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def told_of(capsys):
-    return capsys.readouterr().err
-
-
 def check(line, seconds):
     """What is told of a recording hangs together."""
     assert line["seconds"] == pytest.approx(seconds, abs=0.01)
@@ -104,9 +100,8 @@ def test_an_aligner_hears_whole_pieces(folder, capsys, tmp_path):
     untrained.write(tmp_path, row=dataclasses.replace(untrained.ROW, audio_seconds=1.6))
     asked = (f"--aligner={tmp_path}", folder / "long.flac")
     assert infer(folder, *asked) == 2
-    shorter = re.search(
-        r"it hears (\S+) s at once, and pieces have 2.38. Add (--piece_seconds=\1), or", told_of(capsys)
-    )
+    error = capsys.readouterr().err
+    shorter = re.search(r"it hears (\S+) s at once, and pieces have 2.38. Add (--piece_seconds=\1), or", error)
     check(*lines(capsys, folder, shorter[2], *asked), SECONDS)
 
 
