@@ -115,6 +115,8 @@ def faults(folder: epath.Path, share: float = 1.0) -> list[str]:
 
 def _misplaced(folder: epath.Path) -> list[str]:
     """What tells that a step stands under the number of another: it would be gone on from as if so many were done."""
+    if not folder.name.isdigit():
+        return []
     path = pathlib.Path(folder / META)
     try:
         text = storage.patiently(lambda: whole_files.read_text(path), f"reading {path}", lambda: os.listdir(folder))
@@ -122,7 +124,7 @@ def _misplaced(folder: epath.Path) -> list[str]:
     except (OSError, ValueError) as error:
         return [f"{META}: {error}"]
     step = told.get("step") if isinstance(told, dict) else None
-    return [f"{META}: it is of step {step}"] if folder.name.isdigit() and step not in (None, int(folder.name)) else []
+    return [] if step in (None, int(folder.name)) else [f"{META}: it is of step {step}"]
 
 
 def check(folder: epath.Path, share: float = 1.0) -> None:
